@@ -1,0 +1,146 @@
+import Diffusion
+import Filter
+import Frames
+import Glibc
+import Synchronization
+
+/// What the stages of one run share, and what `/state`, the status line and `--json` tell of it.
+final class Board: Sendable {
+  let inbox: Mailbox
+  let source = StatusBoard()
+  let filter: FilterStatus
+  let counters = Counters()
+  let statistics = Statistics()
+  let stop = StopFlag()
+  let settings: SettingsBox
+  /// The loader of a model, nil where there is none.
+  let loader: PainterLoader?
+  /// Names for people.
+  let names: Names
+  private let takesEvery: Bool
+  private let isQuiet: Bool
+  private let started = Clock.now()
+  private let message = Mutex<String?>(nil)
+
+  struct Names: Sendable {
+    var input: String
+    var outputs: [String]
+    var model: String
+    var device: String
+  }
+
+  init(_ names: Names, _ settings: SettingsBox, _ loader: PainterLoader?, takesEvery: Bool, isQuiet: Bool) {
+    self.names = names
+    self.settings = settings
+    self.loader = loader
+    self.takesEvery = takesEvery
+    self.isQuiet = isQuiet
+    inbox = Mailbox(takesEvery ? .every : .newest)
+    filter = FilterStatus(loader == nil ? .live : .loading("loading model", 0))
+  }
+
+  var inputLink: InputLink { InputLink(mailbox: inbox, status: source, counters: counters, stop: stop) }
+
+  func filterLink(_ broadcast: Broadcast, limit: Int?) -> FilterLink {
+    FilterLink(
+      mailbox: inbox, broadcast: broadcast, source: source, status: filter, counters: counters,
+      statistics: statistics, stop: stop, takesEvery: takesEvery, limit: limit, tell: tell)
+  }
+
+  private func tell(_ warning: String) {
+    message.withLock { $0 = warning }
+    if !isQuiet {
+      Terminal.clearStatus()
+      Terminal.say("turbocam: \(warning)")
+    }
+  }
+
+  /// One line: what is wrong or, while nothing is, how fast it goes.
+  var line: String {
+    if case .loading(let text, let fraction) = filter.current { return Terminal.bar(text, fraction) }
+    if case .trouble(let text) = filter.current { return text }
+    if case .waiting(let reason) = source.current { return reason }
+    let out = statistics.repaints.read()
+    let latency = statistics.latency.read()
+    return "\(fixed(out.rate, 1)) fps  \(fixed(Double(latency.p50) / 1e6, 0)) ms  \(drops) dropped"
+  }
+
+  private var drops: Int { inbox.dropped + counters.starved.load(ordering: .relaxed) }
+
+  /// All of it, as `/state` gives it. `viewers` is what the HTTP output counts.
+  func state(viewers: Int) -> JSON {
+    .object([
+      "version": .string(Program.version),
+      "status": status,
+      "message": message.withLock { $0.map { .string($0) } ?? .null },
+      "input": .string(names.input),
+      "outputs": .array(names.outputs.map { .string($0) }),
+      "model": .string(names.model),
+      "device": .string(names.device),
+      "settings": settings.current.settings.json,
+      "uptime_s": .number(rounded(Double(Clock.now() - started) / 1e9, 1)),
+      "fps": .object([
+        "in": .number(rounded(rate(.received), 2)), "out": .number(rounded(rate(.published), 2)),
+      ]),
+      "latency_ms": reading(statistics.latency.read()),
+      "stages_ms": stages,
+      "viewers": .integer(viewers),
+      "counters": .object([
+        "frames_in": .integer(counters.framesIn.load(ordering: .relaxed)),
+        "frames_out": .integer(counters.framesOut.load(ordering: .relaxed)),
+        "dropped": .integer(inbox.dropped),
+        "starved": .integer(counters.starved.load(ordering: .relaxed)),
+        "corrupt": .integer(counters.corrupt.load(ordering: .relaxed)),
+        "reconnects": .integer(counters.reconnects.load(ordering: .relaxed)),
+      ]),
+      "memory_mb": .number(rounded(Double(Process.residentBytes) / 1e6, 1)),
+    ])
+  }
+
+  private var status: JSON {
+    let (name, text): (String, String)
+    switch (filter.current, source.current) {
+    case (.loading(let what, let fraction), _): (name, text) = ("loading", "\(what) \(Int(fraction * 100))%")
+    case (.trouble(let what), _): (name, text) = ("trouble", what)
+    case (.live, .starting(let what)): (name, text) = ("starting", what)
+    case (.live, .waiting(let what)): (name, text) = ("waiting", what)
+    case (.live, .live): (name, text) = ("live", "")
+    case (.live, .ended): (name, text) = ("ended", "")
+    }
+    return .object(["name": .string(name), "text": .string(text)])
+  }
+
+  private var stages: JSON {
+    .object(
+      JSONObject(
+        Station.allCases.dropFirst().compactMap { station in
+          let reading = statistics.stage(station).read()
+          guard reading.total > 0 else { return nil }
+          return JSONObject.Member(name: "\(station)", value: self.reading(reading))
+        }))
+  }
+
+  private func rate(_ station: Station) -> Double { statistics.stage(station).read().rate }
+
+  private func reading(_ reading: Meter.Reading) -> JSON {
+    .object([
+      "p50": .number(rounded(Double(reading.p50) / 1e6, 2)),
+      "p95": .number(rounded(Double(reading.p95) / 1e6, 2)),
+    ])
+  }
+}
+
+/// `value` with so many decimals.
+func rounded(_ value: Double, _ decimals: Int) -> Double {
+  let scale = Double(Int(pow(10, Double(decimals))))
+  return (value * scale).rounded() / scale
+}
+
+/// `value` printed with so many decimals.
+func fixed(_ value: Double, _ decimals: Int) -> String {
+  guard decimals > 0 else { return "\(Int(value.rounded()))" }
+  let scale = Int(pow(10, Double(decimals)))
+  let whole = Int((value * Double(scale)).rounded())
+  let fraction = String(abs(whole) % scale)
+  return "\(whole / scale).\(String(repeating: "0", count: decimals - fraction.count))\(fraction)"
+}
