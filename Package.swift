@@ -1,0 +1,45 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+/// C kernels carry the inner loops, so they are optimised in debug builds too.
+let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=fast"])]
+
+let package = Package(
+  name: "turbocam",
+  products: [.executable(name: "turbocam", targets: ["turbocam"])],
+  targets: [
+    // C libraries from Debian, one target a library.
+    .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+    .systemLibrary(name: "CAV", pkgConfig: "libavformat", providers: [.apt(["libavformat-dev"])]),
+    .systemLibrary(
+      name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+    .systemLibrary(name: "CDNNL", providers: [.apt(["libdnnl-dev"])]),
+    .systemLibrary(name: "CV4LConvert", pkgConfig: "libv4l2", providers: [.apt(["libv4l-dev"])]),
+    .target(name: "CV4L2"),
+    .target(name: "CSystem"),
+    .target(name: "CKernels", cSettings: kernelFlags),
+
+    // The rooms.
+    .target(name: "Engine"),
+    .target(name: "CPUBackend", dependencies: ["Engine", "CDNNL", "CKernels"]),
+    .target(name: "Diffusion", dependencies: ["Engine"]),
+    .target(name: "Frames", dependencies: ["CSystem", "CTurboJPEG", "CAV"]),
+    .target(name: "Inputs", dependencies: ["Frames", "CV4L2", "CV4LConvert", "CAV", "CSystem"]),
+    .target(name: "Outputs", dependencies: ["Frames", "CV4L2", "CMicroHTTPD", "CAV", "CSystem"]),
+    .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),
+    .executableTarget(
+      name: "turbocam",
+      dependencies: ["Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CSystem"]),
+
+    // Tests mirror the rooms.
+    .testTarget(name: "EngineTests", dependencies: ["Engine"]),
+    .testTarget(name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend"]),
+    .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
+    .testTarget(name: "FramesTests", dependencies: ["Frames"]),
+    .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
+    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames"]),
+    .testTarget(
+      name: "FilterTests", dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend"]),
+    .testTarget(name: "CommandTests", dependencies: ["turbocam"]),
+  ]
+)

@@ -1,0 +1,9 @@
+#pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+// Small pieces of the C library that Swift cannot call directly.
+#include <pthread.h>
+
+/// Names the calling thread (at most 15 bytes), as shown by top -H and gdb.
+void turbocam_name_thread(const char *name);

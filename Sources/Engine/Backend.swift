@@ -1,0 +1,65 @@
+/// Where weights come from: a checkpoint, or numbers made for a test.
+public protocol WeightSource: AnyObject {
+  /// Shape and stored element type of a tensor, or nil where there is none of that name.
+  func type(of name: String) -> TensorType?
+  /// Calls `body` with the tensor's bytes, row-major in `type(of:)`, unaligned. The bytes may be a mapped
+  /// file: they are valid during the call only.
+  func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
+  /// Tells that the bytes were used and their pages may be dropped.
+  func release(_ name: String)
+}
+
+/// Turns graphs into something that runs.
+public protocol Backend: AnyObject {
+  /// For people: "CPU, oneDNN 2.6.3, bf16 (AVX512_BF16)".
+  var description: String { get }
+  /// The element type activations and weights should have for this hardware.
+  var preferredElement: ElementType { get }
+  /// Runs the `load` program and prepares the other two. Weights that an earlier program of this backend
+  /// packed from the same source are shared with it. `progress` is called with 0...1.
+  func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws -> any Executable
+}
+
+/// A compiled graph with its memory. Not for two threads at once.
+public protocol Executable: AnyObject {
+  /// Copies `bytes` to the input; its size must be the input's. Settings inputs make what depends on them
+  /// run again before the next frame.
+  func write(_ input: String, _ bytes: UnsafeRawBufferPointer) throws
+  /// The memory of an input, to be filled in place before `run` (saves a copy in the frame path).
+  func withInput<R>(_ input: String, _ body: (UnsafeMutableRawBufferPointer) throws -> R) throws -> R
+  /// Runs what changed of the settings program, then the frame program. Allocates nothing.
+  func run() throws
+  /// The memory of an output of the last run, valid until the next.
+  func withOutput<R>(_ output: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
+  /// Type of an input or output.
+  func type(of name: String) -> TensorType?
+  /// Bytes held: packed weights, persistent values and arena.
+  var memory: MemoryUse { get }
+  /// Time of each op of the last run where profiling is on, in the order they ran.
+  func profile() throws -> [OpTime]
+}
+
+/// Bytes a compiled graph holds.
+public struct MemoryUse: Sendable {
+  public var weights, settings, arena: Int
+  public init(weights: Int, settings: Int, arena: Int) {
+    (self.weights, self.settings, self.arena) = (weights, settings, arena)
+  }
+}
+
+/// What one op took, with the work it did.
+public struct OpTime: Sendable {
+  public var label: String
+  public var cadence: Cadence
+  public var seconds: Double
+  /// Floating-point operations, two for each multiply-add.
+  public var operations: Double
+  public var byteCount: Int
+  public init(label: String, cadence: Cadence, seconds: Double, operations: Double, byteCount: Int) {
+    self.label = label
+    self.cadence = cadence
+    self.seconds = seconds
+    self.operations = operations
+    self.byteCount = byteCount
+  }
+}

@@ -1,0 +1,110 @@
+/// One operation of the graph. `Reference` defines what each means; a backend must agree with it.
+///
+/// Legend: `H W` height and width, `C K` channels in and out, `T S` sequence lengths, `D` width of a
+/// token. Shapes are those of `TensorType`. Arithmetic is f32 inside an op whatever is stored.
+public enum Op: Hashable, Sendable {
+  // MARK: Sources
+
+  /// A value the caller writes; its cadence is part of the node.
+  case input(String)
+  /// A tensor of the checkpoint, in the checkpoint's own shape, converted to the node's element type.
+  case weight(String)
+  /// A literal, row-major. For small tables only.
+  case constant([Float])
+
+  // MARK: Layers
+
+  /// `[H, W, C], weight [K, R, S, C], bias? [K], residual? [H', W', K] → [H', W', K]`
+  case convolution(Convolution)
+  /// `[..., C], weight [K, C], bias? [K], residual? [..., K] → [..., K]`
+  case linear(Epilogue)
+  /// `[..., C], gain [C], shift [C] → [..., C]`; statistics over all leading positions and C/groups channels.
+  case groupNorm(groups: Int, epsilon: Float, activation: Activation?)
+  /// `[..., C], gain [C], shift [C] → [..., C]`; statistics over the last dimension.
+  case layerNorm(epsilon: Float)
+  /// `q [T, heads·D], k [S, heads·D], v [S, heads·D] → [T, heads·D]`: softmax(q·kᵀ·scale)·v for each head.
+  /// `causal` masks keys after the query's position.
+  case attention(heads: Int, scale: Float, causal: Bool)
+
+  // MARK: Elementwise
+
+  case activation(Activation)
+  /// `[..., 2C] → [..., C]`: the first half times gelu of the second (Shazeer 2020, GEGLU as diffusers orders it).
+  case geglu
+  /// Two inputs of the same element type; the second's shape broadcasts to the first's as in NumPy.
+  case binary(Binary)
+  /// `x·scale + offset`, stored as the node's element type; u8 input gives 0...255.
+  case affine(scale: Float, offset: Float)
+  /// `round(clamp(x·scale + offset, 0, 255))` as u8; halves round to even, NaN gives 0.
+  case quantizePixels(scale: Float, offset: Float)
+  /// Clamps to `low...high`.
+  case clamp(low: Float, high: Float)
+  case cast
+
+  // MARK: Moving
+
+  /// Same elements, new shape.
+  case reshape
+  case transpose([Int])
+  /// `count` entries from `start` along `axis`.
+  case slice(axis: Int, start: Int, count: Int)
+  case concat(axis: Int)
+  /// `[H, W, C] → [H', W', C]`, the nearest source: floor(y·H/H').
+  case upsampleNearest(height: Int, width: Int)
+  /// `table [V, D], index i32 [T] → [T, D]`. An index outside 0..<V reads row 0.
+  case gather
+  /// `t f32 [n] → [n, dimension]`: the sinusoidal embedding of DDPM as diffusers computes it
+  /// (`get_timestep_embedding`: `flip_sin_to_cos`, `downscale_freq_shift`, period 10000).
+  case sinusoid(dimension: Int, flipSinToCos: Bool, frequencyShift: Float)
+}
+
+/// Stride, padding and what follows a convolution.
+public struct Convolution: Hashable, Sendable {
+  public var stride: Int
+  public var padding: Padding
+  public var epilogue: Epilogue
+
+  public init(stride: Int = 1, padding: Padding = Padding(0), epilogue: Epilogue = Epilogue()) {
+    self.stride = stride
+    self.padding = padding
+    self.epilogue = epilogue
+  }
+}
+
+/// Zero padding of a picture, in pixels.
+public struct Padding: Hashable, Sendable {
+  public var top, left, bottom, right: Int
+
+  public init(top: Int, left: Int, bottom: Int, right: Int) {
+    (self.top, self.left, self.bottom, self.right) = (top, left, bottom, right)
+  }
+  public init(_ all: Int) { self.init(top: all, left: all, bottom: all, right: all) }
+}
+
+/// What happens to a product before it is stored, in this order: bias, residual, activation.
+/// `bias` and `residual` say which optional inputs the node has, in that order after the weight.
+public struct Epilogue: Hashable, Sendable {
+  public var bias: Bool
+  public var residual: Bool
+  public var activation: Activation?
+
+  public init(bias: Bool = false, residual: Bool = false, activation: Activation? = nil) {
+    self.bias = bias
+    self.residual = residual
+    self.activation = activation
+  }
+}
+
+public enum Activation: String, Hashable, Sendable {
+  /// `x·σ(x)`
+  case silu
+  /// `x·Φ(x)`, with erf
+  case gelu
+  /// `x·σ(1.702·x)` (CLIP's)
+  case quickGelu
+  case relu
+  case tanh
+  case exp
+}
+
+public enum Binary: String, Hashable, Sendable { case add, subtract, multiply, divide }

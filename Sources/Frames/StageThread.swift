@@ -1,0 +1,32 @@
+import CSystem
+import Glibc
+
+/// A named thread that blocks in what it waits for: the driver, a socket, a mailbox.
+public final class StageThread: @unchecked Sendable {
+  private final class Start {
+    let name: String
+    let body: @Sendable () -> Void
+    init(name: String, body: @escaping @Sendable () -> Void) {
+      self.name = name
+      self.body = body
+    }
+  }
+  private var thread = pthread_t()
+
+  /// Starts at once. At most 15 bytes of the name are shown by `top -H`.
+  public init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+    let start = Unmanaged.passRetained(Start(name: name, body: body))
+    let failure = pthread_create(
+      &thread, nil,
+      { argument in
+        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        turbocam_name_thread(start.name)
+        start.body()
+        return nil
+      }, start.toOpaque())
+    precondition(failure == 0, "pthread_create: \(failure)")
+  }
+
+  /// Waits until the thread has ended. Call exactly once.
+  public func join() { pthread_join(thread, nil) }
+}
