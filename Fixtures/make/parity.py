@@ -71,7 +71,8 @@ outputs.json
             ...: what the call needs, by kind}]}
 A role's tensor is named <prefix>.<role>, where the prefix is the case's name, or unet.<WxH> for a
 module within the UNet, so the outputs of one module's case are the inputs of the next one's.
-Relative L2 is |a - b| / |b|. Kinds with more keys:
+Relative L2 is |a - b| / |b|. time_proj's bfloat16 error is 0, for diffusers makes the sinusoids in
+float32 and rounds only what enters time_embedding. Kinds with more keys:
   picture    prompt, seed, width, height, steps (num_inference_steps), strength (null for text2img),
              evaluations (of the UNet), timesteps, bf16_max_error and bf16_error (of pixels in [0, 1];
              noise is drawn in float32 and rounded, for torch draws other numbers in bfloat16)
