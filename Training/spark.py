@@ -13,6 +13,9 @@ import os
 import random
 import time
 
+# Threads that wait must sleep, not spin: training shares its cores. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 
 import autoencoder
@@ -195,8 +198,34 @@ def enter(run, stage):
     print(f"stage {stage}, scaling_factor {run.vae.config.scaling_factor}", flush=True)
 
 
+class Threads:
+    """Tries now and then whether one thread fewer is quicker, as it is where others use a core."""
+
+    def __init__(self, most):
+        self.most, self.best = most, most
+        self.begin(most)
+
+    def begin(self, count):
+        self.count, self.times = count, []
+        torch.set_num_threads(count)
+
+    def took(self, seconds):
+        """To be told after each step. A round is some 30 seconds with the best count and three steps with the other."""
+        self.times.append(seconds)
+        if self.most == 1:
+            return
+        if self.count == self.best and sum(self.times) > 30:
+            self.usual = sorted(self.times[-7:])[len(self.times[-7:]) // 2]
+            self.begin(self.most - 1 if self.best == self.most else self.most)
+        elif self.count != self.best and len(self.times) == 3:
+            if sorted(self.times)[1] < self.usual:
+                self.best = self.count
+            self.begin(self.best)
+
+
 def train(run):
     steps = {"autoencoder": step_autoencoder, "text": step_text, "student": step_student}
+    threads = Threads(run.options.threads)
     start = 0.0
     saved = written = time.monotonic()
     for stage, end in STAGES:
@@ -208,6 +237,7 @@ def train(run):
         while run.progress() < end:
             began = time.monotonic()
             report = steps[stage](run, (run.progress() - start) / (end - start))
+            threads.took(time.monotonic() - began)
             run.step += 1
             if stage != "text" and run.step % 3 == 0:
                 run.pool.renew(encoder(run) if stage == "student" else None)
@@ -216,7 +246,7 @@ def train(run):
             count += 1
             run.seconds += time.monotonic() - began
             if time.monotonic() - shown > 20:
-                print(f"{run.seconds / 60:6.1f} min  step {run.step:6d}  {stage}  pool {run.pool.written}  "
+                print(f"{run.seconds / 60:6.1f} min  step {run.step:6d}  {stage}  pool {run.pool.written}  threads {threads.best}  "
                       + "  ".join(f"{k} {v / count:.4f}" for k, v in sums.items()), flush=True)
                 shown, sums, count = time.monotonic(), {}, 0
             if time.monotonic() - saved > 120:
@@ -239,7 +269,6 @@ def main():
     options = parser.parse_args()
     if options.quick:
         options.minutes = 2
-    torch.set_num_threads(options.threads)
     run = Run(options)
     train(run)
     run.write()
