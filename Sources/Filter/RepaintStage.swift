@@ -1,5 +1,4 @@
 import Frames
-import Glibc
 import Synchronization
 
 /// Repaints the newest frame with a model, over and over.
@@ -29,7 +28,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     while !link.isOver {
       try followSettings(link)
       guard let painter else {
-        try await(link)
+        try awaitPainter(link)
         continue
       }
       guard let frame = link.mailbox.take(timeout: NoticePublisher.interval) else {
@@ -46,16 +45,16 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   }
 
   /// Until there is a painter: says how far it is, and lets live frames go.
-  private func await(_ link: FilterLink) throws {
+  private func awaitPainter(_ link: FilterLink) throws {
     let progress = loader.progress ?? (text: "loading model", fraction: 0)
     link.status.set(.loading(progress.text, progress.fraction))
     notices.show(
       "\(progress.text) \(Int(progress.fraction * 100))%", size: box.current.settings.size, link)
     if link.takesEvery {
-      sleep(20_000_000)
+      sleep(nanoseconds: 20_000_000)
     } else {
       _ = link.mailbox.take(timeout: 50_000_000)
-      if link.mailbox.isClosed { sleep(20_000_000) }
+      if link.mailbox.isClosed { sleep(nanoseconds: 20_000_000) }
     }
   }
 
@@ -139,10 +138,4 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     draft.stamps = stamps
     link.publish(draft.finish(converter.target, byteCount: pool.capacity, sequence: frame.sequence))
   }
-}
-
-/// Blocks this thread for so many nanoseconds.
-private func sleep(_ nanoseconds: UInt64) {
-  var time = timespec(tv_sec: 0, tv_nsec: Int(nanoseconds))
-  nanosleep(&time, nil)
 }

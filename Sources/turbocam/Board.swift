@@ -2,10 +2,11 @@ import Diffusion
 import Filter
 import Frames
 import Glibc
+import Outputs
 import Synchronization
 
 /// What the stages of one run share, and what `/state`, the status line and `--json` tell of it.
-final class Board: Sendable {
+final class Board: Control {
   let inbox: Mailbox
   let source = StatusBoard()
   let filter: FilterStatus
@@ -21,6 +22,7 @@ final class Board: Sendable {
   private let isQuiet: Bool
   private let started = Clock.now()
   private let message = Mutex<String?>(nil)
+  private let arrivals = ArrivalRate()
 
   struct Names: Sendable {
     var input: String
@@ -55,6 +57,9 @@ final class Board: Sendable {
     }
   }
 
+  /// Call a few times a second.
+  func sample() { arrivals.sample(counters.framesIn.load(ordering: .relaxed)) }
+
   /// One line: what is wrong or, while nothing is, how fast it goes.
   var line: String {
     if case .loading(let text, let fraction) = filter.current { return Terminal.bar(text, fraction) }
@@ -65,10 +70,37 @@ final class Board: Sendable {
     return "\(fixed(out.rate, 1)) fps  \(fixed(Double(latency.p50) / 1e6, 0)) ms  \(drops) dropped"
   }
 
+  /// One line for the end.
+  var summary: String {
+    let latency = statistics.latency.read()
+    let frames = counters.framesOut.load(ordering: .relaxed)
+    let times = latency.total > 0 ? ", \(fixed(Double(latency.p50) / 1e6, 0)) ms at p50" : ""
+    return "\(frames) frames in \(fixed(Double(Clock.now() - started) / 1e9, 1)) s\(times), \(drops) dropped"
+  }
+
+  var isLoading: Bool {
+    if case .loading = filter.current { return true }
+    return false
+  }
+
   private var drops: Int { inbox.dropped + counters.starved.load(ordering: .relaxed) }
 
-  /// All of it, as `/state` gives it. `viewers` is what the HTTP output counts.
-  func state(viewers: Int) -> JSON {
+  func stateJSON() -> [UInt8] { state.bytes }
+
+  func patch(_ json: [UInt8]) -> Result<[UInt8], ControlRefusal> {
+    guard loader != nil else {
+      return .failure(ControlRefusal("there is no model (--model none), so there is nothing to set"))
+    }
+    do {
+      try settings.patch(json)
+      return .success(stateJSON())
+    } catch {
+      return .failure(ControlRefusal("\(error)"))
+    }
+  }
+
+  /// All of it, as `/state` gives it.
+  var state: JSON {
     .object([
       "version": .string(Program.version),
       "status": status,
@@ -80,11 +112,11 @@ final class Board: Sendable {
       "settings": settings.current.settings.json,
       "uptime_s": .number(rounded(Double(Clock.now() - started) / 1e9, 1)),
       "fps": .object([
-        "in": .number(rounded(rate(.received), 2)), "out": .number(rounded(rate(.published), 2)),
+        "in": .number(rounded(arrivals.rate, 2)), "out": .number(rounded(statistics.repaints.read().rate, 2)),
       ]),
       "latency_ms": reading(statistics.latency.read()),
       "stages_ms": stages,
-      "viewers": .integer(viewers),
+      "viewers": .integer(counters.viewers.load(ordering: .relaxed)),
       "counters": .object([
         "frames_in": .integer(counters.framesIn.load(ordering: .relaxed)),
         "frames_out": .integer(counters.framesOut.load(ordering: .relaxed)),
@@ -120,27 +152,10 @@ final class Board: Sendable {
         }))
   }
 
-  private func rate(_ station: Station) -> Double { statistics.stage(station).read().rate }
-
   private func reading(_ reading: Meter.Reading) -> JSON {
     .object([
       "p50": .number(rounded(Double(reading.p50) / 1e6, 2)),
       "p95": .number(rounded(Double(reading.p95) / 1e6, 2)),
     ])
   }
-}
-
-/// `value` with so many decimals.
-func rounded(_ value: Double, _ decimals: Int) -> Double {
-  let scale = Double(Int(pow(10, Double(decimals))))
-  return (value * scale).rounded() / scale
-}
-
-/// `value` printed with so many decimals.
-func fixed(_ value: Double, _ decimals: Int) -> String {
-  guard decimals > 0 else { return "\(Int(value.rounded()))" }
-  let scale = Int(pow(10, Double(decimals)))
-  let whole = Int((value * Double(scale)).rounded())
-  let fraction = String(abs(whole) % scale)
-  return "\(whole / scale).\(String(repeating: "0", count: decimals - fraction.count))\(fraction)"
 }

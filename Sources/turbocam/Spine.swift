@@ -26,10 +26,12 @@ final class Spine: Sendable {
     ends = Mutex((outputs.count, true, 0))
   }
 
-  /// Runs to the end; `tick` is called a few times a second. Gives the exit code.
-  func run(limit: Int?, tick: () -> Void) throws -> Int32 {
+  /// Runs to the end and gives the exit code. An input that `inputWaits` (a file) starts when the filter is
+  /// ready: it is not played to a model that still loads.
+  func run(limit: Int?, inputWaits: Bool, _ reporter: Reporter) throws -> Int32 {
     let signals = Signals()
     for output in outputs { try output.open() }
+    reporter.announce(outputs)
     for (index, output) in outputs.enumerated() {
       start("output \(index)", signals, { try output.run() }) { self.outputEnded(output) }
     }
@@ -37,23 +39,29 @@ final class Spine: Sendable {
       self.stop()
       self.broadcast.close()
     }
-    start("input", signals, { try self.input.run(self.board.inputLink) }) {
+    start(
+      "input", signals,
+      {
+        if inputWaits { self.board.filter.awaitLive(self.board.stop) }
+        try self.input.run(self.board.inputLink)
+      }
+    ) {
       self.inbox.close()
       self.ends.withLock { $0.input = false }
     }
-    supervise(signals, tick)
+    supervise(signals, reporter)
     return ends.withLock { $0.code }
   }
 
   /// Until every output has finished; a first signal asks for that, a second one does not wait for it.
-  private func supervise(_ signals: Signals, _ tick: () -> Void) {
+  private func supervise(_ signals: Signals, _ reporter: Reporter) {
     while ends.withLock({ $0.outputs > 0 }) {
       if let signal = signals.wait(milliseconds: 200) {
         if board.stop.isSet && signals.wasAsked { Terminal.end(with: 128 + signal) }
         signals.wasAsked = true
         stop()
       }
-      tick()
+      reporter.tick()
     }
     stop()
     // A camera is given the time to close; a network stream that hangs is not waited for.
