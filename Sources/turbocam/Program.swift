@@ -5,8 +5,7 @@ import Glibc
 enum Program {
   static let version = "0.1.0"
   static let subcommands: [any Subcommand.Type] = [
-    RunCommand.self, ImageCommand.self, TextCommand.self, DevicesCommand.self, DoctorCommand.self,
-    BenchCommand.self,
+    RunCommand.self, ImageCommand.self, TextCommand.self,
   ]
 
   static func main() {

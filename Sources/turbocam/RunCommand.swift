@@ -109,8 +109,11 @@ struct RunCommand: Subcommand {
   }
 
   private func sinkOptions(_ board: Board, takesEvery: Bool) -> SinkOptions {
-    SinkOptions(
-      policy: takesEvery ? .every : .newest, token: token, control: board, statistics: board.statistics,
-      counters: board.counters, fps: fps)
+    var options = SinkOptions()
+    options.policy = takesEvery ? .every : .newest
+    options.token = token
+    options.control = board
+    options.statistics = board.statistics
+    return options
   }
 }

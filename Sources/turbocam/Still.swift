@@ -19,7 +19,9 @@ enum Still {
 
   /// Opens the file before any work starts, so that a folder that is not there is refused at once.
   static func open(_ path: String) throws -> any Output {
-    let sink = try Sink.make(path, options: SinkOptions(policy: .every))
+    var options = SinkOptions()
+    options.policy = .every
+    let sink = try Sink.make(path, options: options)
     try sink.open()
     return sink
   }
