@@ -21,7 +21,7 @@ final class NoticePublisher {
     lastNotice = now
     let format = PictureFormat(.rgb24, width: size.width, height: size.height)
     let byteCount = size.width * size.height * 3
-    guard var draft = draft(byteCount, outputs: link.broadcast.mailboxes.count) else { return }
+    guard let draft = draft(byteCount, outputs: link.broadcast.mailboxes.count) else { return }
     Notice.draw(
       text, width: size.width, height: size.height,
       into: UnsafeMutableRawBufferPointer(rebasing: draft.bytes[..<byteCount]))

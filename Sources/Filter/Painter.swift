@@ -28,5 +28,5 @@ extension Settings {
 
 /// Makes painters, on a thread of their own and for as long as it takes.
 public protocol PainterMaker: Sendable {
-  func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> sending any Painter
+  func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter
 }

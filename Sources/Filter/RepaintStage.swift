@@ -123,7 +123,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   private func repaint(_ frame: borrowing Frame, _ painter: any Painter, _ link: FilterLink) throws {
     guard let pool, let converter else { return }
-    guard var draft = pool.take() else {
+    guard let draft = pool.take() else {
       link.counters.starved.wrappingAdd(1, ordering: .relaxed)
       return
     }

@@ -22,7 +22,7 @@ struct DevicesCommand: Subcommand {
     let cameras = devices.filter(\.isCapture)
     let virtual = devices.filter(\.isOutput)
     let gpus = GPU.list()
-    print(json ? Self.json(cameras, virtual, gpus).text : Self.text(cameras, virtual, gpus))
+    Terminal.print(json ? Self.json(cameras, virtual, gpus).text : Self.text(cameras, virtual, gpus))
     return 0
   }
 

@@ -21,9 +21,9 @@ struct DoctorCommand: Subcommand {
   func run() throws -> Int32 {
     let checks = Check.all()
     if json {
-      print(JSON.object(["checks": .array(checks.map(\.json))]).text)
+      Terminal.print(JSON.object(["checks": .array(checks.map(\.json))]).text)
     } else {
-      print(checks.map(\.text).joined(separator: "\n"))
+      Terminal.print(checks.map(\.text).joined(separator: "\n"))
     }
     return checks.contains { $0.isNeeded && !$0.isFound } ? ExitCode.unavailable : 0
   }

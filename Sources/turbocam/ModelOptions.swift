@@ -92,7 +92,7 @@ final class PipelineMaker: PainterMaker, @unchecked Sendable {
       backend: backend, progress: progress)
   }
 
-  func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> sending any Painter {
+  func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
     PipelinePainter(try pipeline(shape, progress: progress), shape: shape)
   }
 }

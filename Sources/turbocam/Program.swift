@@ -5,7 +5,7 @@ import Glibc
 enum Program {
   static let version = "0.1.0"
   static let subcommands: [any Subcommand.Type] = [
-    RunCommand.self, ImageCommand.self, TextCommand.self,
+    RunCommand.self, ImageCommand.self, TextCommand.self, DevicesCommand.self, DoctorCommand.self,
   ]
 
   static func main() {
@@ -27,17 +27,17 @@ enum Program {
     guard let first = words.first else { return try start(RunCommand.self, words) }
     switch first {
     case "--help", "-h":
-      print(help)
+      Terminal.print(help)
       return 0
     case "--version":
-      print("turbocam \(version)")
+      Terminal.print("turbocam \(version)")
       return 0
     case "help":
       guard let name = words.dropFirst().first else {
-        print(help)
+        Terminal.print(help)
         return 0
       }
-      print(try subcommand(name).help)
+      Terminal.print(try subcommand(name).help)
       return 0
     case _ where first.hasPrefix("-"):
       return try start(RunCommand.self, words)
@@ -55,7 +55,7 @@ enum Program {
 
   private static func start(_ type: any Subcommand.Type, _ words: ArraySlice<String>) throws -> Int32 {
     if words.prefix(while: { $0 != "--" }).contains("--help") {
-      print(type.help)
+      Terminal.print(type.help)
       return 0
     }
     return try type.init(Arguments(words, command: type.name, options: type.options)).run()

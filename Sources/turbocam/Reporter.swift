@@ -39,7 +39,6 @@ final class Reporter {
   }
 
   private func printState() {
-    print(board.state.text)
-    fflush(stdout)
+    Terminal.print(board.state.text)
   }
 }

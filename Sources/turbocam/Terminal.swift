@@ -5,6 +5,8 @@ import Glibc
 enum Terminal {
   static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
 
+  /// A line of what was asked for, on standard output.
+  static func print(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
   /// An error.
   static func complain(_ message: String) { write("turbocam: \(message)\n") }
   /// Something worth knowing.
@@ -29,10 +31,10 @@ enum Terminal {
     return columns > 1 ? columns : 80
   }
 
-  private static func write(_ text: String) {
+  private static func write(_ text: String, to descriptor: Int32 = STDERR_FILENO) {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
-      let count = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+      let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 && errno == EINTR { continue }
       guard count > 0 else { return }
       bytes = bytes.dropFirst(count)
@@ -41,7 +43,6 @@ enum Terminal {
 
   /// Ends the process without waiting for threads that are still in a driver or a compilation.
   static func end(with code: Int32) -> Never {
-    fflush(stdout)
     _exit(code)
   }
 }
