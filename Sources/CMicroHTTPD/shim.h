@@ -16,10 +16,21 @@ static inline struct MHD_Daemon *turbocam_start_http(
       MHD_OPTION_END);
 }
 
-// An enum case that differs between libmicrohttpd's versions imports as another type each time.
+// Whether libmicrohttpd's enumerations are closed differs between its versions, and with it how they import
+// into Swift; constants do not.
+static const enum MHD_Result turbocam_mhd_yes = MHD_YES;
+static const enum MHD_Result turbocam_mhd_no = MHD_NO;
+static const enum MHD_ValueKind turbocam_mhd_header = MHD_HEADER_KIND;
+static const enum MHD_ValueKind turbocam_mhd_argument = MHD_GET_ARGUMENT_KIND;
+static const enum MHD_ResponseMemoryMode turbocam_mhd_persistent = MHD_RESPMEM_PERSISTENT;
+static const enum MHD_ResponseMemoryMode turbocam_mhd_copied = MHD_RESPMEM_MUST_COPY;
 static const int64_t turbocam_mhd_end_of_stream = MHD_CONTENT_READER_END_OF_STREAM;
-static const int64_t turbocam_mhd_end_with_error = MHD_CONTENT_READER_END_WITH_ERROR;
 static const uint64_t turbocam_mhd_size_unknown = MHD_SIZE_UNKNOWN;
+
+// Lets the end of the connection end a response without a length, instead of chunks.
+static inline void turbocam_http_unchunked(struct MHD_Response *response) {
+  MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+}
 
 // The connection's socket, -1 where there is none.
 static inline int turbocam_http_socket(struct MHD_Connection *connection) {

@@ -1,6 +1,7 @@
 #include "CWebPage.h"
 
-const unsigned char turbocam_web_page[] = {
+static const unsigned char page[] = {
 #embed "page.html"
 };
-const size_t turbocam_web_page_size = sizeof turbocam_web_page;
+const unsigned char *const turbocam_web_page = page;
+const size_t turbocam_web_page_size = sizeof page;

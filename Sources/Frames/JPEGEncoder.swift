@@ -6,11 +6,6 @@ import CTurboJPEG
 /// and stretched to JFIF's full range; RGB is full range already. Scratch memory is made for the first picture
 /// of a size and kept.
 public final class JPEGEncoder {
-  /// What could not be encoded, and why.
-  public struct Failure: Error, Sendable, CustomStringConvertible {
-    public let description: String
-  }
-
   private let handle: tjhandle
   private let quality: Int32
   private var scratch = UnsafeMutableRawBufferPointer(start: nil, count: 0)
@@ -18,10 +13,10 @@ public final class JPEGEncoder {
   /// `quality` from 1 to 100, as in libjpeg.
   public init(quality: Int) throws {
     guard (1...100).contains(quality) else {
-      throw Failure(description: "JPEG quality \(quality) is not between 1 and 100")
+      throw FrameError(.unsupported, "encoding JPEG", "quality \(quality) is not between 1 and 100")
     }
     guard let handle = tjInitCompress() else {
-      throw Failure(description: "tjInitCompress: \(String(cString: tjGetErrorStr2(nil)))")
+      throw FrameError(.library, "encoding JPEG", "tjInitCompress: \(String(cString: tjGetErrorStr2(nil)))")
     }
     self.handle = handle
     self.quality = Int32(quality)
@@ -43,23 +38,23 @@ public final class JPEGEncoder {
     _ bytes: UnsafeRawBufferPointer, _ format: PictureFormat, into: UnsafeMutableRawBufferPointer
   ) throws -> Int {
     let (width, height) = (format.width, format.height)
+    let attempt = "encoding \(format)"
     // 65500: JPEG_MAX_DIMENSION.
     guard (1...65500).contains(width), (1...65500).contains(height) else {
-      throw Failure(description: "cannot encode \(format): JPEG sides are 1 to 65500 pixels")
+      throw FrameError(.unsupported, attempt, "the sides of a JPEG are 1 to 65500 pixels")
     }
     guard let byteCount = format.pixels.byteCount(width: width, height: height) else {
-      throw Failure(description: "cannot encode \(format): it is a JPEG already")
+      throw FrameError(.unsupported, attempt, "it is a JPEG already")
     }
     guard bytes.count >= byteCount, let source = bytes.baseAddress else {
-      throw Failure(description: "cannot encode \(format): \(byteCount) bytes needed, \(bytes.count) given")
+      throw FrameError(.corrupt, attempt, "\(bytes.count) bytes of \(byteCount)")
     }
     let bound = Self.capacity(for: format)
     guard into.count >= bound, let target = into.baseAddress else {
-      throw Failure(
-        description: "cannot encode \(format): room for \(bound) bytes needed, \(into.count) given")
+      throw FrameError(.tooSmall, attempt, "room for \(into.count) bytes of \(bound)")
     }
     if format.pixels != .rgb24, width % 2 != 0 || (format.pixels != .yuyv && height % 2 != 0) {
-      throw Failure(description: "cannot encode \(format): subsampled formats have even sides")
+      throw FrameError(.unsupported, attempt, "the sides of a subsampled picture are even")
     }
 
     var file: UnsafeMutablePointer<UInt8>? = target.assumingMemoryBound(to: UInt8.self)
@@ -82,7 +77,7 @@ public final class JPEGEncoder {
       }
     }
     guard failure == 0 else {
-      throw Failure(description: "cannot encode \(format): \(String(cString: tjGetErrorStr2(handle)))")
+      throw FrameError(.library, attempt, String(cString: tjGetErrorStr2(handle)))
     }
     return Int(fileSize)
   }

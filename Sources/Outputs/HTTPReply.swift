@@ -41,7 +41,7 @@ enum HTTPReply: ~Copyable {
   private static func copied(_ bytes: [UInt8]) -> OpaquePointer? {
     bytes.withUnsafeBytes {
       MHD_create_response_from_buffer(
-        $0.count, UnsafeMutableRawPointer(mutating: $0.baseAddress), MHD_RESPMEM_MUST_COPY)
+        $0.count, UnsafeMutableRawPointer(mutating: $0.baseAddress), turbocam_mhd_copied)
     }
   }
 
@@ -71,16 +71,13 @@ enum HTTPReply: ~Copyable {
       return nil
     }
     // The end of the connection ends the stream: simple clients know nothing of chunks.
-    MHD_set_response_options(
-      response, MHD_ResponseFlags(rawValue: MHD_RF_HTTP_1_0_COMPATIBLE_STRICT.rawValue), MHD_RO_END)
+    turbocam_http_unchunked(response)
     return response
   }
 
   private static func sendPage(_ connection: OpaquePointer, _ isOpen: Bool) -> Bool {
-    let response = withUnsafePointer(to: turbocam_web_page) { page in
-      MHD_create_response_from_buffer(
-        turbocam_web_page_size, UnsafeMutableRawPointer(mutating: page), MHD_RESPMEM_PERSISTENT)
-    }
+    let response = MHD_create_response_from_buffer(
+      turbocam_web_page_size, UnsafeMutableRawPointer(mutating: turbocam_web_page), turbocam_mhd_persistent)
     MHD_add_response_header(
       response, "Content-Security-Policy",
       "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; "
@@ -106,7 +103,7 @@ enum HTTPReply: ~Copyable {
     for (name, value) in headers { MHD_add_response_header(response, name, value) }
     let queued = MHD_queue_response(connection, status, response)
     MHD_destroy_response(response)
-    return queued == MHD_YES
+    return queued == turbocam_mhd_yes
   }
 }
 

@@ -7,11 +7,11 @@ struct HTTPRequest {
   let path: String
 
   func header(_ name: String) -> String? {
-    MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name).map { String(cString: $0) }
+    MHD_lookup_connection_value(connection, turbocam_mhd_header, name).map { String(cString: $0) }
   }
   /// A decoded value of the query, "" where the key stands alone.
   func argument(_ name: String) -> String? {
-    guard let value = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name) else {
+    guard let value = MHD_lookup_connection_value(connection, turbocam_mhd_argument, name) else {
       return nil
     }
     return String(cString: value)

@@ -87,20 +87,20 @@ private func handleRequest(
   method: UnsafePointer<CChar>?, version: UnsafePointer<CChar>?, piece: UnsafePointer<CChar>?,
   pieceCount: UnsafeMutablePointer<Int>?, slot: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
 ) -> MHD_Result {
-  guard let context, let connection, let url, let method, let pieceCount, let slot else { return MHD_NO }
+  guard let context, let connection, let url, let method, let pieceCount, let slot else { return turbocam_mhd_no }
   let service = Unmanaged<HTTPService>.fromOpaque(context).takeUnretainedValue()
   let request = HTTPRequest(
     connection: connection, method: String(cString: method), path: String(cString: url))
   guard let known = slot.pointee else {
     let exchange = HTTPService.Exchange()
     slot.pointee = Unmanaged.passRetained(exchange).toOpaque()
-    return service.begin(request, exchange) ? MHD_YES : MHD_NO
+    return service.begin(request, exchange) ? turbocam_mhd_yes : turbocam_mhd_no
   }
   let exchange = Unmanaged<HTTPService.Exchange>.fromOpaque(known).takeUnretainedValue()
-  guard pieceCount.pointee > 0 else { return service.finish(request, exchange) ? MHD_YES : MHD_NO }
+  guard pieceCount.pointee > 0 else { return service.finish(request, exchange) ? turbocam_mhd_yes : turbocam_mhd_no }
   let bytes = UnsafeRawBufferPointer(start: piece, count: pieceCount.pointee)
   pieceCount.pointee = 0
-  return service.receive(bytes, exchange) ? MHD_YES : MHD_NO
+  return service.receive(bytes, exchange) ? turbocam_mhd_yes : turbocam_mhd_no
 }
 
 private func forgetRequest(

@@ -21,13 +21,15 @@ final class StreamEncoder {
   func encode(_ frame: borrowing Frame) -> Frame? {
     let format = frame.format
     let isJPEG = format.pixels == .jpeg
-    let needed = isJPEG ? frame.bytes.count : JPEGEncoder.capacity(for: format)
+    let needed =
+      isJPEG ? frame.bytes.count + JPEGTables.addedByteCount : JPEGEncoder.capacity(for: format)
     guard let draft = buffer(of: needed) else { return nil }
     draft.stamps = frame.stamps
     let count: Int
     if isJPEG {
-      memcpy(draft.bytes.baseAddress!, frame.bytes.baseAddress!, needed)
-      count = needed
+      // Cameras may leave out the Huffman tables, which browsers do not know by heart.
+      guard let copied = JPEGTables.complete(frame.bytes, into: draft.bytes) else { return nil }
+      count = copied
     } else {
       guard let written = try? encoder.encode(frame.bytes, format, into: draft.bytes) else { return nil }
       count = written
@@ -39,7 +41,18 @@ final class StreamEncoder {
   }
 
   /// What is shown before the first frame has come.
-  func waitingNotice() -> Frame? { nil }
+  func waitingNotice() -> Frame? {
+    let format = PictureFormat(.rgb24, width: 640, height: 480)
+    guard let count = format.pixels.byteCount(width: format.width, height: format.height) else { return nil }
+    let picture = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
+    defer { picture.deallocate() }
+    Notice.draw("Waiting for the first picture", width: format.width, height: format.height, into: picture)
+    guard let draft = buffer(of: JPEGEncoder.capacity(for: format)),
+      let written = try? encoder.encode(UnsafeRawBufferPointer(picture), format, into: draft.bytes)
+    else { return nil }
+    draft.stamps.pass(.encoded)
+    return draft.finish(PictureFormat(.jpeg, width: 640, height: 480), byteCount: written, sequence: 0)
+  }
 
   private func buffer(of count: Int) -> Draft? {
     guard count > 0, count <= Self.largest else { return nil }

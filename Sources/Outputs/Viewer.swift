@@ -24,6 +24,8 @@ final class Viewer: Watcher, @unchecked Sendable {
   private var before = TextBuffer(capacity: 256)
   private var after = TextBuffer(capacity: 256)
   private var frame: Frame?
+  /// The bytes of `frame`.
+  private var picture = UnsafeRawBufferPointer(start: nil, count: 0)
   /// Bytes of before + frame + after that were given away.
   private var position = 0
   private var isFirst = true
@@ -47,15 +49,15 @@ final class Viewer: Watcher, @unchecked Sendable {
     }
     var written = 0
     written += give(before.bytes, from: 0, into: block, at: written)
-    written += give(frame!.bytes, from: before.count, into: block, at: written)
-    written += give(after.bytes, from: before.count + frame!.bytes.count, into: block, at: written)
+    written += give(picture, from: before.count, into: block, at: written)
+    written += give(after.bytes, from: before.count + picture.count, into: block, at: written)
     return written
   }
 
   /// The connection ended.
   func leave() { hub.leave(self) }
 
-  private var total: Int { frame.map { before.count + $0.bytes.count + after.count } ?? 0 }
+  private var total: Int { before.count + picture.count + after.count }
 
   /// Copies what of `source`, which begins at `start` of the part, has not been given yet.
   private func give(
@@ -73,6 +75,9 @@ final class Viewer: Watcher, @unchecked Sendable {
   private func finishPart() {
     guard var done = frame.take() else { return }
     position = 0
+    before.clear()
+    picture = UnsafeRawBufferPointer(start: nil, count: 0)
+    after.clear()
     // Once a frame: not for each viewer, nor when it is repeated.
     guard let statistics, hub.isFirstDelivery(to: self) else { return }
     done.stamps.pass(.written)
@@ -98,6 +103,7 @@ final class Viewer: Watcher, @unchecked Sendable {
       appendTimestamp(to: &after, next.stamps)
     }
     isFirst = false
+    picture = next.bytes
     frame = consume next
     position = 0
   }
