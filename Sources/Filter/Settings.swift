@@ -66,7 +66,7 @@ public struct PictureSize: Equatable, Hashable, Sendable, CustomStringConvertibl
   public init(_ text: String) throws(SettingsError) {
     let parts = text.split(separator: "x", maxSplits: 1, omittingEmptySubsequences: false)
     // Int() would take a sign.
-    guard parts.count == 2, parts.allSatisfy({ $0.utf8.allSatisfy((48...57).contains) }),
+    guard parts.count == 2, parts.allSatisfy({ $0.allSatisfy(\.isWholeNumber) }),
       let width = Int(parts[0]), let height = Int(parts[1])
     else {
       throw SettingsError("size", "must be WxH, such as 512x512, not '\(text)'")

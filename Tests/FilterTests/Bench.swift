@@ -26,6 +26,13 @@ final class Bench: Sendable {
     }
   }
 
+  /// Gives any bytes as a picture.
+  func put(_ bytes: [UInt8], _ format: PictureFormat, sequence: UInt64) {
+    guard let draft = pool.take() else { return }
+    draft.bytes.copyBytes(from: bytes)
+    link.mailbox.put(draft.finish(format, byteCount: bytes.count, sequence: sequence))
+  }
+
   /// Gives a grey picture of 64 by 64.
   func put(_ grey: UInt8, sequence: UInt64 = 1) {
     guard let draft = pool.take() else { return }
@@ -34,20 +41,26 @@ final class Bench: Sendable {
       draft.finish(PictureFormat(.rgb24, width: 64, height: 64), byteCount: draft.bytes.count, sequence: sequence))
   }
 
+  /// What comes out next, waiting so many nanoseconds.
+  func next(_ timeout: UInt64 = 10_000_000_000) -> Picture? {
+    guard let frame = outbox.take(timeout: timeout) else { return nil }
+    return Picture(frame)
+  }
+
   /// The next repainted picture; notices have sequence 0 and are passed over.
-  func picture() -> Frame? {
-    while let frame = outbox.take(timeout: 10_000_000_000) {
-      if frame.sequence > 0 { return frame }
+  func picture() -> Picture? {
+    while let picture = next() {
+      if picture.sequence > 0 { return picture }
     }
     return nil
   }
 
   /// Feeds until the stage gives a picture of `width`.
-  func pictureOf(width: Int, _ grey: UInt8 = 10) -> Frame? {
+  func pictureOf(width: Int, _ grey: UInt8 = 10) -> Picture? {
     for _ in 0..<2000 {
       put(grey)
-      if let frame = outbox.take(timeout: 20_000_000), frame.sequence > 0, frame.format.width == width {
-        return frame
+      if let picture = next(20_000_000), picture.sequence > 0, picture.format.width == width {
+        return picture
       }
     }
     return nil
@@ -74,8 +87,19 @@ final class Bench: Sendable {
   }
 }
 
+/// A frame's contents, to be looked at in peace.
+struct Picture: Sendable {
+  let format: PictureFormat
+  let sequence: UInt64
+  let stamps: Stamps
+  let bytes: [UInt8]
+  init(_ frame: borrowing Frame) {
+    (format, sequence, stamps, bytes) = (frame.format, frame.sequence, frame.stamps, Array(frame.bytes))
+  }
+}
+
 /// Lets other threads work for a millisecond.
-func pause() {
+func rest() {
   var time = timespec(tv_sec: 0, tv_nsec: 1_000_000)
   nanosleep(&time, nil)
 }
@@ -84,7 +108,7 @@ func pause() {
 func eventually(_ condition: () -> Bool) -> Bool {
   for _ in 0..<10_000 {
     if condition() { return true }
-    pause()
+    rest()
   }
   return false
 }

@@ -51,7 +51,7 @@ final class FakeMaker: PainterMaker {
 
   func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
     progress("loading fake", 0.43)
-    while !gate.isSet { pause() }
+    while !gate.isSet { rest() }
     guard shape.size.width <= 256 else { throw PainterFailure(text: "too wide") }
     return FakePainter(shape, log)
   }

@@ -24,7 +24,7 @@ import Testing
   @Test func aNoticeIsShownWhileTheModelLoads() throws {
     let maker = FakeMaker(open: false)
     let bench = Bench(stage(maker, try box()))
-    let notice = try #require(bench.outbox.take(timeout: 10_000_000_000))
+    let notice = try #require(bench.next())
     #expect(notice.sequence == 0)
     #expect(notice.format == PictureFormat(.rgb24, width: 64, height: 64))
     #expect(eventually { bench.link.status.current == .loading("loading fake", 0.43) })
@@ -39,7 +39,7 @@ import Testing
     let bench = Bench(stage(maker, try box()))
     bench.link.source.set(.waiting("camera unplugged"))
     #expect(eventually { bench.link.status.current == .live })
-    let notice = try #require(bench.outbox.take(timeout: 10_000_000_000))
+    let notice = try #require(bench.next())
     #expect(notice.sequence == 0)
     #expect(maker.log.runs.load(ordering: .relaxed) == 0)
     try bench.end()
@@ -56,7 +56,7 @@ import Testing
     let runs = maker.log.runs.load(ordering: .relaxed)
     for _ in 0..<20 {
       bench.put(1)
-      pause()
+      rest()
     }
     #expect(maker.log.runs.load(ordering: .relaxed) <= runs + 1)
     try bench.end()
@@ -136,11 +136,8 @@ import Testing
   @Test func aCorruptPictureIsCountedAndLeftOut() throws {
     let bench = Bench(stage(FakeMaker(), try box()))
     #expect(bench.pictureOf(width: 64) != nil)
-    let pool = FramePool(count: 1, capacity: 200)
-    let draft = try #require(pool.take())
-    draft.bytes.initializeMemory(as: UInt8.self, repeating: 0xAA)
-    bench.link.mailbox.put(
-      draft.finish(PictureFormat(.jpeg, width: 64, height: 64), byteCount: 200, sequence: 5))
+    bench.put(
+      [UInt8](repeating: 0xAA, count: 200), PictureFormat(.jpeg, width: 64, height: 64), sequence: 5)
     #expect(eventually { bench.link.counters.corrupt.load(ordering: .relaxed) == 1 })
     #expect(bench.pictureOf(width: 64) != nil)
     try bench.end()
@@ -159,15 +156,12 @@ import Testing
 @Suite struct PassStageTests {
   @Test func aJPEGGoesThroughUntouched() throws {
     let bench = Bench(PassStage())
-    let pool = FramePool(count: 1, capacity: 300)
-    let draft = try #require(pool.take())
     // Not a JPEG: whoever decoded it would notice.
-    for index in draft.bytes.indices { draft.bytes[index] = UInt8(truncatingIfNeeded: index) }
-    bench.link.mailbox.put(
-      draft.finish(PictureFormat(.jpeg, width: 1280, height: 720), byteCount: 300, sequence: 4))
+    let bytes = (0..<300).map { UInt8(truncatingIfNeeded: $0) }
+    bench.put(bytes, PictureFormat(.jpeg, width: 1280, height: 720), sequence: 4)
     let frame = try #require(bench.picture())
     #expect(frame.format == PictureFormat(.jpeg, width: 1280, height: 720))
-    #expect(frame.bytes.enumerated().allSatisfy { $0.element == UInt8(truncatingIfNeeded: $0.offset) })
+    #expect(frame.bytes == bytes)
     try bench.end()
   }
 }
