@@ -31,6 +31,8 @@ final class NoticePublisher {
 
   /// Says why the source gives no frames, once it is known or has lasted.
   func showAbsence(size: PictureSize, _ link: FilterLink) {
+    // A source may rest while nobody watches: its silence counts from the first who does.
+    guard link.broadcast.isWanted else { return pictureWasShown() }
     switch link.source.current {
     case .starting(let text): show(text, size: size, link)
     case .waiting(let reason): show(reason, size: size, link)

@@ -10,6 +10,7 @@ public final class PassStage: FilterStage {
     // Until the first frame nobody knows the camera's size.
     var size = PictureSize(width: 640, height: 480)
     while !link.isOver {
+      link.mailbox.isWanted = link.broadcast.isWanted
       guard let frame = link.mailbox.take(timeout: NoticePublisher.interval) else {
         if link.mailbox.isClosed { break }
         notices.showAbsence(size: size, link)

@@ -27,6 +27,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   public func run(_ link: FilterLink) throws {
     while !link.isOver {
       try followSettings(link)
+      link.mailbox.isWanted = link.broadcast.isWanted
       guard let painter else {
         try awaitPainter(link)
         continue

@@ -86,7 +86,8 @@ public struct PictureSize: Equatable, Hashable, Sendable, CustomStringConvertibl
     }
     guard width % 8 == 0, height % 8 == 0 else {
       let nearest = PictureSize(width: (width + 4) / 8 * 8, height: (height + 4) / 8 * 8)
-      throw SettingsError("size", "\(self): width and height must be multiples of 8; the nearest is \(nearest)")
+      throw SettingsError(
+        "size", "\(self): width and height must be multiples of 8; the nearest is \(nearest)")
     }
   }
 }

@@ -32,7 +32,8 @@ struct DevicesCommand: Subcommand {
     lines.append("Virtual cameras:")
     lines += virtual.isEmpty ? ["  none ('turbocam doctor' tells how to make one)"] : virtual.map(head)
     lines.append("GPUs:")
-    lines += gpus.isEmpty ? ["  none"] : gpus.map { "  \($0.name) (\($0.driver)); this version computes on the CPU" }
+    lines +=
+      gpus.isEmpty ? ["  none"] : gpus.map { "  \($0.name) (\($0.driver)); this version computes on the CPU" }
     return lines.joined(separator: "\n")
   }
 
@@ -95,7 +96,9 @@ struct GPU {
     }
     let others = names(in: "/sys/class/drm").filter { isCard($0) }.compactMap { card -> GPU? in
       let device = "/sys/class/drm/\(card)/device"
-      guard let vendor = readSmallFile("\(device)/vendor")?[...].trimmed, vendor != "0x10de" else { return nil }
+      guard let vendor = readSmallFile("\(device)/vendor")?[...].trimmed, vendor != "0x10de" else {
+        return nil
+      }
       let known = ["0x8086": "Intel", "0x1002": "AMD", "0x1af4": "virtio"]
       let driver = readSmallFile("\(device)/uevent")?.split(separator: "\n")
         .first { $0.hasPrefix("DRIVER=") }.map { String($0.dropFirst("DRIVER=".count)) }

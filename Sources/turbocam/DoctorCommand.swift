@@ -157,7 +157,8 @@ struct Check {
     guard let first = gpus.first else {
       return Check(name: "GPU", isFound: false, fact: "none; this version computes on the CPU")
     }
-    return Check(name: "GPU", isFound: true, fact: "\(first.name); this version computes on the CPU all the same")
+    return Check(
+      name: "GPU", isFound: true, fact: "\(first.name); this version computes on the CPU all the same")
   }
 
   private static var sdxlTurbo: Check {

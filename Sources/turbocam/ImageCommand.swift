@@ -12,7 +12,9 @@ struct ImageCommand: Subcommand {
   static let synopsis = "INPUT --output FILE [OPTIONS]"
   static let options =
     [Option("output", "FILE", "a .png or .jpg to write")] + ModelOptions.options + [
-      Option("posterior", "sample|mean", "what of the autoencoder's posterior to start from\n(default sample, as diffusers does)"),
+      Option(
+        "posterior", "sample|mean",
+        "what of the autoencoder's posterior to start from\n(default sample, as diffusers does)"),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
     ]
   static let notes = "The same seed gives the same picture as diffusers on the CPU."

@@ -9,7 +9,8 @@ struct ModelOptions {
   static let options = [
     Option(
       "model", "DIR|NAME",
-      "a folder in the diffusers layout, a name in the local\nHugging Face cache (stabilityai/sdxl-turbo), '\(Resources.defaultModel)' (the\nembedded one, default), or 'none'"),
+      "a folder in the diffusers layout, a name in the local\nHugging Face cache (stabilityai/sdxl-turbo), '\(Resources.defaultModel)' (the\nembedded one, default), or 'none'"
+    ),
     Option("prompt", "TEXT", "what the picture should look like (default \"\(defaultPrompt)\")"),
     Option("strength", "S", "above 0, at most 1: how much is repainted (default 0.5)"),
     Option("steps", "N", "UNet evaluations, 1 to 50 (default 1)"),

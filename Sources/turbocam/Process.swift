@@ -40,7 +40,9 @@ func readSmallFile(_ path: String) -> String? {
   var buffer = [UInt8](repeating: 0, count: 65536)
   var filled = 0
   while filled < buffer.count {
-    let count = buffer.withUnsafeMutableBytes { read(descriptor, $0.baseAddress! + filled, $0.count - filled) }
+    let count = buffer.withUnsafeMutableBytes {
+      read(descriptor, $0.baseAddress! + filled, $0.count - filled)
+    }
     if count < 0 && errno == EINTR { continue }
     guard count > 0 else { break }
     filled += count

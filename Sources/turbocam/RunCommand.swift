@@ -13,17 +13,21 @@ struct RunCommand: Subcommand {
     [
       Option(
         "input", "SRC",
-        "/dev/videoN, 'camera' (the first that captures, default),\na picture or video file, an rtsp://, http:// or srt:// address,\nor 'test' (a moving pattern)"),
+        "/dev/videoN, 'camera' (the first that captures, default),\na picture or video file, an rtsp://, http:// or srt:// address,\nor 'test' (a moving pattern)"
+      ),
       Option("loop", nil, "repeat a file"),
       Option(
         "output", "SINK",
-        "any number: /dev/videoN (a v4l2loopback device),\nhttp://HOST:PORT (default http://127.0.0.1:8080), a file\n(.mp4 .mkv .mjpeg .jpg .png), or '-' (MJPEG on standard output)"),
+        "any number: /dev/videoN (a v4l2loopback device),\nhttp://HOST:PORT (default http://127.0.0.1:8080), a file\n(.mp4 .mkv .mjpeg .jpg .png), or '-' (MJPEG on standard output)"
+      ),
     ] + ModelOptions.options + [
       Option("fps", "F", "frames a second wanted from the input"),
       Option("frames", "N", "end after so many repainted frames"),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
       Option("mirror", nil, "left becomes right, as in a mirror"),
-      Option("token", "SECRET", "what HTTP requests must bring; needed for other addresses\nthan this machine's own"),
+      Option(
+        "token", "SECRET",
+        "what HTTP requests must bring; needed for other addresses\nthan this machine's own"),
       Option("quiet", nil, "no status line"),
       Option("json", nil, "one JSON object a second on standard output"),
     ]
@@ -67,7 +71,8 @@ struct RunCommand: Subcommand {
     // A file turned into files: no frame is lost, and it takes the time it takes.
     let takesEvery = Place.isFile(source.spec) && !source.loops && outputs.allSatisfy(Place.isFile)
     let (board, filter) = try prepare(inputName: source.spec, takesEvery: takesEvery)
-    let input = try Source.make(source.spec, options: sourceOptions(source.loops, takesEvery: takesEvery))
+    let input = try Source.make(
+      source.spec, options: sourceOptions(board, source.loops, takesEvery: takesEvery))
     let sinks = try outputs.map { try Sink.make($0, options: sinkOptions(board, takesEvery: takesEvery)) }
     let reporter = Reporter(board, isQuiet: quiet, json: json)
     let spine = Spine(input, filter, sinks, board)
@@ -102,10 +107,11 @@ struct RunCommand: Subcommand {
     return (board, RepaintStage(box, loader))
   }
 
-  private func sourceOptions(_ loops: Bool, takesEvery: Bool) -> SourceOptions {
-    SourceOptions(
-      loop: loops, fps: fps, width: model.size?.width, height: model.size?.height, realTime: !takesEvery,
-      wantsJPEG: model.isNone)
+  private func sourceOptions(_ board: Board, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
+    let size = model.isNone ? model.size : board.settings.current.settings.size
+    return SourceOptions(
+      loop: loops, fps: fps, width: size?.width, height: size?.height, realTime: !takesEvery,
+      wantsJPEG: model.isNone, buffers: 3 * outputs.count + 9)
   }
 
   private func sinkOptions(_ board: Board, takesEvery: Bool) -> SinkOptions {

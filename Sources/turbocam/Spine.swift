@@ -77,7 +77,11 @@ final class Spine: Sendable {
   private func outputEnded(_ output: any Output) {
     output.mailbox.isWanted = false
     output.mailbox.close()
-    if ends.withLock({ $0.outputs -= 1; return $0.outputs }) == 0 { stop() }
+    if ends.withLock({
+      $0.outputs -= 1; return $0.outputs
+    }) == 0 {
+      stop()
+    }
   }
 
   private func start(

@@ -29,8 +29,9 @@ enum Still {
   /// The first picture of a file, camera or stream.
   static func first(of spec: String) throws -> Frame {
     let source = try Source.make(
-      spec, options: SourceOptions(loop: false, fps: nil, width: nil, height: nil, realTime: false, wantsJPEG: false))
-    let link = InputLink(mailbox: Mailbox(.every), status: StatusBoard(), counters: Counters(), stop: StopFlag())
+      spec, options: SourceOptions(realTime: false))
+    let link = InputLink(
+      mailbox: Mailbox(.every), status: StatusBoard(), counters: Counters(), stop: StopFlag())
     let failure = Failure()
     let thread = StageThread("input") {
       do { try source.run(link) } catch { failure.set(error) }
@@ -42,7 +43,8 @@ enum Still {
     thread.join()
     if let frame { return frame }
     throw failure.error
-      ?? FrameError(.corrupt, "reading \(spec)", "there is no picture in it", remedy: "give a picture or a video file")
+      ?? FrameError(
+        .corrupt, "reading \(spec)", "there is no picture in it", remedy: "give a picture or a video file")
   }
 
   static func painter(

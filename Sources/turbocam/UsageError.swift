@@ -16,8 +16,10 @@ extension UsageError {
   /// Names the known word that looks most like `word`, where one does.
   static func unknown(_ kind: String, _ word: String, known: [String], command: String? = nil) -> UsageError {
     let bare = word.drop { $0 == "-" }
-    let nearest = known.map { (name: $0, distance: editDistance(String(bare), String($0.drop { $0 == "-" }))) }
-      .min { $0.distance < $1.distance }
+    let nearest = known.map {
+      (name: $0, distance: editDistance(String(bare), String($0.drop { $0 == "-" })))
+    }
+    .min { $0.distance < $1.distance }
     guard let nearest, nearest.distance <= max(2, bare.count / 2) else {
       return UsageError("unknown \(kind) '\(word)'", command: command)
     }

@@ -15,7 +15,8 @@ final class Bench: Sendable {
   init(_ stage: any FilterStage, takesEvery: Bool = false, limit: Int? = nil) {
     let (outbox, failure, warnings) = (Mailbox(takesEvery ? .every : .newest), Failure(), self.warnings)
     let link = FilterLink(
-      mailbox: Mailbox(takesEvery ? .every : .newest), broadcast: Broadcast([outbox]), source: StatusBoard(.live),
+      mailbox: Mailbox(takesEvery ? .every : .newest), broadcast: Broadcast([outbox]),
+      source: StatusBoard(.live),
       status: FilterStatus(.loading("loading model", 0)), counters: Counters(), statistics: Statistics(),
       stop: StopFlag(), takesEvery: takesEvery, limit: limit,
       tell: { warning in warnings.list.withLock { $0.append(warning) } })
@@ -38,7 +39,8 @@ final class Bench: Sendable {
     guard let draft = pool.take() else { return }
     draft.bytes.initializeMemory(as: UInt8.self, repeating: grey)
     link.mailbox.put(
-      draft.finish(PictureFormat(.rgb24, width: 64, height: 64), byteCount: draft.bytes.count, sequence: sequence))
+      draft.finish(
+        PictureFormat(.rgb24, width: 64, height: 64), byteCount: draft.bytes.count, sequence: sequence))
   }
 
   /// What comes out next, waiting so many nanoseconds.

@@ -26,7 +26,9 @@ final class FakePainter: Painter {
     if log.fails.load(ordering: .relaxed) { throw PainterFailure(text: "no memory") }
     for index in image.indices { image[index] = 255 - image[index] }
   }
-  func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws { try body(UnsafeRawBufferPointer(image)) }
+  func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+    try body(UnsafeRawBufferPointer(image))
+  }
   var memory: MemoryUse { MemoryUse(weights: 0, settings: 0, arena: image.count) }
 }
 

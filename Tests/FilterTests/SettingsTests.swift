@@ -11,7 +11,8 @@ import Testing
 
   @Test func aPatchChangesWhatItNamesAndNothingElse() throws {
     let box = SettingsBox(try Self.settings())
-    let changed = try box.patch(Array(#"{"prompt":"oil \u00e9","steps":2,"mirror":true,"size":"128x96"}"#.utf8))
+    let changed = try box.patch(
+      Array(#"{"prompt":"oil \u00e9","steps":2,"mirror":true,"size":"128x96"}"#.utf8))
     #expect(changed.prompt == "oil é")
     #expect(changed.steps == 2)
     #expect(changed.mirror)
@@ -30,10 +31,12 @@ import Testing
 
   @Test(
     arguments: [
-      #"{"prompt":"oil","strength":0}"#, #"{"strength":1.01}"#, #"{"strength":"much"}"#, #"{"strength":1e999}"#,
+      #"{"prompt":"oil","strength":0}"#, #"{"strength":1.01}"#, #"{"strength":"much"}"#,
+      #"{"strength":1e999}"#,
       #"{"steps":0}"#, #"{"steps":51}"#, #"{"steps":1.5}"#, #"{"strength":0.01,"steps":20}"#,
       #"{"seed":-1}"#, #"{"seed":4294967296}"#, #"{"size":"100x64"}"#, #"{"size":"64"}"#, #"{"size":"0x0"}"#,
-      #"{"size":"99999x64"}"#, #"{"size":"+64x64"}"#, #"{"fit":"stretch"}"#, #"{"mirror":1}"#, #"{"promt":"x"}"#, #"[]"#, #"{"#, "",
+      #"{"size":"99999x64"}"#, #"{"size":"+64x64"}"#, #"{"fit":"stretch"}"#, #"{"mirror":1}"#,
+      #"{"promt":"x"}"#, #"[]"#, #"{"#, "",
       #"{"prompt":7}"#,
     ])
   func aBadValueChangesNothing(json: String) throws {

@@ -80,7 +80,10 @@ import Testing
     let bench = Bench(stage(maker, box))
     #expect(bench.pictureOf(width: 64) != nil)
     try box.patch(Array(#"{"size":"512x512"}"#.utf8))
-    #expect(eventually { bench.put(3); return box.current.settings.size.width == 64 })
+    #expect(
+      eventually {
+        bench.put(3); return box.current.settings.size.width == 64
+      })
     #expect(bench.pictureOf(width: 64) != nil)
     try bench.end()
     #expect(bench.warnings.list.withLock { $0 } == ["too wide"])
@@ -97,7 +100,10 @@ import Testing
     let bench = Bench(stage(maker, try box()))
     #expect(bench.pictureOf(width: 64) != nil)
     maker.log.fails.store(true, ordering: .relaxed)
-    #expect(eventually { bench.put(2); return bench.link.status.current == .trouble("no memory") })
+    #expect(
+      eventually {
+        bench.put(2); return bench.link.status.current == .trouble("no memory")
+      })
     maker.log.fails.store(false, ordering: .relaxed)
     #expect(bench.pictureOf(width: 64) != nil)
     #expect(bench.link.status.current == .live)
@@ -148,7 +154,10 @@ import Testing
     let bench = Bench(stage(FakeMaker(), box))
     try box.patch(Array(#"{"prompt":""}"#.utf8))
     #expect(bench.pictureOf(width: 64) != nil)
-    #expect(eventually { bench.put(1); return bench.warnings.list.withLock { $0 } == ["the prompt is empty"] })
+    #expect(
+      eventually {
+        bench.put(1); return bench.warnings.list.withLock { $0 } == ["the prompt is empty"]
+      })
     try bench.end()
   }
 }
