@@ -35,7 +35,7 @@ final class Running {
   private var code: Int32?
 
   init(_ path: String, _ arguments: [String]) throws {
-    (output, errors) = (memfd_create("output", 0), memfd_create("errors", 0))
+    (output, errors) = (try Self.unnamedFile(), try Self.unnamedFile())
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -80,6 +80,14 @@ final class Running {
     let code = status & 0x7F == 0 ? (status >> 8) & 0xFF : -(status & 0x7F)
     self.code = code
     return Program.Result(code: code, output: outputSoFar, errors: errorsSoFar)
+  }
+
+  private static func unnamedFile() throws -> Int32 {
+    var template = Array("/tmp/turbocam-test-XXXXXX".utf8CString)
+    let descriptor = mkstemp(&template)
+    guard descriptor >= 0 else { throw SystemFailure(call: "mkstemp", number: errno) }
+    unlink(template)
+    return descriptor
   }
 
   private static func contents(_ descriptor: Int32) -> [UInt8] {

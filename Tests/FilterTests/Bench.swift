@@ -40,7 +40,7 @@ final class Bench: Sendable {
     draft.bytes.initializeMemory(as: UInt8.self, repeating: grey)
     link.mailbox.put(
       draft.finish(
-        PictureFormat(.rgb24, width: 64, height: 64), byteCount: draft.bytes.count, sequence: sequence))
+        PictureFormat(.rgb24, width: 64, height: 64), byteCount: pool.capacity, sequence: sequence))
   }
 
   /// What comes out next, waiting so many nanoseconds.
