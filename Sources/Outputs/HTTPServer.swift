@@ -25,12 +25,13 @@ public final class HTTPServer: Output, @unchecked Sendable {
   public init(_ address: HTTPAddress, options: SinkOptions) throws {
     if let token = options.token, token.isEmpty {
       throw OutputError(
-        .usage, "reading the token", "it is empty", remedy: "take a long one: --token $(openssl rand -hex 16)")
+        .usage, "reading the token", "it is empty", remedy: "take a long one: --token $(openssl rand -hex 16)"
+      )
     }
     wish = address
     self.options = options
     mailbox = Mailbox(.newest)
-    hub = StreamHub(mailbox: mailbox, limit: Self.viewerLimit)
+    hub = StreamHub(mailbox: mailbox, limit: Self.viewerLimit, counters: options.counters)
   }
   deinit { stop() }
 
@@ -87,7 +88,9 @@ private func handleRequest(
   method: UnsafePointer<CChar>?, version: UnsafePointer<CChar>?, piece: UnsafePointer<CChar>?,
   pieceCount: UnsafeMutablePointer<Int>?, slot: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
 ) -> MHD_Result {
-  guard let context, let connection, let url, let method, let pieceCount, let slot else { return turbocam_mhd_no }
+  guard let context, let connection, let url, let method, let pieceCount, let slot else {
+    return turbocam_mhd_no
+  }
   let service = Unmanaged<HTTPService>.fromOpaque(context).takeUnretainedValue()
   let request = HTTPRequest(
     connection: connection, method: String(cString: method), path: String(cString: url))
@@ -97,7 +100,9 @@ private func handleRequest(
     return service.begin(request, exchange) ? turbocam_mhd_yes : turbocam_mhd_no
   }
   let exchange = Unmanaged<HTTPService.Exchange>.fromOpaque(known).takeUnretainedValue()
-  guard pieceCount.pointee > 0 else { return service.finish(request, exchange) ? turbocam_mhd_yes : turbocam_mhd_no }
+  guard pieceCount.pointee > 0 else {
+    return service.finish(request, exchange) ? turbocam_mhd_yes : turbocam_mhd_no
+  }
   let bytes = UnsafeRawBufferPointer(start: piece, count: pieceCount.pointee)
   pieceCount.pointee = 0
   return service.receive(bytes, exchange) ? turbocam_mhd_yes : turbocam_mhd_no

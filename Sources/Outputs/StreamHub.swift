@@ -11,6 +11,7 @@ final class StreamHub: Sendable {
   /// Most viewers and waiting snapshots at a time.
   let limit: Int
   private let mailbox: Mailbox
+  private let counters: Counters?
   private let state: Mutex<State>
   /// The last publication that a viewer has received whole.
   private let delivered = Atomic<UInt64>(0)
@@ -26,8 +27,9 @@ final class StreamHub: Sendable {
     var isClosed = false
   }
 
-  init(mailbox: Mailbox, limit: Int) {
+  init(mailbox: Mailbox, limit: Int, counters: Counters?) {
     self.mailbox = mailbox
+    self.counters = counters
     self.limit = limit
     var state = State()
     state.watchers.reserveCapacity(limit)
@@ -46,6 +48,7 @@ final class StreamHub: Sendable {
       watcher.seenGeneration = 0
       watcher.seenPublications = $0.publications
       $0.watchers.append(watcher)
+      counters?.viewers.store($0.watchers.count, ordering: .relaxed)
       if $0.watchers.count == 1 {
         $0.lastChange = Clock.now()
         mailbox.isWanted = true
@@ -60,6 +63,7 @@ final class StreamHub: Sendable {
       guard let index = $0.watchers.firstIndex(where: { $0 === watcher }) else { return nil }
       $0.watchers.swapAt(index, $0.watchers.count - 1)
       $0.watchers.removeLast()
+      counters?.viewers.store($0.watchers.count, ordering: .relaxed)
       guard $0.watchers.isEmpty else { return nil }
       mailbox.isWanted = false
       return $0.newest.take()

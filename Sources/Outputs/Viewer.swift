@@ -61,7 +61,8 @@ final class Viewer: Watcher, @unchecked Sendable {
 
   /// Copies what of `source`, which begins at `start` of the part, has not been given yet.
   private func give(
-    _ source: UnsafeRawBufferPointer, from start: Int, into block: UnsafeMutableRawBufferPointer, at offset: Int
+    _ source: UnsafeRawBufferPointer, from start: Int, into block: UnsafeMutableRawBufferPointer,
+    at offset: Int
   ) -> Int {
     let done = position - start
     guard done >= 0, done < source.count else { return 0 }
