@@ -59,7 +59,7 @@ outputs.json
 ------------
 {"pipeline": {"name", "class", "versions"},
  "prompts": [text],
- "cases": [{"name":    unique, the prefix of its tensors,
+ "cases": [{"name":    unique,
             "module":  tokenizer | text_encoder | unet.<module> | unet | vae.encode | vae.decode |
                        picture | random | scheduler   (with _2 where there are two),
             "inputs":  {role: tensor name},
@@ -69,7 +69,10 @@ outputs.json
             "bf16_chain_error": {role: the same where the whole model runs in bfloat16},
             "f32_error": {role: relative L2 error of float32 against float64, whole model},
             ...: what the call needs, by kind}]}
-Relative L2 is |a - b| / |b|. Kinds with more keys:
+A role's tensor is named <prefix>.<role>, where the prefix is the case's name, or unet.<WxH> for a
+module within the UNet, so the outputs of one module's case are the inputs of the next one's.
+Relative L2 is |a - b| / |b|. time_proj's bfloat16 error is 0, for diffusers makes the sinusoids in
+float32 and rounds only what enters time_embedding. Kinds with more keys:
   picture    prompt, seed, width, height, steps (num_inference_steps), strength (null for text2img),
              evaluations (of the UNet), timesteps, bf16_max_error and bf16_error (of pixels in [0, 1];
              noise is drawn in float32 and rounded, for torch draws other numbers in bfloat16)
@@ -88,11 +91,14 @@ from pathlib import Path
 import bpe
 import diffusers
 import numpy as np
+import PIL.Image
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parent.parent / "parity"
+
+SCALED_LINEAR = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 CLIP_TINY = {"max_position_embeddings": 77, "layer_norm_eps": 1e-5}
 
@@ -119,7 +125,7 @@ PIPELINES = {
             "sample_size": 8,
             "in_channels": 4,
             "out_channels": 4,
-            "block_out_channels": [12, 24, 24, 32],
+            "block_out_channels": [12, 24, 24, 24],
             "layers_per_block": 2,
             "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
             "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
@@ -135,12 +141,11 @@ PIPELINES = {
             "num_encoder_blocks": [1, 2, 2, 2],
             "num_decoder_blocks": [2, 2, 2, 1],
             "latent_channels": 4,
+            "picture_gain": 1.2,
         },
         "scheduler": {
             "class": diffusers.EulerAncestralDiscreteScheduler,
-            "beta_start": 0.00085,
-            "beta_end": 0.012,
-            "beta_schedule": "scaled_linear",
+            **SCALED_LINEAR,
             "prediction_type": "v_prediction",
             "timestep_spacing": "trailing",
             "steps_offset": 1,
@@ -149,6 +154,151 @@ PIPELINES = {
         "pixel_sizes": [(64, 48), (72, 40)],
         "pictures": [(128, 96), (264, 200)],
     },
+    "sdxl-tiny": {
+        "pipeline": diffusers.StableDiffusionXLPipeline,
+        "image_to_image": diffusers.StableDiffusionXLImg2ImgPipeline,
+        "dtype": torch.float16,
+        "save": {"variant": "fp16"},
+        "merges": 300,
+        "tokenizers": {
+            "tokenizer": {"pad_token": bpe.EOS, "length": 77, "fast": False},
+            "tokenizer_2": {"pad_token": "!", "length": 77, "fast": False},
+        },
+        "text_encoders": {
+            "text_encoder": {
+                "class": transformers.CLIPTextModel,
+                "hidden_act": "quick_gelu",
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 2,
+            },
+            "text_encoder_2": {
+                "class": transformers.CLIPTextModelWithProjection,
+                "hidden_act": "gelu",
+                "hidden_size": 24,
+                "intermediate_size": 96,
+                "num_hidden_layers": 4,
+                "num_attention_heads": 3,
+                "projection_dim": 20,
+                "eos_token_id": 2,
+            },
+        },
+        "unet": {
+            "sample_size": 16,
+            "in_channels": 4,
+            "out_channels": 4,
+            "block_out_channels": [16, 24, 32],
+            "layers_per_block": 2,
+            "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+            "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+            "transformer_layers_per_block": [1, 2, 3],
+            "attention_head_dim": [1, 2, 4],
+            "cross_attention_dim": 56,
+            "use_linear_projection": True,
+            "norm_num_groups": 8,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 20 + 6 * 8,
+        },
+        "vae": {
+            "class": diffusers.AutoencoderKL,
+            "down_block_types": ["DownEncoderBlock2D"] * 4,
+            "up_block_types": ["UpDecoderBlock2D"] * 4,
+            "block_out_channels": [8, 16, 16, 24],
+            "layers_per_block": 2,
+            "latent_channels": 4,
+            "norm_num_groups": 4,
+            "sample_size": 64,
+            "scaling_factor": 0.13025,
+            "force_upcast": True,
+            "picture_gain": 1.0,
+        },
+        "scheduler": {
+            "class": diffusers.EulerAncestralDiscreteScheduler,
+            **SCALED_LINEAR,
+            "prediction_type": "epsilon",
+            "timestep_spacing": "trailing",
+            "steps_offset": 1,
+        },
+        "latent_sizes": [(16, 12), (33, 25)],
+        "pixel_sizes": [(64, 48), (72, 40)],
+        "pictures": [(96, 128), (264, 200)],
+    },
+    "odd-tiny": {
+        "pipeline": diffusers.StableDiffusionPipeline,
+        "image_to_image": diffusers.StableDiffusionImg2ImgPipeline,
+        "dtype": torch.bfloat16,
+        "save": {"max_shard_size": "400KB"},
+        "merges": 350,
+        "tokenizers": {"tokenizer": {"pad_token": bpe.EOS, "length": 40, "fast": True}},
+        "text_encoders": {
+            "text_encoder": {
+                "class": transformers.CLIPTextModel,
+                "prefix": False,
+                "hidden_act": "quick_gelu",
+                "hidden_size": 40,
+                "intermediate_size": 72,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 5,
+                "max_position_embeddings": 40,
+                "layer_norm_eps": 1e-6,
+                "eos_token_id": 2,
+            }
+        },
+        "unet": {
+            "sample_size": 24,
+            "in_channels": 8,
+            "out_channels": 8,
+            "block_out_channels": [20, 32, 40],
+            "layers_per_block": [1, 2, 1],
+            "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"],
+            "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"],
+            "transformer_layers_per_block": [2, 1, 1],
+            "attention_head_dim": 2,
+            "cross_attention_dim": 40,
+            "use_linear_projection": False,
+            "norm_num_groups": 4,
+            "norm_eps": 1e-6,
+        },
+        "vae": {
+            "class": diffusers.AutoencoderTiny,
+            "encoder_block_out_channels": [16] * 3,
+            "decoder_block_out_channels": [20] * 3,
+            "num_encoder_blocks": [1, 2, 1],
+            "num_decoder_blocks": [2, 1, 1],
+            "latent_channels": 8,
+            "scaling_factor": 0.7,
+            "picture_gain": 0.15,
+        },
+        "scheduler": {
+            "class": diffusers.EulerDiscreteScheduler,
+            "beta_start": 0.0001,
+            "beta_end": 0.006,
+            "beta_schedule": "linear",
+            "prediction_type": "epsilon",
+            "timestep_spacing": "trailing",
+        },
+        "latent_sizes": [(16, 12), (33, 25)],
+        "pixel_sizes": [(64, 48), (60, 44)],
+        "pictures": [(96, 72), (136, 104)],
+    },
+}
+
+KL_ODD = {
+    "class": diffusers.AutoencoderKL,
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "up_block_types": ["UpDecoderBlock2D"] * 3,
+    "block_out_channels": [6, 12, 18],
+    "layers_per_block": 1,
+    "latent_channels": 16,
+    "norm_num_groups": 3,
+    "scaling_factor": 0.3611,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+    "mid_block_add_attention": False,
+    "force_upcast": False,
+    "picture_gain": 1.0,
 }
 
 
@@ -202,17 +352,17 @@ def gain(name):
 
 def vae_overrides(settings):
     """Latents of about unit variance after scaling_factor, pictures that seldom clip."""
-    channels = settings["latent_channels"]
+    channels, picture_gain = settings["latent_channels"], settings["picture_gain"]
     if settings["class"] is diffusers.AutoencoderTiny:
         encoder_blocks, decoder_blocks = settings["num_encoder_blocks"], settings["num_decoder_blocks"]
         latent = f"encoder.layers.{sum(encoder_blocks) + len(encoder_blocks)}"
         picture = f"decoder.layers.{sum(decoder_blocks) + 2 * len(decoder_blocks)}"
         return [
             (latent + ".weight", lambda t: 2.5 * t),
-            (picture + ".weight", lambda t: 1.2 * t),
+            (picture + ".weight", lambda t: picture_gain * t),
             (picture + ".bias", lambda t: 0.5 + t),
         ]
-    latent = "quant_conv" if settings.get("use_quant_conv", True) else "encoder.conv_out"
+    latent = "quant_conv." if settings.get("use_quant_conv", True) else "encoder.conv_out."
     scale = 0.8 / settings.get("scaling_factor", 0.18215)
 
     def moments(tensor):
@@ -223,7 +373,7 @@ def vae_overrides(settings):
     # "post_quant_conv" ends with the same letters.
     return [
         (latent, lambda t: moments(t) if t.shape[0] == 2 * channels else t),
-        ("decoder.conv_out.weight", lambda t: 0.4 * t),
+        ("decoder.conv_out.weight", lambda t: picture_gain * t),
     ]
 
 
@@ -284,6 +434,7 @@ def build_text_encoder(settings, vocabulary, seed):
 
 def build_vae(settings, seed):
     arguments = dict(settings)
+    arguments.pop("picture_gain")
     model = arguments.pop("class")(**arguments).eval()
     randomize(model, seed, vae_overrides(settings))
     return model
@@ -296,13 +447,19 @@ def build_scheduler(settings):
 
 def rename_keys(folder, prefix):
     """Text-encoder keys with or without `text_model.`: both are met in the wild."""
+
+    def renamed(tensors):
+        bare = {key.removeprefix("text_model."): value for key, value in tensors.items()}
+        return {with_prefix(key): value for key, value in bare.items()}
+
+    def with_prefix(key):
+        return "text_model." + key if prefix and not key.startswith("text_projection") else key
+
     for path in folder.glob("*.safetensors"):
-        tensors = {}
-        for key, tensor in load_file(path).items():
-            bare = key.removeprefix("text_model.")
-            keep = bare.startswith("text_projection") or not prefix
-            tensors[bare if keep else "text_model." + bare] = tensor
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_file(renamed(load_file(path)), path, metadata={"format": "pt"})
+    for path in folder.glob("*.index.json"):
+        index = json.loads(path.read_text())
+        bpe.write_json(path, index | {"weight_map": renamed(index["weight_map"])})
 
 
 def tidy(folder):
@@ -357,7 +514,9 @@ class Outputs:
 
     def write(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.tensors, self.folder / "outputs.safetensors")
+        path = self.folder / "outputs.safetensors"
+        save_file(self.tensors, path)
+        path.chmod(0o644)
         bpe.write_json(self.folder / "outputs.json", self.index, indent=1)
 
 
@@ -408,29 +567,21 @@ def write_text_encoders(outputs, pipes, settings):
         results = {
             dtype: run_text_encoder(getattr(pipe, key), ids, final_norm) for dtype, pipe in pipes.items()
         }
-        reference = results[torch.float32]
-        outputs.case(
-            key,
-            key,
-            {"ids": outputs.put(f"{key}.ids", ids)},
-            {role: outputs.put(f"{key}.{role}.out", tensor) for role, tensor in reference.items()},
-            prompts=ENCODED_PROMPTS,
-            bf16_error=errors(results[torch.bfloat16], reference),
-            f32_error=errors(reference, results[torch.float64]),
-        )
+        inputs = {"ids": outputs.put(f"{key}.ids", ids)}
+        write_measured(outputs, key, key, inputs, results, prompts=ENCODED_PROMPTS)
 
 
 def run_text_encoder(model, ids, final_norm):
     result = model(ids, output_hidden_states=True)
-    values = {f"hidden_states.{i}": tensor for i, tensor in enumerate(result.hidden_states)}
-    values["last_hidden_state"] = result.last_hidden_state
+    values = {f"hidden_states.{i}.out": tensor for i, tensor in enumerate(result.hidden_states)}
+    values["last_hidden_state.out"] = result.last_hidden_state
     if isinstance(model, transformers.CLIPTextModelWithProjection):
-        values["text_embeds"] = result.text_embeds
+        values["text_embeds.out"] = result.text_embeds
         pooled = model.text_model(ids).pooler_output
     else:
         pooled = result.pooler_output
-    values["pooled"] = pooled
-    values["context"] = result.last_hidden_state if final_norm else result.hidden_states[-2]
+    values["pooled.out"] = pooled
+    values["context.out"] = result.last_hidden_state if final_norm else result.hidden_states[-2]
     return values
 
 
@@ -531,10 +682,10 @@ def run_unet(unet, inputs):
     handles = [
         module.register_forward_hook(remember(name), with_kwargs=True) for name, module in hooked(unet)
     ]
-    inputs = cast(inputs, unet.dtype)
-    added = {role: inputs[role] for role in ("text_embeds", "time_ids") if role in inputs}
     # The timestep stays float32, as the schedulers give it.
-    unet(inputs["sample"], inputs["timestep"].float(), inputs["context"], added_cond_kwargs=added or None)
+    inputs = cast(inputs, unet.dtype) | {"timestep": inputs["timestep"]}
+    added = {role: inputs[role] for role in ("text_embeds", "time_ids") if role in inputs}
+    unet(inputs["sample"], inputs["timestep"], inputs["context"], added_cond_kwargs=added or None)
     for handle in handles:
         handle.remove()
     roles = {}
@@ -607,7 +758,7 @@ def posterior_noise(moments):
     return seeded(batch, channels // 2, height, width, seed=7)
 
 
-def write_measured(outputs, prefix, module, inputs, results):
+def write_measured(outputs, prefix, module, inputs, results, **more):
     reference = results[torch.float32]
     bf16 = errors(results[torch.bfloat16], reference)
     outputs.case(
@@ -618,6 +769,7 @@ def write_measured(outputs, prefix, module, inputs, results):
         bf16_error=bf16,
         bf16_chain_error=bf16,
         f32_error=errors(reference, results[torch.float64]),
+        **more,
     )
 
 
@@ -715,7 +867,8 @@ def run_picture(pipe, call, size):
     if strength is None:
         target = {"width": width, "height": height}
     else:
-        target = {"image": to_signed(picture(width, height)) / 2 + 0.5, "strength": strength}
+        image = PIL.Image.fromarray(picture(width, height).numpy())
+        target = {"image": image, "strength": strength}
     pipe.prepare_latents = remember_start
     result = pipe(
         prompt=prompt,
@@ -813,7 +966,6 @@ SCHEDULERS = {
         "prediction_type": "v_prediction",
     },
 }
-SCALED_LINEAR = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
 def write_schedulers():
@@ -866,10 +1018,25 @@ def write_pipeline(name):
     outputs.write()
 
 
+def write_kl_odd():
+    folder = ROOT / "kl-odd"
+    shutil.rmtree(folder, ignore_errors=True)
+    build_vae(KL_ODD, 5).save_pretrained(folder / "vae")
+    tidy(folder)
+    dtypes = (torch.float32, torch.bfloat16, torch.float64)
+    models = {
+        dtype: diffusers.AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype) for dtype in dtypes
+    }
+    outputs = Outputs("kl-odd", "AutoencoderKL")
+    for size in [(64, 48), (60, 44)]:
+        write_vae(outputs, models, size)
+    outputs.write()
+
+
 def main():
     parser = argparse.ArgumentParser(description="Writes the parity fixtures.")
     writers = {name: lambda name=name: write_pipeline(name) for name in PIPELINES}
-    writers |= {"random": write_random, "schedulers": write_schedulers}
+    writers |= {"kl-odd": write_kl_odd, "random": write_random, "schedulers": write_schedulers}
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(writers))
     names = parser.parse_args().names or list(writers)
     torch.set_grad_enabled(False)
