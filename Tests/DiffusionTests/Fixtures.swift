@@ -10,7 +10,7 @@ struct Parity {
   }()
 
   /// Pipelines that are there: folders with a model_index.json.
-  static let pipelines = ["sd-tiny"]
+  static let pipelines = ["sd-tiny", "sdxl-tiny", "odd-tiny"]
 
   let folder: String
   let tensors: SafetensorsFile
