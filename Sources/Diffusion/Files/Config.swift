@@ -25,6 +25,11 @@ public struct Config: Sendable {
     }
   }
 
+  public init(path: String, object: JSONObject) {
+    self.path = path
+    self.object = object
+  }
+
   // MARK: Values
 
   /// The value of a key; null counts as absent, as it does in diffusers.

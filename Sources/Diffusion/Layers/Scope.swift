@@ -14,7 +14,15 @@ public struct Scope {
   private let path: String
 
   /// What is wrong with the weights of one component.
-  private final class Problems { var facts: [String] = [] }
+  private final class Problems {
+    var facts: [String] = []
+    var count = 0
+
+    func note(_ fact: String) {
+      count += 1
+      if facts.count < 4 { facts.append(fact) }
+    }
+  }
 
   public init(graph: Graph, component: String, checkpoint: Checkpoint, element: ElementType) {
     self.init(graph, element, component, checkpoint, Problems(), "")
@@ -55,7 +63,7 @@ public struct Scope {
 
   private func weight(_ name: String, _ shape: [Int], _ element: ElementType) -> Value {
     let name = join(name)
-    if let problem = problem(name, shape) { problems.facts.append(problem) }
+    if let problem = problem(name, shape) { problems.note(problem) }
     return graph.weight(component + "/" + name, shape, element)
   }
 
@@ -74,10 +82,9 @@ public struct Scope {
 
   /// Throws when a weight asked for so far, here or anywhere in the component, was not as it should be.
   public func check() throws {
-    guard !problems.facts.isEmpty else { return }
-    let shown = problems.facts.prefix(4)
-    let rest = problems.facts.count - shown.count
-    let facts = shown.joined(separator: "; ") + (rest > 0 ? "; and \(rest) more" : "")
+    guard problems.count > 0 else { return }
+    let rest = problems.count - problems.facts.count
+    let facts = problems.facts.joined(separator: "; ") + (rest > 0 ? "; and \(rest) more" : "")
     throw DiffusionError(
       .data, path: checkpoint.path, "tensor " + facts,
       remedy: "The weights and the config.json beside them do not belong together; download both again.")

@@ -2,7 +2,8 @@ import Engine
 
 /// `text_encoder/config.json` of transformers' CLIPTextModel. Absent keys take transformers' defaults.
 public struct CLIPTextConfig: Sendable {
-  let vocabularySize, hiddenSize, intermediateSize, layers, heads: Int
+  let vocabularySize, hiddenSize, intermediateSize, heads: Int
+  public let layers: Int
   /// Length of the longest prompt in tokens.
   public let positions: Int
   let activation: Activation

@@ -28,8 +28,11 @@ struct DownBlock {
         Transformer2DModel(scope["attentions", $0], output, config.transformer(level: level, depth: $1))
       }
     let isLast = level == config.channels.count - 1
-    downsampler =
-      isLast ? nil : Downsample2D(scope["downsamplers.0"], output, padding: Padding(config.downsamplePadding))
+    // Without padding diffusers adds zeros after the picture only.
+    let padding =
+      config.downsamplePadding == 0
+      ? Padding(top: 0, left: 0, bottom: 1, right: 1) : Padding(config.downsamplePadding)
+    downsampler = isLast ? nil : Downsample2D(scope["downsamplers.0"], output, padding: padding)
   }
 
   /// The level's results in order; all are kept for the way up, the last goes on down.

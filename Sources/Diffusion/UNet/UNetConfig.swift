@@ -50,6 +50,7 @@ public struct UNetConfig: Sendable {
     centerInput = try config.bool("center_input_sample", false)
     channels = try config.ints("block_out_channels", [320, 640, 1280, 1280])
     let levels = channels.count
+    guard levels <= 10 else { throw config.refuse("block_out_channels", "has more than 10 levels") }
     downBlocks = try Self.blocks(
       config, "down_block_types", [.crossAttention, .crossAttention, .crossAttention, .plain], levels)
     upBlocks = try Self.blocks(
@@ -150,7 +151,7 @@ public struct UNetConfig: Sendable {
       let depths = entry.array ?? Array(repeating: entry, count: count)
       guard depths.count == count else { throw config.wrong(key, "\(count) layers", entry) }
       return try depths.map {
-        guard let depth = $0.int, (1...64).contains(depth) else { throw config.wrong(key, "1 to 64", $0) }
+        guard let depth = $0.int, (1...32).contains(depth) else { throw config.wrong(key, "1 to 32", $0) }
         return depth
       }
     }
@@ -186,14 +187,21 @@ public struct UNetConfig: Sendable {
     return Addition(timeWidth: timeWidth, inputWidth: inputWidth)
   }
 
+  private func hasAttention(_ level: Int) -> Bool {
+    let last = channels.count - 1
+    return downBlocks[level] == .crossAttention || upBlocks[last - level] == .crossAttention
+      || level == last && midBlock == .crossAttention
+  }
+
   private func checkNumbers(_ config: Config) throws {
     // Blocks on the way up norm the concatenation with a skip connection, too.
     for width in channels where width % resnet.groups != 0 {
       throw config.refuse(
         "norm_num_groups", "\(resnet.groups) does not divide the \(width) channels of a block")
     }
-    for (width, heads) in zip(channels, heads) where heads > width {
-      throw config.refuse("attention_head_dim", "\(heads) heads are more than the block's \(width) channels")
+    for (level, width) in channels.enumerated() where hasAttention(level) && heads[level] > width {
+      throw config.refuse(
+        "attention_head_dim", "\(heads[level]) heads are more than the block's \(width) channels")
     }
     for (key, number) in [
       ("mid_block_scale_factor", midScale), ("resnet_out_scale_factor", resnet.outputScale),
@@ -205,8 +213,7 @@ public struct UNetConfig: Sendable {
     {
       throw config.refuse(key, "should be odd")
     }
-    guard channels[0] / 2 > Int(frequencyShift.rounded(.up)), frequencyShift >= 0, frequencyShift.isFinite
-    else {
+    guard frequencyShift >= 0, frequencyShift < Float(channels[0] / 2) else {
       throw config.refuse("freq_shift", "should be from 0 to half of block_out_channels[0]")
     }
   }
