@@ -28,7 +28,7 @@ import text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Share of the whole time up to which a stage runs.
-STAGES = (("autoencoder", 0.14), ("text", 0.16), ("student", 1.0))
+STAGES = (("autoencoder", 0.2), ("text", 0.205), ("student", 1.0))
 # How often a style is practised: colour tables are learnt sooner than brush strokes.
 PRACTICE = {"photo": 1.6, "mosaic": 0.8, "thermal": 0.4, "vintage": 0.4, "blueprint": 0.8}
 
@@ -53,7 +53,8 @@ class Run:
             "autoencoder": torch.optim.AdamW(self.vae.parameters(), 2e-3, weight_decay=0, betas=(0.9, 0.99)),
             "text": torch.optim.AdamW(self.student[1:].parameters(), 1e-3, weight_decay=0.01, betas=(0.9, 0.99)),
             "student": torch.optim.AdamW(
-                [{"params": unet.parameters(), "peak": 1.2e-3}, {"params": self.student[1:].parameters(), "peak": 3e-4}],
+                [{"params": unet.parameters(), "peak": 1.2e-3}, {"params": self.student[1:].parameters(), "peak": 3e-4},
+                 {"params": self.vae.decoder.parameters(), "peak": 4e-4}],
                 1.2e-3, weight_decay=0.01, betas=(0.9, 0.99))}
         self.seconds, self.step, self.begun = 0.0, 0, 0
         self.path = os.path.join(self.folder, "spark.pt")
@@ -65,7 +66,8 @@ class Run:
 
     def parts(self):
         return {"vae": self.vae, "student": self.student, "average_vae": self.average["vae"],
-                "average_student": self.average["student"], **self.optimizers}
+                "average_student": self.average["student"],
+                **{f"optimizer_{name}": optimizer for name, optimizer in self.optimizers.items()}}
 
     def save(self):
         state = {name: part.state_dict() for name, part in self.parts().items()}
@@ -76,7 +78,8 @@ class Run:
     def load(self):
         state = torch.load(self.path)
         for name, part in self.parts().items():
-            part.load_state_dict(state[name])
+            if name in state:
+                part.load_state_dict(state[name])
         self.seconds, self.step = state["seconds"], state["step"]
         self.rescale(state["scale"])
 
@@ -146,6 +149,7 @@ def step_text(run, done):
 
 
 def step_student(run, done):
+    """The decoder learns on, from what the UNet makes; the encoder, and so what latents mean, stays."""
     side, n = (128, 16) if done < 0.8 else (192, 8)
     names = run.rng.choices(styles.NAMES, [PRACTICE.get(s, 1.0) for s in styles.NAMES], k=n)
     windows = [run.pool.crop(side) for _ in names]
@@ -160,12 +164,13 @@ def step_student(run, done):
     with half():
         made = student.denoise(unet, z.contiguous(memory_format=torch.channels_last), student.pick_timesteps(n),
                                torch.randn_like(z), states, pooled, student.time_ids(n))
-        seen = autoencoder.decode(run.average["vae"], made / scale)
+        seen = autoencoder.decode(run.vae, made / scale)
     latent = (made - goal).abs().mean() / autoencoder.LATENT_SIZE
     pixels = autoencoder.picture_loss(seen.float(), picture)
     words = head.loss(states, pooled, torch.tensor([s - pool.FIRST for s in slots]))
     descend(run.optimizers["student"], latent + 2 * pixels + 0.02 * words, run.student)
     follow(run.average["student"], run.student, run.step - run.begun, 0.998)
+    follow(run.average["vae"].decoder, run.vae.decoder, run.step - run.begun, 0.998)
     return {"latent": latent, "pixels": pixels, "words": words, "error": (seen - picture).abs().mean()}
 
 
@@ -189,8 +194,9 @@ def enter(run, stage):
     while len(run.pool.pictures) < 32:
         run.pool.renew()
     if stage == "student":
-        run.average["vae"].requires_grad_(False)
+        run.vae.encoder.requires_grad_(False)
         if run.vae.config.scaling_factor == 1.0:
+            run.vae.load_state_dict(run.average["vae"].state_dict())
             sample = torch.cat([p.float() / 255 for p in run.pool.pictures[:8]])
             run.rescale(autoencoder.measure_scale(run.average["vae"], sample))
         run.pool.encode_all(encoder(run))
