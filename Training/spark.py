@@ -11,6 +11,8 @@ import copy
 import math
 import os
 import random
+import signal
+import sys
 import time
 
 # Threads that wait must sleep, not spin: training shares its cores. Read when torch is imported.
@@ -29,6 +31,8 @@ import text
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Share of the whole time up to which a stage runs.
 STAGES = (("autoencoder", 0.2), ("text", 0.205), ("student", 1.0))
+# Up to which share of the student's time, crops of how many pixels, how many a step: small and quick steps first.
+CROPS = ((0.5, 128, 8), (0.8, 128, 16), (math.inf, 192, 8))
 # How often a style is practised: colour tables are learnt sooner than brush strokes.
 PRACTICE = {"photo": 1.6, "mosaic": 0.8, "thermal": 0.4, "vintage": 0.4, "blueprint": 0.8}
 
@@ -56,7 +60,7 @@ class Run:
                 [{"params": unet.parameters(), "peak": 1.2e-3}, {"params": self.student[1:].parameters(), "peak": 3e-4},
                  {"params": self.vae.decoder.parameters(), "peak": 4e-4}],
                 1.2e-3, weight_decay=0.01, betas=(0.9, 0.99))}
-        self.seconds, self.step, self.begun = 0.0, 0, 0
+        self.seconds, self.step, self.begun, self.stopped = 0.0, 0, 0, False
         self.path = os.path.join(self.folder, "spark.pt")
         if os.path.exists(self.path):
             self.load()
@@ -150,7 +154,7 @@ def step_text(run, done):
 
 def step_student(run, done):
     """The decoder learns on, from what the UNet makes; the encoder, and so what latents mean, stays."""
-    side, n = (128, 16) if done < 0.8 else (192, 8)
+    side, n = next((side, n) for end, side, n in CROPS if done <= end)
     names = run.rng.choices(styles.NAMES, [PRACTICE.get(s, 1.0) for s in styles.NAMES], k=n)
     windows = [run.pool.crop(side) for _ in names]
     slots = [pool.FIRST + styles.NAMES.index(s) for s in names]
@@ -216,15 +220,15 @@ class Threads:
         torch.set_num_threads(count)
 
     def took(self, seconds):
-        """To be told after each step. A round is some 30 seconds with the best count and three steps with the other."""
+        """To be told after each step. A round is some ten seconds with the best count and two steps with the other."""
         self.times.append(seconds)
         if self.most == 1:
             return
-        if self.count == self.best and sum(self.times) > 30:
+        if self.count == self.best and sum(self.times) > 10:
             self.usual = sorted(self.times[-7:])[len(self.times[-7:]) // 2]
             self.begin(self.most - 1 if self.best == self.most else self.most)
-        elif self.count != self.best and len(self.times) == 3:
-            if sorted(self.times)[1] < self.usual:
+        elif self.count != self.best and len(self.times) == 2:
+            if sum(self.times) / 2 < self.usual:
                 self.best = self.count
             self.begin(self.best)
 
@@ -255,9 +259,11 @@ def train(run):
                 print(f"{run.seconds / 60:6.1f} min  step {run.step:6d}  {stage}  pool {run.pool.written}  threads {threads.best}  "
                       + "  ".join(f"{k} {v / count:.4f}" for k, v in sums.items()), flush=True)
                 shown, sums, count = time.monotonic(), {}, 0
-            if time.monotonic() - saved > 120:
+            if run.stopped or time.monotonic() - saved > 120:
                 run.save()
                 saved = time.monotonic()
+            if run.stopped:
+                sys.exit(0)
             if stage == "student" and time.monotonic() - written > 60 * run.options.write_every:
                 run.write()
                 written = time.monotonic()
@@ -276,6 +282,8 @@ def main():
     if options.quick:
         options.minutes = 2
     run = Run(options)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(run, "stopped", True))
     train(run)
     run.write()
 
