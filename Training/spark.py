@@ -11,6 +11,8 @@ import copy
 import math
 import os
 import random
+import signal
+import sys
 import time
 
 # Threads that wait must sleep, not spin: training shares its cores. Read when torch is imported.
@@ -28,7 +30,9 @@ import text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Share of the whole time up to which a stage runs.
-STAGES = (("autoencoder", 0.14), ("text", 0.16), ("student", 1.0))
+STAGES = (("autoencoder", 0.2), ("text", 0.205), ("student", 1.0))
+# Up to which share of the student's time, crops of how many pixels, how many a step: small and quick steps first.
+CROPS = ((0.5, 128, 8), (0.8, 128, 16), (math.inf, 192, 8))
 # How often a style is practised: colour tables are learnt sooner than brush strokes.
 PRACTICE = {"photo": 1.6, "mosaic": 0.8, "thermal": 0.4, "vintage": 0.4, "blueprint": 0.8}
 
@@ -53,9 +57,10 @@ class Run:
             "autoencoder": torch.optim.AdamW(self.vae.parameters(), 2e-3, weight_decay=0, betas=(0.9, 0.99)),
             "text": torch.optim.AdamW(self.student[1:].parameters(), 1e-3, weight_decay=0.01, betas=(0.9, 0.99)),
             "student": torch.optim.AdamW(
-                [{"params": unet.parameters(), "peak": 1.2e-3}, {"params": self.student[1:].parameters(), "peak": 3e-4}],
+                [{"params": unet.parameters(), "peak": 1.2e-3}, {"params": self.student[1:].parameters(), "peak": 3e-4},
+                 {"params": self.vae.decoder.parameters(), "peak": 4e-4}],
                 1.2e-3, weight_decay=0.01, betas=(0.9, 0.99))}
-        self.seconds, self.step, self.begun = 0.0, 0, 0
+        self.seconds, self.step, self.begun, self.stopped = 0.0, 0, 0, False
         self.path = os.path.join(self.folder, "spark.pt")
         if os.path.exists(self.path):
             self.load()
@@ -65,7 +70,8 @@ class Run:
 
     def parts(self):
         return {"vae": self.vae, "student": self.student, "average_vae": self.average["vae"],
-                "average_student": self.average["student"], **self.optimizers}
+                "average_student": self.average["student"],
+                **{f"optimizer_{name}": optimizer for name, optimizer in self.optimizers.items()}}
 
     def save(self):
         state = {name: part.state_dict() for name, part in self.parts().items()}
@@ -76,7 +82,8 @@ class Run:
     def load(self):
         state = torch.load(self.path)
         for name, part in self.parts().items():
-            part.load_state_dict(state[name])
+            if name in state:
+                part.load_state_dict(state[name])
         self.seconds, self.step = state["seconds"], state["step"]
         self.rescale(state["scale"])
 
@@ -146,7 +153,8 @@ def step_text(run, done):
 
 
 def step_student(run, done):
-    side, n = (128, 16) if done < 0.8 else (192, 8)
+    """The decoder learns on, from what the UNet makes; the encoder, and so what latents mean, stays."""
+    side, n = next((side, n) for end, side, n in CROPS if done <= end)
     names = run.rng.choices(styles.NAMES, [PRACTICE.get(s, 1.0) for s in styles.NAMES], k=n)
     windows = [run.pool.crop(side) for _ in names]
     slots = [pool.FIRST + styles.NAMES.index(s) for s in names]
@@ -160,12 +168,13 @@ def step_student(run, done):
     with half():
         made = student.denoise(unet, z.contiguous(memory_format=torch.channels_last), student.pick_timesteps(n),
                                torch.randn_like(z), states, pooled, student.time_ids(n))
-        seen = autoencoder.decode(run.average["vae"], made / scale)
+        seen = autoencoder.decode(run.vae, made / scale)
     latent = (made - goal).abs().mean() / autoencoder.LATENT_SIZE
     pixels = autoencoder.picture_loss(seen.float(), picture)
     words = head.loss(states, pooled, torch.tensor([s - pool.FIRST for s in slots]))
     descend(run.optimizers["student"], latent + 2 * pixels + 0.02 * words, run.student)
     follow(run.average["student"], run.student, run.step - run.begun, 0.998)
+    follow(run.average["vae"].decoder, run.vae.decoder, run.step - run.begun, 0.998)
     return {"latent": latent, "pixels": pixels, "words": words, "error": (seen - picture).abs().mean()}
 
 
@@ -189,8 +198,9 @@ def enter(run, stage):
     while len(run.pool.pictures) < 32:
         run.pool.renew()
     if stage == "student":
-        run.average["vae"].requires_grad_(False)
+        run.vae.encoder.requires_grad_(False)
         if run.vae.config.scaling_factor == 1.0:
+            run.vae.load_state_dict(run.average["vae"].state_dict())
             sample = torch.cat([p.float() / 255 for p in run.pool.pictures[:8]])
             run.rescale(autoencoder.measure_scale(run.average["vae"], sample))
         run.pool.encode_all(encoder(run))
@@ -210,15 +220,15 @@ class Threads:
         torch.set_num_threads(count)
 
     def took(self, seconds):
-        """To be told after each step. A round is some 30 seconds with the best count and three steps with the other."""
+        """To be told after each step. A round is some ten seconds with the best count and two steps with the other."""
         self.times.append(seconds)
         if self.most == 1:
             return
-        if self.count == self.best and sum(self.times) > 30:
+        if self.count == self.best and sum(self.times) > 10:
             self.usual = sorted(self.times[-7:])[len(self.times[-7:]) // 2]
             self.begin(self.most - 1 if self.best == self.most else self.most)
-        elif self.count != self.best and len(self.times) == 3:
-            if sorted(self.times)[1] < self.usual:
+        elif self.count != self.best and len(self.times) == 2:
+            if sum(self.times) / 2 < self.usual:
                 self.best = self.count
             self.begin(self.best)
 
@@ -249,9 +259,11 @@ def train(run):
                 print(f"{run.seconds / 60:6.1f} min  step {run.step:6d}  {stage}  pool {run.pool.written}  threads {threads.best}  "
                       + "  ".join(f"{k} {v / count:.4f}" for k, v in sums.items()), flush=True)
                 shown, sums, count = time.monotonic(), {}, 0
-            if time.monotonic() - saved > 120:
+            if run.stopped or time.monotonic() - saved > 120:
                 run.save()
                 saved = time.monotonic()
+            if run.stopped:
+                sys.exit(0)
             if stage == "student" and time.monotonic() - written > 60 * run.options.write_every:
                 run.write()
                 written = time.monotonic()
@@ -270,6 +282,8 @@ def main():
     if options.quick:
         options.minutes = 2
     run = Run(options)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(run, "stopped", True))
     train(run)
     run.write()
 

@@ -23,7 +23,6 @@ final class Board: Control {
   private let started = Clock.now()
   private let message = Mutex<String?>(nil)
   private let arrivals = ArrivalRate()
-  private let servers = Mutex<[HTTPServer]>([])
 
   struct Names: Sendable {
     var input: String
@@ -56,11 +55,6 @@ final class Board: Control {
       Terminal.clearStatus()
       Terminal.say("turbocam: \(warning)")
     }
-  }
-
-  /// Whose viewers to count.
-  func watch(_ outputs: [any Output]) {
-    servers.withLock { $0 = outputs.compactMap { $0 as? HTTPServer } }
   }
 
   /// Call a few times a second.
@@ -122,7 +116,7 @@ final class Board: Control {
       ]),
       "latency_ms": reading(statistics.latency.read()),
       "stages_ms": stages,
-      "viewers": .integer(servers.withLock { $0.reduce(0) { $0 + $1.viewers } }),
+      "viewers": .integer(counters.viewers.load(ordering: .relaxed)),
       "counters": .object([
         "frames_in": .integer(counters.framesIn.load(ordering: .relaxed)),
         "frames_out": .integer(counters.framesOut.load(ordering: .relaxed)),

@@ -120,6 +120,7 @@ struct RunCommand: Subcommand {
     options.token = token
     options.control = board
     options.statistics = board.statistics
+    options.counters = board.counters
     return options
   }
 }

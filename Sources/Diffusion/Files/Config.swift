@@ -25,6 +25,11 @@ public struct Config: Sendable {
     }
   }
 
+  public init(path: String, object: JSONObject) {
+    self.path = path
+    self.object = object
+  }
+
   // MARK: Values
 
   /// The value of a key; null counts as absent, as it does in diffusers.
@@ -69,9 +74,9 @@ public struct Config: Sendable {
   }
 
   /// A list of integers; at most `Config.mostBlocks` of them.
-  func ints(_ key: String, _ fallback: [Int]) throws -> [Int] {
+  func ints(_ key: String, _ fallback: [Int], least: Int = 1) throws -> [Int] {
     guard let value = value(key) else { return fallback }
-    return try list(key, value) { $0.int.flatMap { (1...Config.largest).contains($0) ? $0 : nil } }
+    return try list(key, value) { $0.int.flatMap { (least...Config.largest).contains($0) ? $0 : nil } }
   }
 
   /// A list of integers, or one for all of `count`.

@@ -1,7 +1,7 @@
 /// A JSON value (RFC 8259).
 ///
 /// The reader is our own, small and strict: FoundationEssentials would more than double the program's size.
-public indirect enum JSON: Equatable, Sendable {
+public enum JSON: Equatable, Sendable {
   case null
   case bool(Bool)
   case number(Double)
@@ -55,7 +55,11 @@ public struct JSONObject: Equatable, Sendable {
   public struct Member: Equatable, Sendable {
     public let name: String
     public let value: JSON
-    public init(name: String, value: JSON) { (self.name, self.value) = (name, value) }
+
+    public init(name: String, value: JSON) {
+      self.name = name
+      self.value = value
+    }
   }
 
   public let members: [Member]
@@ -76,7 +80,8 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 extension JSON {
-  /// Parses the whole of `bytes`; throws `JSONError`. Nesting is limited to 64, names must be unique.
+  /// Parses the whole of `bytes`; throws `JSONError`. Nesting is limited to 64, names must be unique,
+  /// and there are at most two million values.
   public static func parse(_ bytes: UnsafeRawBufferPointer) throws -> JSON {
     var parser = JSONParser(bytes)
     return try parser.document()

@@ -3,6 +3,8 @@ struct JSONParser {
   private let bytes: UnsafeRawBufferPointer
   private var position = 0
   private static let deepest = 64
+  private static let mostValues = 2_000_000
+  private var valueCount = 0
 
   init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
@@ -20,6 +22,8 @@ struct JSONParser {
   private mutating func value(depth: Int) throws -> JSON {
     skipSpace()
     guard depth < Self.deepest else { throw error("nested deeper than \(Self.deepest)") }
+    valueCount += 1
+    guard valueCount <= Self.mostValues else { throw error("more than \(Self.mostValues) values") }
     switch peek {
     case UInt8(ascii: "{"): return .object(try object(depth: depth + 1))
     case UInt8(ascii: "["): return .array(try array(depth: depth + 1))

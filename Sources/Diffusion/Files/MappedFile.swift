@@ -11,7 +11,8 @@ final class MappedFile: @unchecked Sendable {
   /// Maps the whole of a regular file, read-only. An empty file gives no bytes.
   init(path: String) throws {
     self.path = path
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK a named pipe would wait for its writer.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw Self.failure(path, "open") }
     defer { close(descriptor) }
     var status = stat()
