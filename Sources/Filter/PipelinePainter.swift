@@ -14,7 +14,7 @@ public final class PipelinePainter: Painter {
 
   public func apply(_ settings: Settings) throws -> [String] {
     try pipeline.apply(
-      PipelineSettings(prompt: settings.prompt, strength: settings.strength, seed: settings.seed))
+      PipelineSettings(prompt: settings.prompt, strength: settings.strength, seed: Int(settings.seed)))
   }
   public func withImage(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws {
     try pipeline.withImage(body)
