@@ -20,6 +20,7 @@ public final class Media: Input, @unchecked Sendable {
   private var pacer = Pacer()
   private var sequence: UInt64 = 0
   private var nextDue: UInt64 = 0
+  private let started = Clock.now()
 
   private static let retryPause: UInt64 = 1_000_000_000
   private static let restAfter: UInt64 = 3_000_000_000
@@ -106,7 +107,6 @@ public final class Media: Input, @unchecked Sendable {
     var given = 0
     var count: UInt64 = 0
     while !isOver(link) {
-      let captured = Clock.now()
       let time: UInt64?
       var isJPEG = false
       switch try reader.step() {
@@ -127,8 +127,9 @@ public final class Media: Input, @unchecked Sendable {
         if !link.mailbox.isWanted { pause(link) }
       }
       if isOver(link) { return given }
-      // A file's picture is captured when it is shown, however early it was decoded.
-      let stamp = options.realTime ? Clock.now() : captured
+      // A picture of a film is captured when it is shown, however early it was decoded; where nobody watches
+      // a clock, by the film's own time, so that a copy runs as long as the film.
+      let stamp = options.realTime ? Clock.now() : started + due
       if isJPEG {
         putJPEG(reader, stamp, link)
       } else {
