@@ -6,6 +6,7 @@ enum Program {
   static let version = "0.1.0"
   static let subcommands: [any Subcommand.Type] = [
     RunCommand.self, ImageCommand.self, TextCommand.self, DevicesCommand.self, DoctorCommand.self,
+    BenchCommand.self,
   ]
 
   static func main() {
