@@ -42,15 +42,15 @@ private func put(_ number: Int, _ pool: FramePool, _ mailbox: Mailbox) -> Bool {
   @Test func anEmptyMailboxWaitsForItsFrame() throws {
     let pool = FramePool(count: 2, capacity: 48)
     let mailbox = Mailbox()
-    let readerBox = Box(Mutex<UInt64?>(nil))
+    let readerBox = Lock<UInt64?>(nil)
     let thread = StageThread("reader") {
       let frame = mailbox.take()
-      if let frame { readerBox.value.withLock { $0 = frame.sequence } }
+      if let frame { readerBox.withLock { $0 = frame.sequence } }
     }
     usleep(20_000)
     #expect(put(7, pool, mailbox))
     thread.join()
-    #expect(readerBox.value.withLock { $0 } == 7)
+    #expect(readerBox.withLock { $0 } == 7)
   }
 
   @Test func closingWakesReadersAndWriters() throws {

@@ -70,5 +70,5 @@ import Testing
 }
 
 private final class NameBox: Sendable {
-  let name = Mutex("")
+  let name = Lock("")
 }
