@@ -17,6 +17,8 @@ let package = Package(
     .systemLibrary(name: "CV4LConvert", pkgConfig: "libv4lconvert", providers: [.apt(["libv4l-dev"])]),
     .target(name: "CV4L2"),
     .target(name: "CSystem"),
+    // The web page, embedded by the C compiler.
+    .target(name: "CWebPage", exclude: ["page.html"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
     .target(name: "CFont"),
     .target(name: "CKernels", cSettings: kernelFlags),
 
@@ -26,7 +28,7 @@ let package = Package(
     .target(name: "Diffusion", dependencies: ["Engine"]),
     .target(name: "Frames", dependencies: ["CSystem", "CFont", "CTurboJPEG", "CAV"]),
     .target(name: "Inputs", dependencies: ["Frames", "CV4L2", "CV4LConvert", "CAV", "CSystem"]),
-    .target(name: "Outputs", dependencies: ["Frames", "CV4L2", "CMicroHTTPD", "CAV", "CSystem"]),
+    .target(name: "Outputs", dependencies: ["Frames", "CV4L2", "CMicroHTTPD", "CWebPage", "CAV", "CSystem"]),
     .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),
     .executableTarget(
       name: "turbocam",

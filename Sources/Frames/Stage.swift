@@ -87,5 +87,7 @@ public final class Counters: Sendable {
   public let missed = Atomic<Int>(0)
   /// Times a source was opened again.
   public let reconnects = Atomic<Int>(0)
+  /// People who watch the web stream now.
+  public let viewers = Atomic<Int>(0)
   public init() {}
 }

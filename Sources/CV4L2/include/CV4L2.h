@@ -28,3 +28,7 @@ REQUEST(VIDIOC_DQEVENT);
 REQUEST(VIDIOC_SUBSCRIBE_EVENT);
 REQUEST(VIDIOC_UNSUBSCRIBE_EVENT);
 #undef REQUEST
+
+// v4l2loopback's own event, from its v4l2loopback.h (0.13 and later): V4L2_EVENT_PRI_CLIENT_USAGE. Its data is
+// one __u32: whether anybody streams from the device.
+static const unsigned int turbocam_client_usage_event = V4L2_EVENT_PRIVATE_START + 0x08E00000 + 1;
