@@ -74,9 +74,9 @@ public struct Config: Sendable {
   }
 
   /// A list of integers; at most `Config.mostBlocks` of them.
-  func ints(_ key: String, _ fallback: [Int]) throws -> [Int] {
+  func ints(_ key: String, _ fallback: [Int], least: Int = 1) throws -> [Int] {
     guard let value = value(key) else { return fallback }
-    return try list(key, value) { $0.int.flatMap { (1...Config.largest).contains($0) ? $0 : nil } }
+    return try list(key, value) { $0.int.flatMap { (least...Config.largest).contains($0) ? $0 : nil } }
   }
 
   /// A list of integers, or one for all of `count`.
