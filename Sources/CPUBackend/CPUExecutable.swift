@@ -104,8 +104,9 @@ final class CPUExecutable: Executable {
     guard let value = inputs[input] else { throw EngineError.unknownName(input) }
     let operand = try lowering.operand(value)
     dirty |= plan.masks[value.index]
-    return try body(
-      UnsafeMutableRawBufferPointer(start: operand.pointer, count: operand.type.byteCount))
+    return try withExtendedLifetime(self) {
+      try body(UnsafeMutableRawBufferPointer(start: operand.pointer, count: operand.type.byteCount))
+    }
   }
 
   func run() throws {
@@ -120,7 +121,9 @@ final class CPUExecutable: Executable {
   func withOutput<R>(_ output: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     guard let value = outputs[output] else { throw EngineError.unknownName(output) }
     let operand = try lowering.operand(value)
-    return try body(UnsafeRawBufferPointer(start: operand.pointer, count: operand.type.byteCount))
+    return try withExtendedLifetime(self) {
+      try body(UnsafeRawBufferPointer(start: operand.pointer, count: operand.type.byteCount))
+    }
   }
 
   func type(of name: String) -> TensorType? { (inputs[name] ?? outputs[name]).map { plan.graph.type($0) } }

@@ -166,7 +166,7 @@ final class Primitive {
   let raw: dnnl_primitive_t
   private let descriptor: dnnl_primitive_desc_t
 
-  /// Takes `descriptor` over.
+  /// Takes `descriptor` over; under the lock.
   private init(descriptor: dnnl_primitive_desc_t, op: String) throws {
     var created: dnnl_primitive_t?
     let status = dnnl_primitive_create(&created, descriptor)
@@ -180,19 +180,29 @@ final class Primitive {
   }
 
   /// A primitive from oneDNN's description of an operation.
-  convenience init(_ dnnl: DNNL, _ operation: UnsafeRawPointer, _ postOps: PostOps, op: String) throws {
+  static func make(_ dnnl: DNNL, _ operation: UnsafeRawPointer, _ postOps: PostOps, op: String) throws
+    -> Primitive
+  {
+    try CreationLock.hold { try Primitive(dnnl, operation, postOps, op: op) }
+  }
+
+  /// A copy from one layout or element type to another.
+  static func reorder(_ dnnl: DNNL, from: Descriptor, to: Descriptor, op: String) throws -> Primitive {
+    try CreationLock.hold { try Primitive(reorder: dnnl, from: from, to: to, op: op) }
+  }
+
+  private convenience init(_ dnnl: DNNL, _ operation: UnsafeRawPointer, _ postOps: PostOps, op: String) throws
+  {
     let attributes = try postOps.attributes()
     defer { dnnl_primitive_attr_destroy(attributes) }
     var descriptor: dnnl_primitive_desc_t?
-    try check(
-      dnnl_primitive_desc_create(&descriptor, operation, attributes, dnnl.engine, nil),
-      "dnnl_primitive_desc_create", op)
+    let status = dnnl_primitive_desc_create(&descriptor, operation, attributes, dnnl.engine, nil)
+    try check(status, "dnnl_primitive_desc_create", op)
     guard let descriptor else { throw CPUError.memory(byteCount: 0) }
     try self.init(descriptor: descriptor, op: op)
   }
 
-  /// A copy from one layout or element type to another.
-  convenience init(reorder dnnl: DNNL, from: Descriptor, to: Descriptor, op: String) throws {
+  private convenience init(reorder dnnl: DNNL, from: Descriptor, to: Descriptor, op: String) throws {
     let attributes = try PostOps().attributes()
     defer { dnnl_primitive_attr_destroy(attributes) }
     var descriptor: dnnl_primitive_desc_t?

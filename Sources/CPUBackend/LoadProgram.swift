@@ -172,7 +172,7 @@ enum Packed {
       return lowering.map(operand, result, tc_identity)
     case .weights(let from, let to):
       let label = "packing \(operand.type)"
-      let primitive = try Primitive(reorder: lowering.dnnl, from: from, to: to, op: label)
+      let primitive = try Primitive.reorder(lowering.dnnl, from: from, to: to, op: label)
       var bound: [(Int32, Memory)] = [
         (DNNL_ARG_SRC_0, try Memory(lowering.dnnl, from, operand.pointer)),
         (DNNL_ARG_DST_0, try Memory(lowering.dnnl, to, buffer.pointer, owner: buffer)),

@@ -9,6 +9,10 @@ extension Lowering {
   {
     let input = try operand(node.inputs[0])
     let (x, w) = (input.type.shape, plan.graph.shape(node.inputs[1]))
+    if w[1] == 1 && w[2] == 1 && settings.stride == 1 && settings.padding == Padding(0) {
+      // A matrix product over pixels.
+      return try linear(value, node, settings.epilogue, result)
+    }
     let element = input.type.element
     let source = try Self.picture(x, element)
     let target = try Self.picture(node.type.shape, node.type.element)
@@ -76,12 +80,13 @@ extension Lowering {
   ) throws -> any Runnable {
     var postOps = PostOps()
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
-    if let residual {
-      let inPlace = residual.pointer == target.0.pointer
-      postOps.operations.append(inPlace ? .sum : .add(target.1))
-    }
+    let isElsewhere = residual.map { $0.pointer != target.0.pointer } ?? false
+    // oneDNN 2.6's 1x1 convolution adds other memory wrongly for some sizes: copy it first, then sum.
+    let isCopied = isElsewhere && plan.graph.shape(node.inputs[1]).dropFirst().prefix(2) == [1, 1]
+    let isAdded = isElsewhere && !isCopied
+    if residual != nil { postOps.operations.append(isAdded ? .add(target.1) : .sum) }
     if let activation = epilogue.activation { postOps.operations.append(.activation(activation)) }
-    let primitive = try Primitive(dnnl, operation, postOps, op: describe(value))
+    let primitive = try Primitive.make(dnnl, operation, postOps, op: describe(value))
     guard let layout = primitive.weights else {
       throw CPUError.library(call: "query", status: "no weights", op: describe(value))
     }
@@ -95,12 +100,14 @@ extension Lowering {
       let vector = try packer.pack(node.inputs[2], .vector, for: value)
       bound.append((DNNL_ARG_BIAS, try Memory(dnnl, bias, vector.pointer, owner: vector)))
     }
-    if let residual, residual.pointer != target.0.pointer {
+    if let residual, isAdded {
       let argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE | DNNL_ARG_SRC_1
       bound.append((argument, try Memory(dnnl, target.1, residual.pointer)))
     }
     if let scratchpad = try scratchMemory(of: primitive) { bound.append((DNNL_ARG_SCRATCHPAD, scratchpad)) }
-    return PrimitiveWork(dnnl, primitive, bound)
+    let work = PrimitiveWork(dnnl, primitive, bound)
+    guard isCopied, let residual else { return work }
+    return SequenceWork([copyRows(residual, target.0), work])
   }
 
   /// The scratch memory that a primitive asks for; it moves to its place when all have asked.

@@ -27,7 +27,10 @@ final class Programs: Packer {
 
   private func append(_ value: Value) throws {
     guard let work = try lowering.lower(value) else { return }
-    add(Step(work: work, value: value, mask: plan.masks[value.index], label: lowering.describe(value)))
+    add(
+      Step(
+        work: work, value: value, mask: plan.masks[value.index],
+        label: "\(lowering.describe(value)) \(work.implementation)"))
   }
 
   private func add(_ step: Step) {

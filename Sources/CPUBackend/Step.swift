@@ -3,8 +3,17 @@ import CKernels
 import Engine
 
 /// Something prepared that runs without allocating.
+///
+/// Works hand raw pointers to C, so `run` keeps its object alive until C has returned: without that, the
+/// optimiser may free a work after the last look at its fields.
 protocol Runnable: AnyObject {
   func run() throws
+  /// What runs it, for profiles: "brgconv:avx512_core_bf16".
+  var implementation: String { get }
+}
+
+extension Runnable {
+  var implementation: String { "kernel" }
 }
 
 /// A step of a program.
@@ -36,8 +45,12 @@ final class PrimitiveWork: Runnable {
     }
   }
 
+  var implementation: String { primitive.implementation }
+
   func run() throws {
-    let status = dnnl_primitive_execute(primitive.raw, stream, Int32(memories.count), arguments)
+    let status = withExtendedLifetime(self) {
+      dnnl_primitive_execute(primitive.raw, stream, Int32(memories.count), arguments)
+    }
     try check(status, "dnnl_primitive_execute", primitive.implementation)
   }
 
@@ -60,7 +73,7 @@ final class KernelWork<Parameters>: Runnable {
     self.keep = keep
   }
 
-  func run() { tc_parallel(body, parameters, count, grain) }
+  func run() { withExtendedLifetime(self) { tc_parallel(body, parameters, count, grain) } }
 
   deinit {
     parameters.deinitialize(count: 1)
@@ -92,9 +105,11 @@ final class GroupNormWork: Runnable {
   }
 
   func run() {
-    tc_parallel(statistics, parameters, parameters.pointee.blocks, 1)
-    tc_group_combine(parameters)
-    tc_parallel(apply, parameters, parameters.pointee.rows, grain)
+    withExtendedLifetime(self) {
+      tc_parallel(statistics, parameters, parameters.pointee.blocks, 1)
+      tc_group_combine(parameters)
+      tc_parallel(apply, parameters, parameters.pointee.rows, grain)
+    }
   }
 
   deinit { parameters.deallocate() }

@@ -8,7 +8,7 @@ private let f32Tolerance = 1e-5
 private let bf16Tolerance = 4e-3
 
 @Suite struct ProductTests {
-  @Test(arguments: 0..<40) func convolutionsAgree(seed: Int) throws {
+  @Test(arguments: 0..<60) func convolutionsAgree(seed: Int) throws {
     let test = Case(seed: UInt64(seed))
     let element: ElementType = seed % 2 == 0 ? .f32 : .bf16
     let kernel = [1, 3, 3, 5][test.dice.pick(0...3)]
@@ -35,7 +35,7 @@ private let bf16Tolerance = 4e-3
     try test.check(element == .f32 ? f32Tolerance : bf16Tolerance, "\(test.graph[y])")
   }
 
-  @Test(arguments: 0..<24) func linearsAgree(seed: Int) throws {
+  @Test(arguments: 0..<40) func linearsAgree(seed: Int) throws {
     let test = Case(seed: 1000 + UInt64(seed))
     let element: ElementType = seed % 2 == 0 ? .f32 : .bf16
     let (rows, width, features) = (
