@@ -13,7 +13,7 @@ public final class Camera: Input, @unchecked Sendable {
   private var watch: JPEGWatch
   private var lastSequence: UInt32?
   private var sequence: UInt64 = 0
-  private let shownLabel: Mutex<String>
+  private let shownLabel: Lock<String>
 
   /// No frame for this long: the person is told.
   private static let silence: UInt64 = 2_000_000_000
@@ -36,7 +36,7 @@ public final class Camera: Input, @unchecked Sendable {
     self.stream = stream
     pool = FramePool(count: options.buffers, capacity: stream.layout.capacity)
     watch = try JPEGWatch()
-    shownLabel = Mutex(Camera.label(stream.device))
+    shownLabel = Lock(Camera.label(stream.device))
   }
 
   public var label: String { shownLabel.withLock { $0 } }

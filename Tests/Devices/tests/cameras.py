@@ -68,11 +68,11 @@ def camera_to_stream():
 
 
 @device_test()
-def first_camera_mirrored():
+def first_camera_is_found():
     show("bars")
-    with Turbocam("--input", "camera", "--mirror", "--output", ADDRESS) as program:
+    with Turbocam("--input", "camera", "--output", ADDRESS) as program:
         program.serving()
-        wait_until("mirrored bars", lambda: picture_of(get("/snapshot")).shows_bars(mirrored=True))
+        wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
 
 
 @device_test(camera="none", loopback=TWO_LOOPBACKS)
