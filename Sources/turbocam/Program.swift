@@ -12,6 +12,8 @@ enum Program {
   static func main() {
     // A reader that went away is an error of write(2), not the end of the program.
     signal(SIGPIPE, SIG_IGN)
+    // So is a file that reached its limit.
+    signal(SIGXFSZ, SIG_IGN)
     Terminal.end(with: run(CommandLine.arguments.dropFirst()))
   }
 
