@@ -71,6 +71,21 @@ public final class JPEGDecoder {
     return info
   }
 
+  /// Whether the whole picture decodes. Cheaper than `decode`: an eighth of the size is enough to see all data.
+  public func isWhole(_ jpeg: UnsafeRawBufferPointer) -> Bool {
+    do {
+      let jpeg = try withTables(jpeg)
+      let info = try info(jpeg)
+      let width = (info.width + 7) / 8
+      let height = (info.height + 7) / 8
+      let room = try planes.reserve(width * height * 3)
+      try decode(jpeg, width: width, height: height, into: room)
+      return true
+    } catch {
+      return false
+    }
+  }
+
   /// Decodes to rgb24 at `width` x `height`, which must be a DCT scale of the picture's size.
   func decode(
     _ jpeg: UnsafeRawBufferPointer, width: Int, height: Int, into target: UnsafeMutableRawBufferPointer

@@ -21,6 +21,10 @@ public final class Meter: Sendable {
     public var rate: Double
     /// Events since the start.
     public var total: Int
+
+    public init(p50: UInt64, p95: UInt64, rate: Double, total: Int) {
+      (self.p50, self.p95, self.rate, self.total) = (p50, p95, rate, total)
+    }
   }
 
   /// Remembers `capacity` events.

@@ -6,10 +6,8 @@ public final class Statistics: Sendable {
   private let stages: [Meter] = Station.allCases.map { _ in Meter() }
   /// From capture to written, of all outputs.
   public let latency = Meter()
-  /// Inferences, or frames handed through.
-  public let repaints = Meter()
-  /// Frames as they come from the input.
-  public let arrivals = Meter()
+  /// Frames published; its durations mean nothing.
+  public let published = Meter()
 
   public init() {}
 
@@ -18,20 +16,20 @@ public final class Statistics: Sendable {
 
   /// Records the stations up to `.published`.
   public func published(_ stamps: Stamps) {
-    record(stamps, [.received, .prepared, .repainted, .published])
-    let start = stamps[.captured] == 0 ? stamps[.received] : stamps[.captured]
-    repaints.record(stamps[.published] &- start, at: stamps[.published])
+    record(stamps, from: .received, to: .published)
+    published.record(0, at: stamps[.published])
   }
 
   /// Records an output's stations and the whole way.
   public func written(_ stamps: Stamps) {
-    record(stamps, [.encoded, .written])
+    record(stamps, from: .encoded, to: .written)
     guard stamps[.captured] != 0, stamps[.written] >= stamps[.captured] else { return }
     latency.record(stamps[.written] - stamps[.captured], at: stamps[.written])
   }
 
-  private func record(_ stamps: Stamps, _ stations: [Station]) {
-    for station in stations where stamps[station] != 0 {
+  private func record(_ stamps: Stamps, from first: Station, to last: Station) {
+    for index in first.rawValue...last.rawValue {
+      guard let station = Station(rawValue: index), stamps[station] != 0 else { continue }
       guard let before = lastPassed(stamps, before: station), stamps[station] >= before else { continue }
       stage(station).record(stamps[station] - before, at: stamps[station])
     }

@@ -1,0 +1,22 @@
+"""Helpers of the device tests, and the list of tests."""
+
+TESTS = {}
+
+WEBCAM = "n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0 vid_cap_nr=0"
+ONE_LOOPBACK = "devices=1 video_nr=10 exclusive_caps=1 card_label=Turbocam"
+TWO_LOOPBACKS = "devices=2 video_nr=10,20 exclusive_caps=1,1 card_label=Turbocam,Webcam"
+
+
+class Test:
+    def __init__(self, function, camera, loopback, timeout):
+        self.function, self.camera, self.loopback, self.timeout = function, camera, loopback, timeout
+        self.name = function.__name__.replace("_", "-")
+
+
+def device_test(camera=WEBCAM, loopback=ONE_LOOPBACK, timeout=120):
+    """Registers a test: each one runs in a guest of its own, with drivers loaded as it asks."""
+    def register(function):
+        test = Test(function, camera, loopback, timeout)
+        TESTS[test.name] = test
+        return function
+    return register

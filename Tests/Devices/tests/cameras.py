@@ -1,0 +1,117 @@
+"""What there is to capture from, and capture to a stream."""
+
+import json
+import time
+
+from support import TWO_LOOPBACKS, device_test
+from support.camera import CAMERA, RED, MJPEGCamera, show
+from support.picture import picture_of, pictures
+from support.program import ADDRESS, Turbocam, Viewer, get, leaves, run, wait_until
+
+
+def entry_of(devices, path):
+    """The innermost JSON object that names this node."""
+    if isinstance(devices, dict):
+        if path in devices.values():
+            return devices
+        devices = list(devices.values())
+    if isinstance(devices, list):
+        for inner in devices:
+            if found := entry_of(inner, path):
+                return found
+    return None
+
+
+@device_test()
+def devices_are_listed():
+    status, output, messages = run("devices", "--json")
+    assert status == 0, f"status {status}: {messages}"
+    devices = json.loads(output)
+
+    camera = entry_of(devices, CAMERA)
+    assert camera, f"{CAMERA} is not in {output}"
+    text = json.dumps(camera)
+    assert "vivid" in text and "YUYV" in text and "NV12" in text, f"name and formats are not in {text}"
+    numbers = {value for _, value in leaves(camera)}
+    sizes = [(320, 180), (640, 360), (640, 480), (1280, 720)]
+    assert all(f"{w}x{h}" in text or {w, h} <= numbers for w, h in sizes), f"sizes are not in {text}"
+    assert 25 in numbers or 25.0 in numbers or "25" in text, f"rates are not in {text}"
+
+    virtual = entry_of(devices, "/dev/video10")
+    assert virtual and "Turbocam" in json.dumps(virtual), f"/dev/video10 is not in {output}"
+    assert not any(key.startswith(".cameras") and value == "/dev/video10" for key, value in leaves(devices)), \
+        "an idle virtual camera is listed as a camera"
+
+    status, output, _ = run("devices")
+    assert status == 0 and CAMERA in output and "/dev/video10" in output and "640x480" in output, output
+
+
+@device_test()
+def camera_to_stream():
+    show("bars")
+    with Turbocam("--input", CAMERA, "--output", ADDRESS) as program:
+        program.serving()
+        wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
+        for picture in pictures("-i", f"{ADDRESS}/stream", count=5):
+            assert picture.shows_bars(), f"/stream shows {picture}"
+        assert pictures("-f", "mpjpeg", "-i", f"{ADDRESS}/?action=stream")[0].shows_bars()
+        assert picture_of(get("/?action=snapshot")).shows_bars()
+
+        with Viewer() as viewer:  # the picture is live, and the stream is a stream
+            assert "multipart/x-mixed-replace" in viewer.head, viewer.head
+            began = time.monotonic()
+            show("red")
+            wait_until("red in the stream", lambda: picture_of(viewer.fresh()).shows_plain(RED))
+            time.sleep(3)
+            assert viewer.longest_silence(began) < 1, f"silent for {viewer.longest_silence(began):.1f} s"
+        assert program.stop() == 0, program.messages()
+
+
+@device_test()
+def first_camera_mirrored():
+    show("bars")
+    with Turbocam("--input", "camera", "--mirror", "--output", ADDRESS) as program:
+        program.serving()
+        wait_until("mirrored bars", lambda: picture_of(get("/snapshot")).shows_bars(mirrored=True))
+
+
+@device_test(camera="none", loopback=TWO_LOOPBACKS)
+def mjpeg_camera():
+    with MJPEGCamera(), Turbocam("--input", "/dev/video20", "--output", ADDRESS) as program:
+        program.serving()
+        wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
+
+
+def broken(index, jpeg):
+    """Two of three frames are broken, each in another way."""
+    ways = [jpeg, jpeg[:len(jpeg) // 2], jpeg, jpeg[:200], jpeg, b"\0" * len(jpeg), jpeg, jpeg[2:],
+            jpeg, b"\xff\xd8\xff\xd9", jpeg, jpeg[:len(jpeg) // 3] + b"\xff\xd9", jpeg, b"\x00"]
+    return ways[index % len(ways)]
+
+
+@device_test(camera="none", loopback=TWO_LOOPBACKS)
+def broken_mjpeg_is_dropped_and_counted():
+    with MJPEGCamera(spoil=broken), Turbocam("--input", "/dev/video20", "--output", ADDRESS) as program:
+        program.serving()
+        with Viewer() as viewer:
+            wait_until("bars in the stream", lambda: picture_of(viewer.fresh()).shows_bars())
+            for _ in range(10):
+                picture = picture_of(viewer.fresh())
+                assert picture.is_all_bars(), f"a broken frame came through: {picture}"
+        assert wait_until("/state counts them", lambda: program.counter("corrupt|broken|bad|damaged")) >= 5
+
+
+@device_test(camera="none", loopback=TWO_LOOPBACKS)
+def only_broken_mjpeg_for_a_while():
+    spoiling = [False]
+    with MJPEGCamera(spoil=lambda index, jpeg: broken(2 * (index % 7) + 1, jpeg) if spoiling[0] else jpeg), \
+            Turbocam("--input", "/dev/video20", "--output", ADDRESS) as program:
+        program.serving()
+        with Viewer() as viewer:
+            wait_until("bars in the stream", lambda: picture_of(viewer.fresh()).shows_bars())
+            began, spoiling[0] = time.monotonic(), True
+            time.sleep(6)
+            program.alive()
+            assert viewer.longest_silence(began) < 2, f"silent for {viewer.longest_silence(began):.1f} s"
+            spoiling[0] = False
+            wait_until("bars again", lambda: picture_of(viewer.fresh()).shows_bars())

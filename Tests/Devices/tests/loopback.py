@@ -1,0 +1,120 @@
+"""The virtual camera as those who read it see it."""
+
+import signal
+import time
+
+from support import device_test
+from support.camera import CAMERA, RED, plug_in, show, unplug
+from support.picture import pictures
+from support.program import Turbocam, wait_until
+from support.v4l2 import CAPTURE, Reader, device_caps
+
+VIRTUAL = "/dev/video10"
+
+
+def to_loopback(*more):
+    return Turbocam("--input", CAMERA, "--fit", "cover", "--output", VIRTUAL, *more)
+
+
+def is_camera():
+    return device_caps(VIRTUAL) & CAPTURE
+
+
+def loopback_picture():
+    return pictures("-f", "v4l2", "-i", VIRTUAL)[0]
+
+
+def check_format(reader):
+    width, height, fourcc, _ = reader.format()
+    assert (width, height) in ((1280, 720), (640, 480)), f"{width}x{height} is not a size that browsers keep"
+    assert fourcc in ("YUYV", "YU12"), f"{fourcc} is not a format that every reader knows"
+    return width, height, fourcc
+
+
+@device_test()
+def camera_to_loopback():
+    show("bars")
+    with to_loopback() as program:
+        wait_until("the loopback is a camera", is_camera, 60)
+        wait_until("bars on the loopback", lambda: loopback_picture().shows_bars(), 60)
+        show("red")
+        wait_until("red on the loopback", lambda: loopback_picture().shows_plain(RED), 60)
+        assert program.stop() == 0, program.messages()
+
+
+@device_test()
+def loopback_is_steady():
+    show("bars")
+    with to_loopback() as program:
+        wait_until("the loopback is a camera", is_camera, 60)
+        with Reader(VIRTUAL) as reader:
+            check_format(reader)
+            reader.arrivals(3)
+            began = time.monotonic()
+            times = reader.arrivals(6)
+        seconds = time.monotonic() - began
+        silence = max(b - a for a, b in zip([began, *times], [*times, time.monotonic()]))
+        print(f"{len(times) / seconds:.1f} frames/s, longest silence {silence:.2f} s")
+        assert silence < 1, f"silent for {silence:.2f} s"
+        assert 20 <= len(times) / seconds <= 36, f"{len(times) / seconds:.1f} frames a second"
+        program.alive()
+
+
+@device_test()
+def loopback_outlives_the_camera():
+    """The loopback never falls silent and keeps its format while the camera is away."""
+    show("bars")
+    with to_loopback() as program:
+        wait_until("the loopback is a camera", is_camera, 60)
+        wait_until("bars on the loopback", lambda: loopback_picture().shows_bars(), 60)
+        with Reader(VIRTUAL) as reader:
+            before = check_format(reader)
+            unplug()
+            began = time.monotonic()
+            times = reader.arrivals(6)
+            silence = max(b - a for a, b in zip([began, *times], [*times, time.monotonic()]))
+            assert silence < 1, f"silent for {silence:.2f} s while the camera is away"
+        assert not loopback_picture().shows_bars(), "the lost camera's last picture stands as if it were live"
+        plug_in()
+        show("bars")
+        wait_until("bars again", lambda: loopback_picture().shows_bars(), 60)
+        with Reader(VIRTUAL) as reader:
+            assert check_format(reader) == before, "the format changed"
+        program.alive()
+
+
+@device_test()
+def readers_come_and_go():
+    show("bars")
+    with to_loopback() as program:
+        wait_until("the loopback is a camera", is_camera, 60)
+        formats = set()
+        for _ in range(4):
+            with Reader(VIRTUAL) as reader:
+                formats.add(check_format(reader))
+                assert len(reader.arrivals(2)) >= 10, "a reader that comes again gets no frames"
+            time.sleep(0.5)
+        with Reader(VIRTUAL) as first:  # another reader that goes does not disturb this one
+            first.arrivals(0.5)
+            assert loopback_picture().shows_bars()
+            assert len(first.arrivals(2)) >= 10
+        assert len(formats) == 1, f"the format changed: {formats}"
+        program.alive()
+
+
+@device_test()
+def writer_restarts_under_a_reader():
+    show("bars")
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with to_loopback() as program:
+            wait_until("the loopback is a camera", is_camera, 60)
+            with Reader(VIRTUAL) as reader:
+                before = check_format(reader)
+                assert reader.arrivals(2)
+                program.stop(how)
+                with to_loopback() as successor:
+                    wait_until("frames from the second writer", lambda: len(reader.arrivals(1)) > 5, 60)
+                    assert check_format(reader) == before, "the format changed"
+                    successor.alive()
+    with to_loopback():
+        wait_until("bars on the loopback", lambda: is_camera() and loopback_picture().shows_bars(), 60)

@@ -1,0 +1,63 @@
+"""Devices and addresses that cannot be used: refused before work starts, with the path and the remedy."""
+
+import contextlib
+import re
+import socket
+
+from support import device_test
+from support.camera import CAMERA, show
+from support.program import ADDRESS, Turbocam, run, wait_until
+from support.v4l2 import CAPTURE, Reader, device_caps
+
+
+def refused(words, *arguments, naming):
+    """Ends with a status of sysexits.h and a message with the thing's name and these words."""
+    status, output, messages = run("run", "--model", "none", *arguments)
+    told = f"{' '.join(arguments)}: status {status}, said: {messages.strip()}"
+    assert 64 <= status <= 78, told
+    assert output == "", f"wrote to standard output: {output}"
+    assert naming in messages, f"does not name {naming}: {told}"
+    assert re.search(words, messages, re.IGNORECASE), f"no word of {words}: {told}"
+
+
+@device_test()
+def camera_that_is_busy():
+    with Reader(CAMERA):
+        refused("busy|in use|another program|other program", "--input", CAMERA, "--output", ADDRESS, naming=CAMERA)
+
+
+@device_test()
+def inputs_that_are_no_cameras():
+    refused("camera|capture", "--input", "/dev/null", "--output", ADDRESS, naming="/dev/null")
+    refused("capture|camera|no writer|nobody", "--input", "/dev/video10", "--output", ADDRESS, naming="/dev/video10")
+    refused("no such|not there|not found|does not exist|no device|missing", "--input", "/dev/video9",
+            "--output", ADDRESS, naming="/dev/video9")
+
+
+@device_test()
+def sinks_that_are_no_video_outputs():
+    refused("output|loopback", "--input", "test", "--output", CAMERA, naming=CAMERA)
+    refused("v4l2loopback|modprobe", "--input", "test", "--output", "/dev/video9", naming="/dev/video9")
+
+
+@device_test()
+def sink_that_is_busy():
+    show("bars")
+    with Turbocam("--input", "test", "--output", "/dev/video10"):
+        wait_until("the loopback is a camera", lambda: device_caps("/dev/video10") & CAPTURE, 60)
+        refused("busy|in use|another program|other program", "--input", "test", "--output", "/dev/video10",
+                naming="/dev/video10")
+
+
+@device_test()
+def port_in_use():
+    with contextlib.closing(socket.socket()) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 8080))
+        taken.listen()
+        refused("in use|port", "--input", CAMERA, "--output", ADDRESS, naming="8080")
+
+
+@device_test(camera="none", loopback="none")
+def no_camera_at_all():
+    refused("camera", "--input", "camera", "--output", ADDRESS, naming="camera")
