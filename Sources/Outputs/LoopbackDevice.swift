@@ -271,16 +271,14 @@ final class LoopbackDevice {
   // MARK: - Calling the driver
 
   /// 0 or the error number.
-  private func call<Argument: BitwiseCopyable>(_ request: UInt, _ argument: inout Argument) -> Int32 {
-    withUnsafeMutableBytes(of: &argument) {
-      turbocam_ioctl(descriptor, request, $0.baseAddress) == 0 ? 0 : errno
-    }
+  private func call<Argument>(_ request: UInt, _ argument: inout Argument) -> Int32 {
+    withUnsafeMutablePointer(to: &argument) { turbocam_ioctl(descriptor, request, $0) == 0 ? 0 : errno }
   }
   private func call(_ request: UInt, _ argument: UInt32) -> Int32 {
     var argument = argument
     return call(request, &argument)
   }
-  private func check<Argument: BitwiseCopyable>(_ name: String, _ request: UInt, _ argument: inout Argument)
+  private func check<Argument>(_ name: String, _ request: UInt, _ argument: inout Argument)
     throws
   {
     let failure = call(request, &argument)
