@@ -14,18 +14,21 @@ let package = Package(
     .systemLibrary(
       name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
     .systemLibrary(name: "CDNNL", providers: [.apt(["libdnnl-dev"])]),
-    .systemLibrary(name: "CV4LConvert", pkgConfig: "libv4l2", providers: [.apt(["libv4l-dev"])]),
+    .systemLibrary(name: "CV4LConvert", pkgConfig: "libv4lconvert", providers: [.apt(["libv4l-dev"])]),
     .target(name: "CV4L2"),
     .target(name: "CSystem"),
+    // The web page, embedded by the C compiler.
+    .target(name: "CWebPage", exclude: ["page.html"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
+    .target(name: "CFont"),
     .target(name: "CKernels", cSettings: kernelFlags),
 
     // The rooms.
     .target(name: "Engine"),
     .target(name: "CPUBackend", dependencies: ["Engine", "CDNNL", "CKernels"]),
     .target(name: "Diffusion", dependencies: ["Engine"]),
-    .target(name: "Frames", dependencies: ["CSystem", "CTurboJPEG", "CAV"]),
+    .target(name: "Frames", dependencies: ["CSystem", "CFont", "CTurboJPEG", "CAV"]),
     .target(name: "Inputs", dependencies: ["Frames", "CV4L2", "CV4LConvert", "CAV", "CSystem"]),
-    .target(name: "Outputs", dependencies: ["Frames", "CV4L2", "CMicroHTTPD", "CAV", "CSystem"]),
+    .target(name: "Outputs", dependencies: ["Frames", "CV4L2", "CMicroHTTPD", "CWebPage", "CAV", "CSystem"]),
     .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),
     .executableTarget(
       name: "turbocam",
@@ -35,9 +38,9 @@ let package = Package(
     .testTarget(name: "EngineTests", dependencies: ["Engine"]),
     .testTarget(name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend"]),
     .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
-    .testTarget(name: "FramesTests", dependencies: ["Frames"]),
+    .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
-    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames"]),
+    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
     .testTarget(
       name: "FilterTests", dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend"]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam"]),

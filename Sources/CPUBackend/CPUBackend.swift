@@ -1,1 +1,59 @@
+import CDNNL
+import CKernels
+import Engine
 
+/// Runs graphs on the processor: products by oneDNN, the rest by kernels of our own.
+public final class CPUBackend: Backend {
+  /// Element type of activations and weights.
+  public enum Precision: String, Sendable {
+    /// bf16 where the processor computes with it, else f32.
+    case automatic
+    case f32
+    case bf16
+  }
+
+  public let preferredElement: ElementType
+  /// Threads that a program runs on.
+  public let threads: Int
+  private let dnnl: DNNL
+  private var caches: [WeightCache] = []
+
+  /// `threads` nil takes what the affinity mask and the control group allow.
+  public init(precision: Precision = .automatic, threads: Int? = nil) throws {
+    self.threads = max(1, threads ?? Int(tc_available_threads()))
+    dnnl = try DNNL()
+    switch precision {
+    case .f32: preferredElement = .f32
+    case .bf16: preferredElement = .bf16
+    case .automatic: preferredElement = Self.hasBfloat16 ? .bf16 : .f32
+    }
+  }
+
+  /// Whether the processor multiplies bf16 itself (AVX512_BF16 or AMX).
+  public static var hasBfloat16: Bool {
+    let isa = dnnl_get_effective_cpu_isa().rawValue
+    return isa & dnnl_cpu_isa_avx512_core_bf16.rawValue == dnnl_cpu_isa_avx512_core_bf16.rawValue
+  }
+
+  public var description: String {
+    let set = String(cString: tc_instruction_set())
+    let note = preferredElement == .bf16 ? "AVX512_BF16" : set
+    return "CPU, oneDNN \(DNNL.version), \(preferredElement) (\(note)), \(threads) threads"
+  }
+
+  public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
+    -> any Executable
+  {
+    let plan = Plan(graph, rules: Lowering.rules)
+    return try CPUExecutable(
+      plan, dnnl, threads: threads, source: weights, cache: cache(of: weights), progress: progress)
+  }
+
+  private func cache(of source: any WeightSource) -> WeightCache {
+    caches.removeAll(where: \.isOrphan)
+    if let cache = caches.first(where: { $0.belongs(to: source) }) { return cache }
+    let cache = WeightCache(source)
+    caches.append(cache)
+    return cache
+  }
+}

@@ -1,1 +1,1 @@
-#include <libv4l2.h>
+#include <libv4lconvert.h>

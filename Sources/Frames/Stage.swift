@@ -51,10 +51,26 @@ public final class StatusBoard: Sendable {
     case waiting(String)
     case ended
   }
-  private let state: Mutex<State>
-  public init(_ state: State = .starting("starting")) { self.state = Mutex(state) }
+  private let state: Lock<State>
+  private let warnings = Lock<[String]>([])
+  /// More than these between two looks say nothing new.
+  private static let mostWarnings = 16
+
+  public init(_ state: State = .starting("starting")) { self.state = Lock(state) }
   public var current: State { state.withLock { $0 } }
   public func set(_ new: State) { state.withLock { $0 = new } }
+
+  /// Something the person should read that does not stop the work: a file that ends too early.
+  public func warn(_ text: String) {
+    warnings.withLock { if $0.count < StatusBoard.mostWarnings { $0.append(text) } }
+  }
+  /// The warnings since the last call.
+  public func takeWarnings() -> [String] {
+    warnings.withLock { warnings in
+      defer { warnings.removeAll() }
+      return warnings
+    }
+  }
 }
 
 /// Events worth counting, shown in `/state`.
@@ -67,7 +83,11 @@ public final class Counters: Sendable {
   public let starved = Atomic<Int>(0)
   /// JPEGs that do not decode, buffers the driver flagged.
   public let corrupt = Atomic<Int>(0)
+  /// Frames that a source made and nobody fetched in time: gaps in its numbers.
+  public let missed = Atomic<Int>(0)
   /// Times a source was opened again.
   public let reconnects = Atomic<Int>(0)
+  /// People who watch the web stream now.
+  public let viewers = Atomic<Int>(0)
   public init() {}
 }

@@ -1,5 +1,181 @@
+/// Inner loops of the CPU backend: what oneDNN 2.6 has no primitive for, or only a slow one.
+///
+/// A kernel is a body that works on a range of items and reads its parameters from a struct filled once, so
+/// that running it allocates nothing. Bodies are compiled for several instruction sets and chosen once by
+/// `tc_kernel`. Work is shared out on the OpenMP threads that oneDNN uses too: one pool, not two that spin
+/// against each other.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-void turbocam_bf16_from_f32(uint16_t *destination, const float *source, size_t count);
+/// How one element is stored; arithmetic is always f32.
+typedef enum { tc_f32, tc_bf16, tc_f16, tc_i32, tc_u8 } tc_element;
+
+/// Works on items `begin..<end`; `thread` is below the thread count and picks the thread's own scratch.
+typedef void (*tc_body)(const void *parameters, size_t begin, size_t end, int thread);
+
+typedef enum {
+  tc_kernel_map,
+  tc_kernel_binary,
+  tc_kernel_geglu,
+  tc_kernel_group_statistics,
+  tc_kernel_group_apply,
+  tc_kernel_layer_norm,
+  tc_kernel_attention,
+  tc_kernel_count
+} tc_kernel_name;
+
+/// The body for this machine.
+tc_body tc_kernel(tc_kernel_name name);
+/// Instruction set the bodies were chosen for: "AVX-512", "AVX2" or "baseline".
+const char *tc_instruction_set(void);
+
+// MARK: Threads
+
+/// Threads worth using: the affinity mask, limited by the control group's quota.
+int tc_available_threads(void);
+/// Number of threads that parallel work started by the calling thread uses, oneDNN's included.
+void tc_set_threads(int count);
+int tc_threads(void);
+/// Shares `count` items out in pieces of at least `grain`; returns when all are done.
+void tc_parallel(tc_body body, const void *parameters, size_t count, size_t grain);
+
+// MARK: Rows
+// Operands are rows of contiguous elements; strides count elements from one row to the next.
+
+typedef enum {
+  tc_identity,
+  tc_silu,
+  tc_gelu,
+  tc_quick_gelu,
+  tc_relu,
+  tc_tanh,
+  tc_exp,
+  /// x·a + b
+  tc_affine,
+  /// round(clamp(x·a + b, 0, 255)), NaN gives 0
+  tc_quantize,
+  /// clamp to a...b
+  tc_clamp
+} tc_function;
+
+/// Items are chunks of a row: `rows` times `tc_chunks(columns)`.
+typedef struct {
+  const void *source;
+  void *destination;
+  size_t rows, columns, source_stride, destination_stride;
+  tc_element source_element, destination_element;
+  tc_function function;
+  float a, b;
+} tc_map;
+
+typedef enum { tc_add, tc_subtract, tc_multiply, tc_divide } tc_operator;
+enum { tc_max_dimensions = 8, tc_chunk = 1024 };
+
+/// The second operand's row is found from the row's index over `outer` dimensions (outermost first) with the
+/// strides it has there, 0 where it is repeated; `b_step` is 0 where its columns are repeated, else 1.
+/// Items as in `tc_map`.
+typedef struct {
+  const void *a, *b;
+  void *destination;
+  size_t rows, columns, a_stride, destination_stride, b_step;
+  int outer_count;
+  size_t outer[tc_max_dimensions], b_strides[tc_max_dimensions];
+  tc_element element;
+  tc_operator operator_;
+} tc_binary;
+
+size_t tc_chunks(size_t columns);
+
+/// `[rows, 2·columns] → [rows, columns]`. Items as in `tc_map`.
+typedef struct {
+  const void *source;
+  void *destination;
+  size_t rows, columns, source_stride, destination_stride;
+  tc_element element;
+} tc_geglu;
+
+/// Statistics pass (items: blocks of rows), then `tc_group_combine`, then the apply pass (items: rows).
+typedef struct {
+  const void *source;
+  void *destination;
+  const float *gain, *shift;
+  /// f32 `[blocks, 2, channels]`: sums and sums of squares of differences from the first row.
+  float *partial;
+  /// f32 `[2, channels]`: factor and offset of each channel.
+  float *channel;
+  size_t rows, channels, groups, source_stride, destination_stride, blocks;
+  float epsilon;
+  tc_function activation;
+  tc_element element;
+} tc_group_norm;
+void tc_group_combine(const tc_group_norm *parameters);
+/// f32 numbers of scratch for `partial` and `channel` together.
+size_t tc_group_scratch(size_t blocks, size_t channels);
+
+/// Items are rows.
+typedef struct {
+  const void *source;
+  void *destination;
+  const float *gain, *shift;
+  size_t rows, columns, source_stride, destination_stride;
+  float epsilon;
+  tc_element element;
+} tc_layer_norm;
+
+/// Items are pairs of a head and a block of `tc_query_block` queries, heads outermost.
+typedef struct {
+  const void *q, *k, *v;
+  void *destination;
+  size_t queries, keys, heads, dimension;
+  size_t q_stride, k_stride, v_stride, destination_stride;
+  float scale;
+  int causal;
+  tc_element element;
+  /// `tc_attention_scratch` bytes for each thread.
+  void *scratch;
+  size_t scratch_size;
+} tc_attention;
+enum { tc_query_block = 64 };
+size_t tc_attention_items(const tc_attention *parameters);
+size_t tc_attention_scratch(size_t dimension);
+
+// MARK: Moving
+
+/// Copies a box of elements between any strides (counted in elements); the last dimension is innermost.
+/// Items are positions of all but the last dimension.
+typedef struct {
+  const void *source;
+  void *destination;
+  int dimensions;
+  size_t shape[tc_max_dimensions], source_strides[tc_max_dimensions], destination_strides[tc_max_dimensions];
+  size_t element_size;
+} tc_copy;
+void tc_copy_body(const void *parameters, size_t begin, size_t end, int thread);
+
+/// Items are rows of the result.
+typedef struct {
+  const void *source;
+  void *destination;
+  size_t height, width, new_height, new_width, pixel_size;
+} tc_upsample;
+void tc_upsample_body(const void *parameters, size_t begin, size_t end, int thread);
+
+/// Rows of a table; an index outside it reads row 0. Items are rows of the result.
+typedef struct {
+  const void *table;
+  const int32_t *index;
+  void *destination;
+  size_t table_rows, row_size;
+} tc_gather;
+void tc_gather_body(const void *parameters, size_t begin, size_t end, int thread);
+
+/// Sinusoidal embedding as diffusers' get_timestep_embedding computes it. Items are rows of the result.
+typedef struct {
+  const float *t;
+  float *destination;
+  size_t dimension;
+  int flip_sin_to_cos;
+  float frequency_shift;
+} tc_sinusoid;
+void tc_sinusoid_body(const void *parameters, size_t begin, size_t end, int thread);

@@ -7,3 +7,6 @@
 
 /// Names the calling thread (at most 15 bytes), as shown by top -H and gdb.
 void turbocam_name_thread(const char *name);
+
+/// Columns of the terminal behind `fd`, 0 where it is none.
+int turbocam_terminal_columns(int fd);

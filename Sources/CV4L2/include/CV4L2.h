@@ -1,7 +1,34 @@
 #pragma once
-// V4L2 from the kernel's user headers. The request macros do not import into Swift, so each is
-// exported as a constant under its own name.
+// V4L2 from the kernel's user headers. The request macros do not import into Swift, so each is exported
+// as a constant: VIDIOC_QUERYCAP as turbocam_VIDIOC_QUERYCAP.
 #include <linux/videodev2.h>
 #include <sys/ioctl.h>
 
 int turbocam_ioctl(int fd, unsigned long request, void *argument);
+
+#define REQUEST(name) static const unsigned long turbocam_##name = name
+REQUEST(VIDIOC_QUERYCAP);
+REQUEST(VIDIOC_ENUM_FMT);
+REQUEST(VIDIOC_ENUM_FRAMESIZES);
+REQUEST(VIDIOC_ENUM_FRAMEINTERVALS);
+REQUEST(VIDIOC_G_FMT);
+REQUEST(VIDIOC_S_FMT);
+REQUEST(VIDIOC_TRY_FMT);
+REQUEST(VIDIOC_G_PARM);
+REQUEST(VIDIOC_S_PARM);
+REQUEST(VIDIOC_REQBUFS);
+REQUEST(VIDIOC_QUERYBUF);
+REQUEST(VIDIOC_QBUF);
+REQUEST(VIDIOC_DQBUF);
+REQUEST(VIDIOC_STREAMON);
+REQUEST(VIDIOC_STREAMOFF);
+REQUEST(VIDIOC_G_CTRL);
+REQUEST(VIDIOC_S_CTRL);
+REQUEST(VIDIOC_DQEVENT);
+REQUEST(VIDIOC_SUBSCRIBE_EVENT);
+REQUEST(VIDIOC_UNSUBSCRIBE_EVENT);
+#undef REQUEST
+
+// v4l2loopback's own event, from its v4l2loopback.h (0.13 and later): V4L2_EVENT_PRI_CLIENT_USAGE. Its data is
+// one __u32: whether anybody streams from the device.
+static const unsigned int turbocam_client_usage_event = V4L2_EVENT_PRIVATE_START + 0x08E00000 + 1;

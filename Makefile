@@ -1,0 +1,55 @@
+# turbocam: make run, test, build, install, clean, format, lint
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+# Arguments for the program: make run ARGS='--prompt "oil painting"'
+ARGS ?=
+
+BUILD_PACKAGES := pkg-config libdnnl-dev libturbojpeg0-dev libv4l-dev libavformat-dev libavcodec-dev \
+  libavutil-dev libswscale-dev libmicrohttpd-dev
+TEST_PACKAGES := ffmpeg v4l-utils curl qemu-system-x86 seabios busybox-static cpio kmod
+
+# The Swift run-time libraries go into the program, so that it needs no Swift where it is installed.
+BUILD := $(SWIFT) build -c release --static-swift-stdlib --product turbocam
+SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+.PHONY: all run build test install uninstall clean format lint packages test-packages
+all: build
+
+run: build
+	@"$$($(BUILD) --show-bin-path)/turbocam" run $(ARGS)
+
+build: packages
+	@$(BUILD)
+
+test: test-packages
+	@Tests/run
+
+# Builds only what is not there yet, so that 'sudo make install' after 'make' needs no Swift for root.
+install:
+	@test -x "$(BINARY)" || $(MAKE) build
+	install -D -m 755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/turbocam"
+	cd Fixtures && find models clips/*.mp4 -type f -exec install -D -m 644 {} "$(SHARE)/{}" \;
+	for unit in systemd/*.service; do \
+	  install -d "$(UNITS)" && sed 's|@PREFIX@|$(PREFIX)|g' "$$unit" > "$(UNITS)/$$(basename "$$unit")"; done
+BINARY := .build/release/turbocam
+
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/bin/turbocam" $(patsubst systemd/%,"$(UNITS)/%",$(wildcard systemd/*.service))
+	rm -rf "$(SHARE)"
+
+clean:
+	rm -rf .build .build-tsan Tests/output
+
+format:
+	$(SWIFT) format -i -r -p Package.swift Sources Tests
+
+lint:
+	$(SWIFT) format lint --strict -r -p Package.swift Sources Tests
+	.ci/imports
+
+# Debian packages: asks for nothing, installs nothing and says nothing where all are there.
+packages: ; @.ci/packages $(BUILD_PACKAGES)
+test-packages: ; @.ci/packages $(BUILD_PACKAGES) $(TEST_PACKAGES)

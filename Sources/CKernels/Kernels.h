@@ -1,0 +1,18 @@
+// The kernels' source, included once for each instruction set (no include guard on purpose).
+#include "Elements.h"
+#include "Rows.h"
+#include "Norms.h"
+#include "Attention.h"
+
+const tc_table TC_TABLE = {
+    TC_TABLE_NAME,
+    {
+        [tc_kernel_map] = map_body,
+        [tc_kernel_binary] = binary_body,
+        [tc_kernel_geglu] = geglu_body,
+        [tc_kernel_group_statistics] = group_statistics_body,
+        [tc_kernel_group_apply] = group_apply_body,
+        [tc_kernel_layer_norm] = layer_norm_body,
+        [tc_kernel_attention] = attention_body,
+    },
+};

@@ -1,0 +1,230 @@
+import CDNNL
+import CKernels
+import Engine
+
+/// The load program: reads weights, computes what depends on weights alone, and keeps only the forms that the
+/// other programs asked for. Values in between live until their last reader has run.
+final class LoadProgram {
+  private struct Need {
+    var buffer: Buffer
+    var packing: Packing?
+    var key: WeightCache.Key
+  }
+
+  private let plan: Plan
+  private let dnnl: DNNL
+  private let threads: Int
+  private let source: any WeightSource
+  private let cache: WeightCache
+  private let numbers: [Int]
+  /// Forms to be filled, by the value's index.
+  private var needs: [[Need]]
+  private var known: [WeightCache.Key: Buffer] = [:]
+  private(set) var byteCount = 0
+
+  init(_ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache) {
+    self.plan = plan
+    self.dnnl = dnnl
+    self.threads = threads
+    self.source = source
+    self.cache = cache
+    numbers = cache.number(plan.graph)
+    needs = Array(repeating: [], count: plan.graph.nodes.count)
+  }
+
+  /// Memory that will hold a load value, in a packed form or plain (then `value` is a root).
+  func require(_ value: Value, _ packing: Packing?) throws -> Buffer {
+    let (layout, byteCount) = Self.form(packing, plan.graph.type(value))
+    let key = WeightCache.Key(expression: numbers[value.index], layout: layout)
+    if let buffer = known[key] { return buffer }
+    let (buffer, isFilled) = try cache.buffer(key, byteCount: byteCount)
+    known[key] = buffer
+    self.byteCount += buffer.byteCount
+    if !isFilled { needs[value.index].append(Need(buffer: buffer, packing: packing, key: key)) }
+    return buffer
+  }
+
+  private static func form(_ packing: Packing?, _ type: TensorType) -> (layout: [UInt8], byteCount: Int) {
+    switch packing {
+    case nil: return ([], type.byteCount)
+    case .vector: return ([0], type.count * 4)
+    case .weights(_, let to): return (to.bytes, to.byteCount)
+    }
+  }
+
+  /// Computes what was asked for.
+  func run(progress: (Double) -> Void) throws {
+    let wanted = markWanted()
+    var readers = countReaders(wanted)
+    let temporary = Temporaries(plan, dnnl, threads: threads)
+    let steps = plan.load.filter { wanted[$0.index] }
+    do {
+      for (done, value) in steps.enumerated() {
+        try compute(value, temporary)
+        for operand in plan.graph[value].inputs { release(operand, &readers, temporary) }
+        for view in views(of: value) { try fill(view, temporary) }
+        if readers[value.index] == 0 { temporary.drop(value) }
+        progress(Double(done + 1) / Double(steps.count))
+      }
+    } catch {
+      cache.forget(needs.flatMap { $0.map(\.key) })
+      throw error
+    }
+    needs = []
+  }
+
+  /// Roots that a need depends on.
+  private func markWanted() -> [Bool] {
+    var wanted = [Bool](repeating: false, count: needs.count)
+    for index in needs.indices.reversed() {
+      if !needs[index].isEmpty { wanted[plan.layouts[index].root.index] = true }
+      guard wanted[index], plan.layouts[index].root.index == index else { continue }
+      for input in plan.graph.nodes[index].inputs { wanted[plan.layouts[input.index].root.index] = true }
+    }
+    return wanted
+  }
+
+  private func countReaders(_ wanted: [Bool]) -> [Int] {
+    var readers = [Int](repeating: 0, count: wanted.count)
+    for value in plan.load where wanted[value.index] {
+      for input in plan.graph[value].inputs { readers[plan.layouts[input.index].root.index] += 1 }
+    }
+    return readers
+  }
+
+  private func release(_ operand: Value, _ readers: inout [Int], _ temporary: Temporaries) {
+    let root = plan.layouts[operand.index].root
+    readers[root.index] -= 1
+    if readers[root.index] == 0 { temporary.drop(root) }
+  }
+
+  /// The value and the load values that look at its memory, where a form of them is needed.
+  private func views(of root: Value) -> [Value] {
+    needed.filter { plan.layouts[$0.index].root == root }
+  }
+  private lazy var needed: [Value] = needs.indices.filter { !needs[$0].isEmpty }.map { Value(index: $0) }
+
+  private func compute(_ value: Value, _ temporary: Temporaries) throws {
+    let node = plan.graph[value]
+    let memory = try temporary.make(value)
+    switch node.op {
+    case .weight(let name): try read(name, node.type, into: memory)
+    case .constant(let numbers):
+      numbers.withUnsafeBytes {
+        if let base = $0.baseAddress { memory.copyMemory(from: base, byteCount: $0.count) }
+      }
+    default: try temporary.run(value)
+    }
+  }
+
+  /// Converts a tensor of the checkpoint to the node's element type.
+  private func read(_ name: String, _ type: TensorType, into memory: UnsafeMutableRawPointer) throws {
+    guard let found = source.type(of: name) else { throw EngineError.missingWeight(name) }
+    guard found.shape == type.shape else {
+      throw EngineError.weightShape(name, expected: type.shape, found: found.shape)
+    }
+    try source.withBytes(of: name) { bytes in
+      guard bytes.count == found.byteCount, let base = bytes.baseAddress else {
+        throw EngineError.byteCount(name, expected: found.byteCount, found: bytes.count)
+      }
+      Self.convert(base, found.element, to: memory, type.element, count: type.count)
+    }
+    source.release(name)
+  }
+
+  private static func convert(
+    _ from: UnsafeRawPointer, _ source: ElementType, to: UnsafeMutableRawPointer, _ element: ElementType,
+    count: Int
+  ) {
+    if source == element {
+      to.copyMemory(from: from, byteCount: count * element.byteCount)
+      return
+    }
+    let parameters = tc_map(
+      source: from, destination: to, rows: 1, columns: count, source_stride: count,
+      destination_stride: count, source_element: Lowering.code(source),
+      destination_element: Lowering.code(element), function: tc_identity, a: 0, b: 0)
+    KernelWork(tc_kernel(tc_kernel_map), parameters, count: tc_chunks(count), grain: 64).run()
+  }
+
+  private func fill(_ value: Value, _ temporary: Temporaries) throws {
+    for need in needs[value.index] {
+      let operand = try temporary.lowering.operand(value)
+      switch need.packing {
+      case nil:
+        need.buffer.pointer.copyMemory(from: operand.pointer, byteCount: operand.type.byteCount)
+      case let packing?:
+        try Packed.work(temporary.lowering, operand, packing, into: need.buffer).run()
+      }
+    }
+  }
+}
+
+/// Making a packed form.
+enum Packed {
+  static func work(_ lowering: Lowering, _ operand: Operand, _ packing: Packing, into buffer: Buffer) throws
+    -> any Runnable
+  {
+    switch packing {
+    case .vector:
+      let result = Operand(
+        pointer: buffer.pointer, type: TensorType(operand.type.shape, .f32), rowStride: operand.columns)
+      return lowering.map(operand, result, tc_identity)
+    case .weights(let from, let to):
+      let label = "packing \(operand.type)"
+      let primitive = try Primitive.reorder(lowering.dnnl, from: from, to: to, op: label)
+      var bound: [(Int32, Memory)] = [
+        (DNNL_ARG_SRC_0, try Memory(lowering.dnnl, from, operand.pointer)),
+        (DNNL_ARG_DST_0, try Memory(lowering.dnnl, to, buffer.pointer, owner: buffer)),
+      ]
+      if let scratchpad = primitive.scratchpad, scratchpad.byteCount > 0 {
+        let memory = try Buffer(scratchpad.byteCount)
+        bound.append(
+          (DNNL_ARG_SCRATCHPAD, try Memory(lowering.dnnl, scratchpad, memory.pointer, owner: memory)))
+      }
+      return PrimitiveWork(lowering.dnnl, primitive, bound)
+    }
+  }
+}
+
+/// Values of the load program while somebody still reads them.
+private final class Temporaries: Packer {
+  private let plan: Plan
+  private var buffers: [Value: Buffer] = [:]
+  private(set) var lowering: Lowering!
+
+  init(_ plan: Plan, _ dnnl: DNNL, threads: Int) {
+    self.plan = plan
+    lowering = Lowering(plan, dnnl, threads: threads, scratch: Scratch(), packer: self)
+  }
+
+  func make(_ value: Value) throws -> UnsafeMutableRawPointer {
+    let buffer = try Buffer(plan.graph.type(value).byteCount)
+    buffers[value] = buffer
+    lowering.memory[value.index] = buffer.pointer
+    return buffer.pointer
+  }
+
+  func drop(_ value: Value) {
+    buffers[value] = nil
+    lowering.memory[value.index] = nil
+  }
+
+  func run(_ value: Value) throws {
+    let work = try lowering.lower(value)
+    try lowering.scratch.commit()
+    try work?.run()
+  }
+
+  func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer {
+    let operand = try lowering.operand(value)
+    let byteCount: Int
+    switch packing {
+    case .vector: byteCount = operand.type.count * 4
+    case .weights(_, let to): byteCount = to.byteCount
+    }
+    let buffer = try Buffer(byteCount)
+    try Packed.work(lowering, operand, packing, into: buffer).run()
+    return buffer
+  }
+}

@@ -1,0 +1,177 @@
+import CDNNL
+import CKernels
+import Engine
+
+extension Lowering {
+  /// A convolution over NHWC memory. Legend: N 1, C K channels, R S kernel, as oneDNN orders dimensions.
+  func convolution(_ value: Value, _ node: Node, _ settings: Convolution, _ result: Operand) throws
+    -> any Runnable
+  {
+    let input = try operand(node.inputs[0])
+    let (x, w) = (input.type.shape, plan.graph.shape(node.inputs[1]))
+    if w[1] == 1 && w[2] == 1 && settings.stride == 1 && settings.padding == Padding(0) {
+      // A matrix product over pixels.
+      return try linear(value, node, settings.epilogue, result)
+    }
+    let element = input.type.element
+    let source = try Self.picture(x, element)
+    let target = try Self.picture(node.type.shape, node.type.element)
+    var weights = try Descriptor(any: [w[0], w[3], w[1], w[2]], element)
+    let plain = try Descriptor(
+      [w[0], w[3], w[1], w[2]], plan.graph.type(node.inputs[1]).element,
+      strides: [w[1] * w[2] * w[3], 1, w[2] * w[3], w[3]])
+    var bias = try Descriptor([w[0]], .f32, strides: [1])
+    let padding = settings.padding
+    var operation = dnnl_convolution_desc_t()
+    let (from, to) = (source.raw, target.raw)
+    let status = withUnsafePointer(to: from) { from in
+      withUnsafePointer(to: to) { to in
+        withUnsafeMutablePointer(to: &bias.raw) { bias in
+          dnnl_convolution_forward_desc_init(
+            &operation, dnnl_forward_inference, dnnl_convolution_direct, from, &weights.raw,
+            settings.epilogue.bias ? bias : nil, to, [Int64(settings.stride), Int64(settings.stride)],
+            [Int64(padding.top), Int64(padding.left)], [Int64(padding.bottom), Int64(padding.right)])
+        }
+      }
+    }
+    try check(status, "dnnl_convolution_forward_desc_init", describe(value))
+    return try product(
+      value, node, settings.epilogue, &operation, source: (input, source), plain: plain, bias: bias,
+      target: (result, target))
+  }
+
+  /// `[H, W, C]` as oneDNN's 1, C, H, W with channels innermost.
+  private static func picture(_ shape: [Int], _ element: ElementType) throws -> Descriptor {
+    let (height, width, channels) = (shape[0], shape[1], shape[2])
+    return try Descriptor(
+      [1, channels, height, width], element,
+      strides: [height * width * channels, 1, width * channels, channels])
+  }
+
+  func linear(_ value: Value, _ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
+    let input = try operand(node.inputs[0])
+    let (features, width) = (node.type.columns, input.columns)
+    let element = input.type.element
+    let source = try Descriptor([input.rows, width], element, strides: [input.rowStride, 1])
+    let target = try Descriptor([input.rows, features], node.type.element, strides: [result.rowStride, 1])
+    var weights = try Descriptor(any: [width, features], element)
+    let plain = try Descriptor(
+      [width, features], plan.graph.type(node.inputs[1]).element, strides: [1, width])
+    var bias = try Descriptor([1, features], .f32, strides: [features, 1])
+    var operation = dnnl_matmul_desc_t()
+    let (from, to) = (source.raw, target.raw)
+    let status = withUnsafePointer(to: from) { from in
+      withUnsafePointer(to: to) { to in
+        withUnsafeMutablePointer(to: &bias.raw) { bias in
+          dnnl_matmul_desc_init(&operation, from, &weights.raw, epilogue.bias ? bias : nil, to)
+        }
+      }
+    }
+    try check(status, "dnnl_matmul_desc_init", describe(value))
+    return try product(
+      value, node, epilogue, &operation, source: (input, source), plain: plain, bias: bias,
+      target: (result, target))
+  }
+
+  /// The primitive of a product with packed weights, bias and epilogue bound.
+  private func product(
+    _ value: Value, _ node: Node, _ epilogue: Epilogue, _ operation: UnsafeRawPointer,
+    source: (Operand, Descriptor), plain: Descriptor, bias: Descriptor, target: (Operand, Descriptor)
+  ) throws -> any Runnable {
+    var postOps = PostOps()
+    let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
+    let isElsewhere = residual.map { $0.pointer != target.0.pointer } ?? false
+    // oneDNN 2.6's 1x1 convolution adds other memory wrongly for some sizes: copy it first, then sum.
+    let isCopied = isElsewhere && plan.graph.shape(node.inputs[1]).dropFirst().prefix(2) == [1, 1]
+    let isAdded = isElsewhere && !isCopied
+    if residual != nil { postOps.operations.append(isAdded ? .add(target.1) : .sum) }
+    if let activation = epilogue.activation { postOps.operations.append(.activation(activation)) }
+    let primitive = try Primitive.make(dnnl, operation, postOps, op: describe(value))
+    guard let layout = primitive.weights else {
+      throw CPUError.library(call: "query", status: "no weights", op: describe(value))
+    }
+    let weights = try packer.pack(node.inputs[1], .weights(from: plain, to: layout), for: value)
+    var bound: [(Int32, Memory)] = [
+      (DNNL_ARG_SRC_0, try Memory(dnnl, source.1, source.0.pointer)),
+      (DNNL_ARG_WEIGHTS_0, try Memory(dnnl, layout, weights.pointer, owner: weights)),
+      (DNNL_ARG_DST_0, try Memory(dnnl, target.1, target.0.pointer)),
+    ]
+    if epilogue.bias {
+      let vector = try packer.pack(node.inputs[2], .vector, for: value)
+      bound.append((DNNL_ARG_BIAS, try Memory(dnnl, bias, vector.pointer, owner: vector)))
+    }
+    if let residual, isAdded {
+      let argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE | DNNL_ARG_SRC_1
+      bound.append((argument, try Memory(dnnl, target.1, residual.pointer)))
+    }
+    if let scratchpad = try scratchMemory(of: primitive) { bound.append((DNNL_ARG_SCRATCHPAD, scratchpad)) }
+    let work = PrimitiveWork(dnnl, primitive, bound)
+    guard isCopied, let residual else { return work }
+    return SequenceWork([copyRows(residual, target.0), work])
+  }
+
+  /// The scratch memory that a primitive asks for; it moves to its place when all have asked.
+  func scratchMemory(of primitive: Primitive) throws -> Memory? {
+    guard let descriptor = primitive.scratchpad, descriptor.byteCount > 0 else { return nil }
+    let memory = try Memory(dnnl, descriptor, nil)
+    scratch.request(descriptor.byteCount) { try memory.move(to: $0) }
+    return memory
+  }
+
+  func groupNorm(
+    _ value: Value, _ node: Node, _ groups: Int, _ epsilon: Float, _ activation: Activation?,
+    _ result: Operand
+  ) throws -> any Runnable {
+    let input = try operand(node.inputs[0])
+    let gain = try packer.pack(node.inputs[1], .vector, for: value)
+    let shift = try packer.pack(node.inputs[2], .vector, for: value)
+    let blocks = max(1, min(input.rows, threads))
+    let parameters = tc_group_norm(
+      source: input.pointer, destination: result.pointer,
+      gain: gain.pointer.assumingMemoryBound(to: Float.self),
+      shift: shift.pointer.assumingMemoryBound(to: Float.self), partial: nil, channel: nil, rows: input.rows,
+      channels: input.columns, groups: groups, source_stride: input.rowStride,
+      destination_stride: result.rowStride, blocks: blocks, epsilon: epsilon,
+      activation: activation.map(Self.function) ?? tc_identity, element: Self.code(input.type.element))
+    let work = GroupNormWork(parameters, keep: [gain, shift])
+    let floats = tc_group_scratch(blocks, input.columns)
+    scratch.request(floats * 4) { [unowned work] memory in
+      let partial = memory.assumingMemoryBound(to: Float.self)
+      work.parameters.pointee.partial = partial
+      work.parameters.pointee.channel = partial + blocks * 2 * input.columns
+    }
+    return work
+  }
+
+  func layerNorm(_ value: Value, _ node: Node, _ epsilon: Float, _ result: Operand) throws -> any Runnable {
+    let input = try operand(node.inputs[0])
+    let gain = try packer.pack(node.inputs[1], .vector, for: value)
+    let shift = try packer.pack(node.inputs[2], .vector, for: value)
+    let parameters = tc_layer_norm(
+      source: input.pointer, destination: result.pointer,
+      gain: gain.pointer.assumingMemoryBound(to: Float.self),
+      shift: shift.pointer.assumingMemoryBound(to: Float.self), rows: input.rows, columns: input.columns,
+      source_stride: input.rowStride, destination_stride: result.rowStride, epsilon: epsilon,
+      element: Self.code(input.type.element))
+    return KernelWork(
+      tc_kernel(tc_kernel_layer_norm), parameters, count: input.rows, grain: max(1, 8192 / input.columns),
+      keep: [gain, shift])
+  }
+
+  func attention(_ node: Node, _ heads: Int, _ scale: Float, _ causal: Bool, _ result: Operand) throws
+    -> any Runnable
+  {
+    let (q, k, v) = (try operand(node.inputs[0]), try operand(node.inputs[1]), try operand(node.inputs[2]))
+    let dimension = q.columns / heads
+    let size = tc_attention_scratch(dimension)
+    var parameters = tc_attention(
+      q: q.pointer, k: k.pointer, v: v.pointer, destination: result.pointer, queries: q.rows, keys: k.rows,
+      heads: heads, dimension: dimension, q_stride: q.rowStride, k_stride: k.rowStride,
+      v_stride: v.rowStride, destination_stride: result.rowStride, scale: scale, causal: causal ? 1 : 0,
+      element: Self.code(q.type.element), scratch: nil, scratch_size: size)
+    let work = KernelWork(
+      tc_kernel(tc_kernel_attention), parameters, count: tc_attention_items(&parameters), grain: 1)
+    scratch.request(size * threads) { [unowned work] in work.parameters.pointee.scratch = $0 }
+    return work
+  }
+}

@@ -1,0 +1,59 @@
+import Engine
+
+/// The settings and the frame program as lists of prepared steps, with the packed forms that they read.
+final class Programs: Packer {
+  private let plan: Plan
+  private let load: LoadProgram
+  unowned var lowering: Lowering!
+  private(set) var settings: [Step] = []
+  private(set) var frame: [Step] = []
+  private(set) var packedByteCount = 0
+  private var packed: [PackedForm: Buffer] = [:]
+
+  private struct PackedForm: Hashable {
+    var value: Value
+    var layout: [UInt8]
+  }
+
+  init(_ plan: Plan, _ load: LoadProgram) {
+    self.plan = plan
+    self.load = load
+  }
+
+  func build() throws {
+    for value in plan.settings { try append(value) }
+    for value in plan.frame { try append(value) }
+  }
+
+  private func append(_ value: Value) throws {
+    guard let work = try lowering.lower(value) else { return }
+    add(
+      Step(
+        work: work, value: value, mask: plan.masks[value.index],
+        label: "\(lowering.describe(value)) \(work.implementation)"))
+  }
+
+  private func add(_ step: Step) {
+    if plan.graph[step.value].cadence == .frame { frame.append(step) } else { settings.append(step) }
+  }
+
+  /// Load values are packed by the load program; others by a step of their own, which runs when they change.
+  func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer {
+    if plan.graph[value].cadence == .load { return try load.require(value, packing) }
+    let layout: [UInt8]
+    let byteCount: Int
+    switch packing {
+    case .vector: (layout, byteCount) = ([0], plan.graph.type(value).count * 4)
+    case .weights(_, let to): (layout, byteCount) = (to.bytes, to.byteCount)
+    }
+    let form = PackedForm(value: value, layout: layout)
+    if let buffer = packed[form] { return buffer }
+    let buffer = try Buffer(byteCount)
+    packed[form] = buffer
+    packedByteCount += buffer.byteCount
+    let work = try Packed.work(lowering, try lowering.operand(value), packing, into: buffer)
+    let label = "pack \(plan.graph.type(value))"
+    add(Step(work: work, value: value, mask: plan.masks[value.index], label: label, isPacking: true))
+    return buffer
+  }
+}

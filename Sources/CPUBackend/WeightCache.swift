@@ -1,0 +1,61 @@
+import Engine
+
+/// What load values are made of, so that programs compiled from the same source share them.
+///
+/// Two load values are the same where their ops, types and operands are; a packed form adds its layout.
+/// Buffers are held weakly: they live as long as a program that uses them.
+final class WeightCache {
+  /// A load value by structure.
+  struct Expression: Hashable {
+    var op: Op
+    var type: TensorType
+    var operands: [Int]
+  }
+  /// A form of a load value.
+  struct Key: Hashable {
+    var expression: Int
+    /// Bytes of the layout; empty for the plain value.
+    var layout: [UInt8]
+  }
+  private struct Weak { weak var buffer: Buffer? }
+
+  private weak var source: (any WeightSource)?
+  private var numbers: [Expression: Int] = [:]
+  private var buffers: [Key: Weak] = [:]
+
+  init(_ source: any WeightSource) { self.source = source }
+
+  func belongs(to other: any WeightSource) -> Bool { source.map { $0 === other } ?? false }
+  var isOrphan: Bool { source == nil }
+
+  /// The number of each load value of a graph.
+  func number(_ graph: Graph) -> [Int] {
+    var result: [Int] = []
+    for node in graph.nodes {
+      guard node.cadence == .load else {
+        result.append(-1)
+        continue
+      }
+      let expression = Expression(
+        op: node.op, type: node.type, operands: node.inputs.map { result[$0.index] })
+      let number = numbers[expression] ?? numbers.count
+      numbers[expression] = number
+      result.append(number)
+    }
+    return result
+  }
+
+  /// The buffer of a form and whether it is filled already.
+  func buffer(_ key: Key, byteCount: Int) throws -> (buffer: Buffer, isFilled: Bool) {
+    if let buffer = buffers[key]?.buffer { return (buffer, true) }
+    let buffer = try Buffer(byteCount)
+    buffers[key] = Weak(buffer: buffer)
+    return (buffer, false)
+  }
+
+  /// Forgets a buffer whose filling failed, and those that nobody uses any more.
+  func forget(_ keys: [Key]) {
+    for key in keys { buffers[key] = nil }
+    buffers = buffers.filter { $0.value.buffer != nil }
+  }
+}

@@ -1,0 +1,133 @@
+import Engine
+
+/// The weights of one component (a folder such as `unet/`): one safetensors file, or shards with an index.
+public final class Checkpoint: @unchecked Sendable {
+  /// The file or index that was chosen, for messages.
+  public let path: String
+  private let files: [SafetensorsFile]
+  private let places: [String: (file: Int, record: SafetensorsRecord)]
+
+  /// Looks in `folder` for `<name>.safetensors`, then the sharded `<name>.safetensors.index.json`, then the
+  /// same of the variants that diffusers writes (fp16, bf16, fp32).
+  public convenience init(folder: String, name: String) throws {
+    for candidate in Self.candidates(name) {
+      let path = folder + "/" + candidate
+      guard FileSystem.isFile(path) else { continue }
+      try self.init(path: path)
+      return
+    }
+    throw DiffusionError(
+      .noInput, path: folder,
+      "has no weights: neither \(name).safetensors nor \(name).safetensors.index.json",
+      remedy: "Download the folder's safetensors files; pickled .bin files are not read.")
+  }
+
+  /// Opens a safetensors file, or the shards that an index.json lists.
+  public init(path: String) throws {
+    self.path = path
+    if path.hasSuffix(".json") {
+      (files, places) = try Self.shards(index: path)
+    } else {
+      let file = try SafetensorsFile(path: path)
+      files = [file]
+      places = Dictionary(file.tensors.map { ($0.name, (0, $0)) }, uniquingKeysWith: { first, _ in first })
+    }
+  }
+
+  public var names: [String] { Array(places.keys) }
+
+  public subscript(name: String) -> SafetensorsRecord? { places[name]?.record }
+
+  func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R? {
+    guard let place = places[name] else { return nil }
+    return try files[place.file].withBytes(of: place.record, body)
+  }
+
+  func drop(_ name: String) {
+    if let place = places[name] { files[place.file].drop(place.record) }
+  }
+
+  private static func candidates(_ name: String) -> [String] {
+    let whole = ["\(name).safetensors", "\(name).safetensors.index.json"]
+    return whole
+      + ["fp16", "bf16", "fp32"].flatMap { variant in
+        [
+          "\(name).\(variant).safetensors",
+          "\(name).safetensors.index.\(variant).json",
+          "\(name).\(variant).safetensors.index.json",
+        ]
+      }
+  }
+
+  // MARK: Shards
+
+  private typealias Places = [String: (file: Int, record: SafetensorsRecord)]
+
+  private static func shards(index path: String) throws -> ([SafetensorsFile], Places) {
+    let config = try Config(path: path)
+    guard let members = config.object["weight_map"]?.object?.members else {
+      throw DiffusionError(.data, path: path, "has no object weight_map")
+    }
+    let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
+      separator: "/")
+    var files: [SafetensorsFile] = []
+    var numbers: [String: Int] = [:]
+    var places: Places = [:]
+    for member in members {
+      let file = try fileName(member, path)
+      if numbers[file] == nil {
+        numbers[file] = files.count
+        files.append(try SafetensorsFile(path: folder + "/" + file))
+      }
+      let number = numbers[file] ?? 0
+      guard let record = files[number][member.name] else {
+        throw DiffusionError(
+          .data, path: path, "puts tensor \"\(member.name.prefix(200))\" in \(file), which does not have it")
+      }
+      places[member.name] = (number, record)
+    }
+    return (files, places)
+  }
+
+  /// The name of a shard: a file beside the index, never a path.
+  private static func fileName(_ member: JSONObject.Member, _ path: String) throws -> String {
+    guard let name = member.value.string, !name.isEmpty, !name.contains("/"), name.hasSuffix(".safetensors"),
+      !name.utf8.contains(0)
+    else {
+      throw DiffusionError(
+        .data, path: path, "weight_map names \(member.value.kind) for \"\(member.name.prefix(200))\"")
+    }
+    return name
+  }
+}
+
+/// The weights of all of a model's components, under names such as `unet/conv_in.weight`.
+public final class ModelWeights: WeightSource {
+  private let components: [String: Checkpoint]
+
+  public init(_ components: [String: Checkpoint]) { self.components = components }
+
+  public subscript(component: String) -> Checkpoint? { components[component] }
+
+  public func type(of name: String) -> TensorType? {
+    find(name).flatMap { $0.checkpoint[$0.tensor]?.type }
+  }
+
+  public func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
+    guard let place = find(name), let result = try place.checkpoint.withBytes(of: place.tensor, body) else {
+      throw EngineError.missingWeight(name)
+    }
+    return result
+  }
+
+  public func release(_ name: String) {
+    if let place = find(name) { place.checkpoint.drop(place.tensor) }
+  }
+
+  private func find(_ name: String) -> (checkpoint: Checkpoint, tensor: String)? {
+    guard let slash = name.firstIndex(of: "/"), let checkpoint = components[String(name[..<slash])] else {
+      return nil
+    }
+    return (checkpoint, String(name[name.index(after: slash)...]))
+  }
+}

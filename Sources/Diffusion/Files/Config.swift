@@ -1,0 +1,142 @@
+/// A JSON file of settings, read key by key. Every error names the file and the key.
+public struct Config: Sendable {
+  public let path: String
+  public let object: JSONObject
+
+  /// Reads a file whose outermost value is an object, at most 64 MB.
+  public init(path: String) throws {
+    let bytes: [UInt8]
+    do { bytes = try FileSystem.read(path) } catch let error as DiffusionError {
+      guard error.kind == .noInput else { throw error }
+      throw DiffusionError(.noInput, path: path, "is missing", remedy: "Download the model folder again.")
+    }
+    try self.init(path: path, bytes: bytes)
+  }
+
+  public init(path: String, bytes: [UInt8]) throws {
+    self.path = path
+    do {
+      guard let object = try JSON.parse(bytes).object else {
+        throw DiffusionError(.data, path: path, "does not hold a JSON object")
+      }
+      self.object = object
+    } catch let error as JSONError {
+      throw DiffusionError(.data, path: path, "is not JSON: \(error)")
+    }
+  }
+
+  public init(path: String, object: JSONObject) {
+    self.path = path
+    self.object = object
+  }
+
+  // MARK: Values
+
+  /// The value of a key; null counts as absent, as it does in diffusers.
+  func value(_ key: String) -> JSON? {
+    guard let value = object[key], !value.isNull else { return nil }
+    return value
+  }
+
+  func int(_ key: String, _ fallback: Int, in range: ClosedRange<Int> = 1...Config.largest) throws -> Int {
+    try optionalInt(key, in: range) ?? fallback
+  }
+
+  func optionalInt(_ key: String, in range: ClosedRange<Int> = 1...Config.largest) throws -> Int? {
+    guard let value = value(key) else { return nil }
+    guard let number = value.int, range.contains(number) else {
+      throw wrong(key, "an integer in \(range.lowerBound)...\(range.upperBound)", value)
+    }
+    return number
+  }
+
+  func number(_ key: String, _ fallback: Double) throws -> Double {
+    guard let value = value(key) else { return fallback }
+    guard let number = value.double else { throw wrong(key, "a number", value) }
+    return number
+  }
+
+  func bool(_ key: String, _ fallback: Bool) throws -> Bool {
+    guard let value = value(key) else { return fallback }
+    guard let bool = value.bool else { throw wrong(key, "true or false", value) }
+    return bool
+  }
+
+  func string(_ key: String, _ fallback: String) throws -> String {
+    guard let value = value(key) else { return fallback }
+    guard let string = value.string else { throw wrong(key, "a string", value) }
+    return string
+  }
+
+  func string(_ key: String) throws -> String {
+    guard value(key) != nil else { throw DiffusionError(.configuration, path: path, "lacks the key \(key)") }
+    return try string(key, "")
+  }
+
+  /// A list of integers; at most `Config.mostBlocks` of them.
+  func ints(_ key: String, _ fallback: [Int], least: Int = 1) throws -> [Int] {
+    guard let value = value(key) else { return fallback }
+    return try list(key, value) { $0.int.flatMap { (least...Config.largest).contains($0) ? $0 : nil } }
+  }
+
+  /// A list of integers, or one for all of `count`.
+  func ints(_ key: String, _ fallback: [Int], count: Int) throws -> [Int] {
+    if let single = value(key)?.int {
+      guard (1...Config.largest).contains(single) else {
+        throw wrong(key, "a positive integer", .number(Double(single)))
+      }
+      return Array(repeating: single, count: count)
+    }
+    let list = try ints(key, fallback)
+    guard list.count == count else { throw wrong(key, "\(count) entries", value(key) ?? .null) }
+    return list
+  }
+
+  func numbers(_ key: String) throws -> [Double]? {
+    guard let value = value(key) else { return nil }
+    return try list(key, value, most: Config.largest) { $0.double }
+  }
+
+  func strings(_ key: String, _ fallback: [String]) throws -> [String] {
+    guard let value = value(key) else { return fallback }
+    return try list(key, value) { $0.string }
+  }
+
+  private func list<T>(_ key: String, _ value: JSON, most: Int = mostBlocks, _ read: (JSON) -> T?) throws
+    -> [T]
+  {
+    guard let array = value.array, !array.isEmpty, array.count <= most else {
+      throw wrong(key, "a list of 1 to \(most)", value)
+    }
+    return try array.map {
+      guard let item = read($0) else { throw wrong(key, "another kind of entry", $0) }
+      return item
+    }
+  }
+
+  // MARK: Refusals
+
+  /// No width of a model, no count of anything is larger: products of three of them fit an Int.
+  static let largest = 1 << 20
+  static let mostBlocks = 64
+
+  func wrong(_ key: String, _ expected: String, _ found: JSON) -> DiffusionError {
+    DiffusionError(.configuration, path: path, "\(key) should be \(expected), not \(found.kind)")
+  }
+
+  func refuse(_ key: String, _ fact: String) -> DiffusionError {
+    DiffusionError(.configuration, path: path, "\(key): \(fact)")
+  }
+
+  /// Something diffusers has and this program has not.
+  func unsupported(_ key: String, _ found: JSON) -> DiffusionError {
+    DiffusionError(.unavailable, path: path, "\(key) is \(found.kind), which turbocam does not have")
+  }
+
+  /// Refuses any value of `key` but null, false and those allowed.
+  func require(_ key: String, oneOf allowed: [String] = []) throws {
+    guard let value = value(key), value != .bool(false) else { return }
+    if let string = value.string, allowed.contains(string) { return }
+    throw unsupported(key, value)
+  }
+}

@@ -1,0 +1,96 @@
+import Engine
+
+/// A place in a checkpoint, such as `down_blocks.0.resnets.1`, from which layers take their weights.
+///
+/// `scope["conv1"]` is the place below. Asking for a weight checks its name, shape and type against the file
+/// at once; what is wrong is collected, so one message tells all of it, and the layer is built regardless.
+public struct Scope {
+  public let graph: Graph
+  /// Element type of activations, and of the weights they are multiplied with.
+  public let element: ElementType
+  private let component: String
+  private let checkpoint: Checkpoint
+  private let problems: Problems
+  private let path: String
+
+  /// What is wrong with the weights of one component.
+  private final class Problems {
+    var facts: [String] = []
+    var count = 0
+
+    func note(_ fact: String) {
+      count += 1
+      if facts.count < 4 { facts.append(fact) }
+    }
+  }
+
+  public init(graph: Graph, component: String, checkpoint: Checkpoint, element: ElementType) {
+    self.init(graph, element, component, checkpoint, Problems(), "")
+  }
+
+  private init(
+    _ graph: Graph, _ element: ElementType, _ component: String, _ checkpoint: Checkpoint,
+    _ problems: Problems,
+    _ path: String
+  ) {
+    self.graph = graph
+    self.element = element
+    self.component = component
+    self.checkpoint = checkpoint
+    self.problems = problems
+    self.path = path
+  }
+
+  /// The place below this one.
+  public subscript(name: String) -> Scope {
+    Scope(graph, element, component, checkpoint, problems, join(name))
+  }
+  public subscript(name: String, index: Int) -> Scope { self["\(name).\(index)"] }
+
+  /// Whether the checkpoint has a tensor of this name here.
+  public func has(_ name: String) -> Bool { checkpoint[join(name)] != nil }
+
+  /// The first of the names that has a weight here; the first of all when none has.
+  public func first(_ names: String...) -> Scope {
+    self[names.first { has($0 + ".weight") } ?? names[0]]
+  }
+
+  /// A matrix or kernel, in the element type of the activations.
+  public func matrix(_ name: String, _ shape: [Int]) -> Value { weight(name, shape, element) }
+
+  /// A bias, gain or shift: always f32, they cost nothing and lose accuracy in fewer bits.
+  public func vector(_ name: String, _ count: Int) -> Value { weight(name, [count], .f32) }
+
+  private func weight(_ name: String, _ shape: [Int], _ element: ElementType) -> Value {
+    let name = join(name)
+    if let problem = problem(name, shape) { problems.note(problem) }
+    return graph.weight(component + "/" + name, shape, element)
+  }
+
+  private func problem(_ name: String, _ shape: [Int]) -> String? {
+    guard let record = checkpoint[name] else {
+      return "\(name) is missing, the configuration asks for \(shape)"
+    }
+    guard record.shape == shape else {
+      return "\(name) has shape \(record.shape), the configuration asks for \(shape)"
+    }
+    guard ["F32", "F16", "BF16"].contains(record.dtype) else {
+      return "\(name) has the type \(record.dtype), not F32, F16 or BF16"
+    }
+    return nil
+  }
+
+  /// Throws when a weight asked for so far, here or anywhere in the component, was not as it should be.
+  public func check() throws {
+    guard problems.count > 0 else { return }
+    let rest = problems.count - problems.facts.count
+    let facts = problems.facts.joined(separator: "; ") + (rest > 0 ? "; and \(rest) more" : "")
+    throw DiffusionError(
+      .data, path: checkpoint.path, "tensor " + facts,
+      remedy: "The weights and the config.json beside them do not belong together; download both again.")
+  }
+
+  private func join(_ name: String) -> String {
+    path.isEmpty ? name : name.isEmpty ? path : path + "." + name
+  }
+}

@@ -1,0 +1,59 @@
+import Engine
+
+/// A pipeline in the layout of diffusers' `save_pretrained`: model_index.json and a folder a component.
+///
+/// Opening one reads every configuration, tokenizer and safetensors header, and checks that each tensor the
+/// model needs is there with the right shape and type. What cannot be run is refused here, by file and key.
+public final class ModelFolder: @unchecked Sendable {
+  /// Where in `tokenizer`, `text_encoder` the first and second prompt encoder are.
+  public struct TextEncoder {
+    public let component: String
+    public let config: CLIPTextConfig
+    public let tokenizer: CLIPTokenizer
+    let hasProjection: Bool
+  }
+
+  public let path: String
+  /// Last part of the path, or the name under which the model was found.
+  public let name: String
+  /// StableDiffusionXL: two text encoders (the refiner one), conditioning on sizes.
+  public let isXL: Bool
+  public let scheduler: SchedulerConfig
+  public let unet: UNetConfig
+  public let autoencoder: AutoencoderConfig
+  public let textEncoders: [TextEncoder]
+  public let weights: ModelWeights
+  /// SDXL's refiner is told a score in place of the target size.
+  let wantsAestheticsScore: Bool
+
+  /// Width and height in pixels that the model was made for.
+  public var nativeSize: Int { (unet.sampleSize ?? (isXL ? 128 : 64)) * autoencoder.encoderFactor }
+
+  public convenience init(path: String) throws { try self.init(path: path, name: nil) }
+
+  init(path: String, name: String?) throws {
+    self.path = path
+    self.name = name ?? path.split(separator: "/").last.map(String.init) ?? path
+    guard FileSystem.isFolder(path) else { throw DiffusionError(.noInput, path: path, "is not a folder") }
+    let index = try ModelIndex(folder: path)
+    isXL = index.isXL
+    wantsAestheticsScore = index.wantsAestheticsScore
+    scheduler = try SchedulerConfig(try index.config("scheduler", file: "scheduler_config.json"))
+    unet = try UNetConfig(try index.config("unet"))
+    autoencoder = try AutoencoderConfig(try index.config("vae"))
+    textEncoders = try index.textEncoders()
+    weights = ModelWeights(try index.checkpoints())
+    try ModelCheck(self).run()
+  }
+
+  /// A place to take a component's weights from.
+  public func scope(_ component: String, _ graph: Graph, _ element: ElementType) throws -> Scope {
+    guard let checkpoint = weights[component] else {
+      throw DiffusionError(.noInput, path: path, "has no weights for \(component)")
+    }
+    return Scope(graph: graph, component: component, checkpoint: checkpoint, element: element)
+  }
+
+  /// Width of the text that the UNet attends to.
+  var contextWidth: Int { textEncoders.reduce(0) { $0 + $1.config.hiddenSize } }
+}

@@ -1,0 +1,97 @@
+/// `model_index.json`: the pipeline's class and what each component is.
+struct ModelIndex {
+  private static let classes = [
+    "StableDiffusionPipeline": false, "StableDiffusionImg2ImgPipeline": false,
+    "StableDiffusionXLPipeline": true, "StableDiffusionXLImg2ImgPipeline": true,
+  ]
+  private static let known: [String: [String]] = [
+    "unet": ["UNet2DConditionModel"],
+    "vae": ["AutoencoderKL", "AutoencoderTiny"],
+    "scheduler": [SchedulerConfig.Kind.euler.rawValue, SchedulerConfig.Kind.eulerAncestral.rawValue],
+    "text_encoder": ["CLIPTextModel", "CLIPTextModelWithProjection"],
+    "text_encoder_2": ["CLIPTextModel", "CLIPTextModelWithProjection"],
+    "tokenizer": ["CLIPTokenizer", "CLIPTokenizerFast"],
+    "tokenizer_2": ["CLIPTokenizer", "CLIPTokenizerFast"],
+  ]
+
+  private let folder: String
+  private let config: Config
+  let isXL: Bool
+  let wantsAestheticsScore: Bool
+
+  init(folder: String) throws {
+    self.folder = folder
+    config = try Config(path: folder + "/model_index.json")
+    let name = try config.string("_class_name")
+    guard let isXL = Self.classes[name] else {
+      throw DiffusionError(
+        .unavailable, path: config.path, "the pipeline class \(name.prefix(80)) is unknown",
+        remedy: "Known are \(Self.classes.keys.sorted().joined(separator: ", ")).")
+    }
+    self.isXL = isXL
+    wantsAestheticsScore = isXL ? try config.bool("requires_aesthetics_score", false) : false
+    for component in ["unet", "vae", "scheduler"] + textComponents.flatMap({ [$0.encoder, $0.tokenizer] }) {
+      try checkClass(component)
+    }
+  }
+
+  func config(_ component: String, file: String = "config.json") throws -> Config {
+    try Config(path: "\(folder)/\(component)/\(file)")
+  }
+
+  /// An entry is a pair, the library and the class; a component that is left out has a pair of nulls.
+  private func className(_ component: String) throws -> String? {
+    guard let value = config.value(component) else { return nil }
+    guard let pair = value.array, pair.count == 2 else {
+      throw config.wrong(component, "a library and a class", value)
+    }
+    if pair[1].isNull { return nil }
+    guard let name = pair[1].string else { throw config.wrong(component, "a library and a class", pair[1]) }
+    return name
+  }
+
+  private func checkClass(_ component: String) throws {
+    guard let name = try className(component) else {
+      throw DiffusionError(.configuration, path: config.path, "lacks the component \(component)")
+    }
+    let known = Self.known[component] ?? []
+    guard known.contains(name) else {
+      throw DiffusionError(
+        .unavailable, path: config.path, "the class \(name.prefix(80)) of \(component) is unknown",
+        remedy: "Known are \(known.joined(separator: ", ")).")
+    }
+  }
+
+  // MARK: Components
+
+  /// SDXL has two, its refiner the second alone.
+  private var textComponents: [(encoder: String, tokenizer: String)] {
+    let first = (encoder: "text_encoder", tokenizer: "tokenizer")
+    let second = (encoder: "text_encoder_2", tokenizer: "tokenizer_2")
+    guard isXL else { return [first] }
+    return (try? className("text_encoder")) == nil ? [second] : [first, second]
+  }
+
+  func textEncoders() throws -> [ModelFolder.TextEncoder] {
+    try textComponents.map { component in
+      let hasProjection = try className(component.encoder) == "CLIPTextModelWithProjection"
+      let config = try CLIPTextConfig(try config(component.encoder), withProjection: hasProjection)
+      let tokenizer = try CLIPTokenizer(
+        folder: "\(folder)/\(component.tokenizer)", positions: config.positions)
+      return ModelFolder.TextEncoder(
+        component: component.encoder, config: config, tokenizer: tokenizer, hasProjection: hasProjection)
+    }
+  }
+
+  func checkpoints() throws -> [String: Checkpoint] {
+    var checkpoints: [String: Checkpoint] = [:]
+    for component in ["unet", "vae"] {
+      checkpoints[component] = try Checkpoint(
+        folder: "\(folder)/\(component)", name: "diffusion_pytorch_model")
+    }
+    for component in textComponents {
+      checkpoints[component.encoder] = try Checkpoint(folder: "\(folder)/\(component.encoder)", name: "model")
+    }
+    return checkpoints
+  }
+}

@@ -1,0 +1,163 @@
+import Engine
+
+/// A model compiled for one size and number of steps: a picture (or none) in, a picture out.
+///
+/// Settings can change between frames at no cost but computing anew what depends on them. Not for two threads
+/// at once.
+public final class Pipeline {
+  public enum Task: Sendable { case imageToImage, textToImage }
+
+  /// What an AutoencoderKL makes of a picture: a random latent about the mean, as diffusers does, or the mean
+  /// itself, which does not flicker from frame to frame.
+  public enum Posterior: Sendable { case sample, mean }
+
+  public struct Options: Sendable {
+    /// Pixels; multiples of the autoencoder's factor (8 for most models).
+    public var width, height: Int
+    /// Evaluations of the UNet, 1 to 50.
+    public var steps: Int
+    public var task: Task
+    public var posterior: Posterior
+    /// nil: what the backend prefers.
+    public var element: ElementType?
+
+    public init(
+      width: Int, height: Int, steps: Int = 1, task: Task = .imageToImage, posterior: Posterior = .sample,
+      element: ElementType? = nil
+    ) {
+      self.width = width
+      self.height = height
+      self.steps = steps
+      self.task = task
+      self.posterior = posterior
+      self.element = element
+    }
+  }
+
+  public let model: ModelFolder
+  public let options: Options
+  private let latentShape: [Int]
+  private let executable: any Executable
+  private var settings: PipelineSettings?
+  private var warnings: [String] = []
+  /// The start from text; an input of the frame, so written before every one.
+  private var firstNoise: [Float] = []
+
+  /// Writes the model's graph and compiles it. `progress` is told what is going on, and 0...1 of it.
+  /// Errors: `DiffusionError`, or the backend's.
+  public init(
+    model: ModelFolder, options: Options, backend: any Backend,
+    progress: (String, Double) -> Void = { _, _ in }
+  ) throws {
+    try Self.check(options, model)
+    self.model = model
+    self.options = options
+    let writer = PipelineGraph(model, options, options.element ?? backend.preferredElement)
+    try writer.write()
+    latentShape = writer.latentShape
+    executable = try backend.compile(writer.graph, weights: model.weights) {
+      progress("loading \(model.name)", $0)
+    }
+  }
+
+  private static func check(_ options: Options, _ model: ModelFolder) throws {
+    let factor = model.autoencoder.encoderFactor
+    for (name, size) in [("width", options.width), ("height", options.height)] {
+      guard (factor...8192).contains(size), size % factor == 0 else {
+        throw DiffusionError(
+          .usage, "the \(name) \(size) should be a multiple of \(factor) from \(factor) to 8192")
+      }
+    }
+    guard (1...50).contains(options.steps) else {
+      throw DiffusionError(.usage, "the number of steps \(options.steps) should be from 1 to 50")
+    }
+  }
+
+  // MARK: Settings
+
+  /// Writes what differs from the settings before. Returns warnings for people, such as that a prompt was too
+  /// long. Nothing changes when it throws because of the settings themselves.
+  public func apply(_ new: PipelineSettings) throws -> [String] {
+    guard new.strength > 0, new.strength <= 1 else {
+      throw DiffusionError(.usage, "the strength \(new.strength) should be above 0 and at most 1")
+    }
+    if settings?.prompt != new.prompt { warnings = try writeTokens(new.prompt) }
+    if settings?.strength != new.strength { try writeSchedule(new.strength) }
+    if settings?.seed != new.seed { try writeNoise(new.seed) }
+    settings = new
+    return warnings
+  }
+
+  private func writeTokens(_ prompt: String) throws -> [String] {
+    var dropped: String?
+    for (index, encoder) in model.textEncoders.enumerated() {
+      let encoding = encoder.tokenizer.encode(prompt)
+      try write(PipelineGraph.Name.tokens(encoder.component), encoding.tokens)
+      dropped = dropped ?? encoding.dropped
+      if model.isXL, index == model.textEncoders.count - 1 {
+        let position = encoder.config.pooledPosition(encoding.tokens)
+        try write(PipelineGraph.Name.pooledPosition, [Int32(position)])
+      }
+    }
+    guard let dropped else { return [] }
+    return ["the prompt is too long for the model; it does not see: \(dropped)"]
+  }
+
+  private func writeSchedule(_ strength: Double) throws {
+    let strength = options.task == .textToImage ? 1 : strength
+    let schedule = Schedule(model.scheduler, steps: options.steps, strength: strength)
+    let rows = schedule.steps.flatMap { [$0.timestep, $0.inputScale, $0.sample, $0.model, $0.noise] }
+    try write(PipelineGraph.Name.steps, rows)
+    try write(PipelineGraph.Name.firstSigma, [schedule.sigmas[0]])
+  }
+
+  /// Draws in diffusers' order: the posterior's sample, the start, then each step.
+  private func writeNoise(_ seed: Int) throws {
+    var generator = TorchGenerator(seed: seed)
+    let isImage = options.task == .imageToImage
+    if isImage, model.autoencoder.isRandom, options.posterior == .sample {
+      try write(PipelineGraph.Name.posteriorNoise, latentNoise(&generator))
+    }
+    firstNoise = latentNoise(&generator)
+    if isImage { try write(PipelineGraph.Name.firstNoise, firstNoise) }
+    for step in PipelineGraph.noisySteps(model, steps: options.steps) {
+      try write(PipelineGraph.Name.stepNoise(step), latentNoise(&generator))
+    }
+  }
+
+  /// `torch.randn(1, C, h, w)`, moved to `[h, w, C]`.
+  private func latentNoise(_ generator: inout TorchGenerator) -> [Float] {
+    let (area, channels) = (latentShape[0] * latentShape[1], latentShape[2])
+    let drawn = generator.normals(area * channels)
+    return (0..<area * channels).map { drawn[$0 % channels * area + $0 / channels] }
+  }
+
+  private func write<T>(_ input: String, _ numbers: [T]) throws {
+    try numbers.withUnsafeBytes { try executable.write(input, $0) }
+  }
+
+  // MARK: Frames
+
+  /// The memory of the next frame's picture, u8 `[height, width, 3]`, to be filled before `run`.
+  /// Image to image only.
+  public func withImage<R>(_ body: (UnsafeMutableRawBufferPointer) throws -> R) throws -> R {
+    try executable.withInput(PipelineGraph.Name.image, body)
+  }
+
+  /// Repaints one frame. `apply` must have been called once. Allocates nothing, if the backend keeps its word.
+  public func run() throws {
+    guard settings != nil else { throw DiffusionError(.usage, "no settings were applied to the pipeline") }
+    if options.task == .textToImage { try write(PipelineGraph.Name.firstNoise, firstNoise) }
+    try executable.run()
+  }
+
+  /// The last frame's picture, u8 `[height, width, 3]`.
+  public func withPicture<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
+    try executable.withOutput(PipelineGraph.Name.picture, body)
+  }
+
+  public var memory: MemoryUse { executable.memory }
+
+  /// Time of each op of the last run.
+  public func profile() throws -> [OpTime] { try executable.profile() }
+}

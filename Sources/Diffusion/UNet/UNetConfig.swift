@@ -1,0 +1,222 @@
+import Engine
+
+/// `unet/config.json` of diffusers' UNet2DConditionModel. Absent keys take diffusers' defaults.
+public struct UNetConfig: Sendable {
+  enum DownBlock: String { case plain = "DownBlock2D", crossAttention = "CrossAttnDownBlock2D" }
+  enum UpBlock: String { case plain = "UpBlock2D", crossAttention = "CrossAttnUpBlock2D" }
+  enum MidBlock: String { case plain = "UNetMidBlock2D", crossAttention = "UNetMidBlock2DCrossAttn" }
+
+  /// SDXL's conditioning on sizes and pooled text (`addition_embed_type = text_time`).
+  struct Addition: Sendable {
+    /// Width of the sinusoids of one number (`addition_time_embed_dim`).
+    var timeWidth: Int
+    /// Width of all of them with the pooled text (`projection_class_embeddings_input_dim`).
+    var inputWidth: Int
+  }
+
+  public let sampleSize: Int?
+  public let inChannels, outChannels: Int
+  let centerInput: Bool
+  let downBlocks: [DownBlock]
+  let midBlock: MidBlock?
+  let upBlocks: [UpBlock]
+  /// Channels of each level, from the top.
+  let channels: [Int]
+  /// Residual blocks of each level on the way down; one more on the way up.
+  let layers: [Int]
+  /// Transformer blocks of each transformer on the way down, up and in the middle: [level][layer].
+  let downTransformers, upTransformers: [[Int]]
+  let midTransformers: Int
+  let heads: [Int]
+  /// Width of the text of each level.
+  let contextWidths: [Int]
+  let onlyCrossAttention: [Bool]
+  let linearProjection: Bool
+  let resnet: ResnetBlock2D.Settings
+  let midScale: Float
+  let flipSinToCos: Bool
+  let frequencyShift: Float
+  let timeWidth: Int
+  let timeActivation: Activation
+  let downsamplePadding: Int
+  let kernelIn, kernelOut: Int
+  let addition: Addition?
+
+  public init(_ config: Config) throws {
+    try Self.refuseWhatIsMissing(config)
+    // A pair is height and width.
+    let sides = config.value("sample_size")?.array == nil ? nil : try config.ints("sample_size", [])
+    sampleSize = try sides?.min() ?? config.optionalInt("sample_size", in: 1...8192)
+    inChannels = try config.int("in_channels", 4)
+    outChannels = try config.int("out_channels", 4)
+    centerInput = try config.bool("center_input_sample", false)
+    channels = try config.ints("block_out_channels", [320, 640, 1280, 1280])
+    let levels = channels.count
+    guard levels <= 10 else { throw config.refuse("block_out_channels", "has more than 10 levels") }
+    downBlocks = try Self.blocks(
+      config, "down_block_types", [.crossAttention, .crossAttention, .crossAttention, .plain], levels)
+    upBlocks = try Self.blocks(
+      config, "up_block_types", [.plain, .crossAttention, .crossAttention, .crossAttention], levels)
+    midBlock = try Self.midBlock(config)
+    layers = try config.ints("layers_per_block", [2], count: levels)
+    guard layers.allSatisfy({ $0 <= 32 }) else {
+      throw config.refuse("layers_per_block", "\(layers) is too many")
+    }
+    let depths = try Self.depths(config, layers)
+    (downTransformers, upTransformers, midTransformers) = (depths.down, depths.up, depths.mid)
+    heads = try Self.heads(config, levels)
+    contextWidths = try config.ints("cross_attention_dim", [1280], count: levels)
+    onlyCrossAttention = try Self.flags(config, "only_cross_attention", levels)
+    linearProjection = try config.bool("use_linear_projection", false)
+    timeWidth = try config.int("time_embedding_dim", channels[0] * 4)
+    let activation = try config.activation("act_fn", "silu")
+    resnet = ResnetBlock2D.Settings(
+      groups: try config.int("norm_num_groups", 32), epsilon: Float(try config.number("norm_eps", 1e-5)),
+      activation: activation, time: timeWidth,
+      outputScale: Float(try config.number("resnet_out_scale_factor", 1)))
+    midScale = Float(try config.number("mid_block_scale_factor", 1))
+    timeActivation = activation
+    flipSinToCos = try config.bool("flip_sin_to_cos", true)
+    frequencyShift = Float(try config.number("freq_shift", 0))
+    downsamplePadding = try config.int("downsample_padding", 1, in: 0...1)
+    kernelIn = try config.int("conv_in_kernel", 3, in: 1...15)
+    kernelOut = try config.int("conv_out_kernel", 3, in: 1...15)
+    addition = try Self.addition(config)
+    try checkNumbers(config)
+  }
+
+  /// Number of times that each side is halved on the way down.
+  var halvings: Int { channels.count - 1 }
+
+  // MARK: Parts
+
+  private static func refuseWhatIsMissing(_ config: Config) throws {
+    try config.require("_class_name", oneOf: ["UNet2DConditionModel"])
+    for key in [
+      "dual_cross_attention", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
+      "num_class_embeds",
+      "timestep_post_act", "time_cond_proj_dim", "cross_attention_norm", "class_embeddings_concat",
+      "mid_block_only_cross_attention", "resnet_skip_time_act", "time_embedding_act_fn",
+    ] { try config.require(key) }
+    try config.require("resnet_time_scale_shift", oneOf: ["default"])
+    try config.require("time_embedding_type", oneOf: ["positional"])
+    try config.require("attention_type", oneOf: ["default"])
+    try config.require("addition_embed_type", oneOf: ["text_time"])
+  }
+
+  private static func blocks<Block: RawRepresentable>(
+    _ config: Config, _ key: String, _ fallback: [Block], _ levels: Int
+  ) throws -> [Block] where Block.RawValue == String {
+    let names = try config.strings(key, fallback.map(\.rawValue))
+    guard names.count == levels else {
+      throw config.refuse(key, "has \(names.count) entries, block_out_channels has \(levels)")
+    }
+    return try names.map {
+      guard let block = Block(rawValue: $0) else { throw config.unsupported(key, .string($0)) }
+      return block
+    }
+  }
+
+  private static func midBlock(_ config: Config) throws -> MidBlock? {
+    // Here null means no block at all.
+    if let value = config.object["mid_block_type"], value.isNull { return nil }
+    let name = try config.string("mid_block_type", MidBlock.crossAttention.rawValue)
+    guard let block = MidBlock(rawValue: name) else {
+      throw config.unsupported("mid_block_type", .string(name))
+    }
+    return block
+  }
+
+  /// `transformer_layers_per_block`: one number, one a level, or for each level one a layer.
+  private static func depths(_ config: Config, _ layers: [Int]) throws -> (
+    down: [[Int]], up: [[Int]], mid: Int
+  ) {
+    let key = "transformer_layers_per_block"
+    let down = try perLayer(config, key, layers)
+    let up: [[Int]]
+    if config.value("reverse_\(key)") != nil {
+      up = try perLayer(config, "reverse_\(key)", layers.reversed().map { $0 + 1 })
+    } else {
+      guard down.allSatisfy({ Set($0).count == 1 }) else {
+        throw config.refuse(key, "is a list of lists, so reverse_\(key) is needed")
+      }
+      up = zip(down, layers).reversed().map { Array(repeating: $0[0], count: $1 + 1) }
+    }
+    return (down, up, down[down.count - 1][0])
+  }
+
+  private static func perLayer(_ config: Config, _ key: String, _ layers: [Int]) throws -> [[Int]] {
+    let value = config.value(key) ?? .number(1)
+    let entries = value.array ?? Array(repeating: value, count: layers.count)
+    guard entries.count == layers.count else { throw config.wrong(key, "\(layers.count) entries", value) }
+    return try zip(entries, layers).map { entry, count in
+      let depths = entry.array ?? Array(repeating: entry, count: count)
+      guard depths.count == count else { throw config.wrong(key, "\(count) layers", entry) }
+      return try depths.map {
+        guard let depth = $0.int, (1...32).contains(depth) else { throw config.wrong(key, "1 to 32", $0) }
+        return depth
+      }
+    }
+  }
+
+  /// diffusers wrote the number of heads to `attention_head_dim` and had to keep it: it is the number of heads
+  /// unless `num_attention_heads` is there (`UNet2DConditionModel.__init__`, "very incorrect naming").
+  private static func heads(_ config: Config, _ levels: Int) throws -> [Int] {
+    let key = config.value("num_attention_heads") == nil ? "attention_head_dim" : "num_attention_heads"
+    return try config.ints(key, Array(repeating: 8, count: levels), count: levels)
+  }
+
+  private static func flags(_ config: Config, _ key: String, _ levels: Int) throws -> [Bool] {
+    guard let array = config.value(key)?.array else {
+      return Array(repeating: try config.bool(key, false), count: levels)
+    }
+    let flags = array.compactMap(\.bool)
+    guard flags.count == levels, array.count == levels else {
+      throw config.refuse(key, "needs \(levels) entries")
+    }
+    return flags
+  }
+
+  private static func addition(_ config: Config) throws -> Addition? {
+    guard config.value("addition_embed_type") != nil else { return nil }
+    guard let timeWidth = try config.optionalInt("addition_time_embed_dim"),
+      let inputWidth = try config.optionalInt("projection_class_embeddings_input_dim")
+    else {
+      throw config.refuse(
+        "addition_embed_type",
+        "text_time needs addition_time_embed_dim and projection_class_embeddings_input_dim")
+    }
+    return Addition(timeWidth: timeWidth, inputWidth: inputWidth)
+  }
+
+  private func hasAttention(_ level: Int) -> Bool {
+    let last = channels.count - 1
+    return downBlocks[level] == .crossAttention || upBlocks[last - level] == .crossAttention
+      || level == last && midBlock == .crossAttention
+  }
+
+  private func checkNumbers(_ config: Config) throws {
+    // Blocks on the way up norm the concatenation with a skip connection, too.
+    for width in channels where width % resnet.groups != 0 {
+      throw config.refuse(
+        "norm_num_groups", "\(resnet.groups) does not divide the \(width) channels of a block")
+    }
+    for (level, width) in channels.enumerated() where hasAttention(level) && heads[level] > width {
+      throw config.refuse(
+        "attention_head_dim", "\(heads[level]) heads are more than the block's \(width) channels")
+    }
+    for (key, number) in [
+      ("mid_block_scale_factor", midScale), ("resnet_out_scale_factor", resnet.outputScale),
+      ("norm_eps", resnet.epsilon),
+    ] where !(number > 0 && number.isFinite) {
+      throw config.refuse(key, "should be above zero")
+    }
+    for (key, kernel) in [("conv_in_kernel", kernelIn), ("conv_out_kernel", kernelOut)] where kernel % 2 == 0
+    {
+      throw config.refuse(key, "should be odd")
+    }
+    guard frequencyShift >= 0, frequencyShift < Float(channels[0] / 2) else {
+      throw config.refuse("freq_shift", "should be from 0 to half of block_out_channels[0]")
+    }
+  }
+}

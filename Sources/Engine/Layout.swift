@@ -1,0 +1,92 @@
+/// Where a value's elements lie: in its own memory, or somewhere in another value's.
+///
+/// A value is rows of contiguous elements (its last dimension) that are `rowStride` elements apart. Values
+/// that own memory are dense: `rowStride` is the last dimension.
+public struct Layout: Hashable, Sendable {
+  /// The value whose memory it is.
+  public var root: Value
+  /// Elements before the first.
+  public var offset: Int
+  /// Elements from one row to the next.
+  public var rowStride: Int
+
+  public init(root: Value, offset: Int = 0, rowStride: Int) {
+    self.root = root
+    self.offset = offset
+    self.rowStride = rowStride
+  }
+}
+
+extension TensorType {
+  /// Length of a row: the last dimension.
+  public var columns: Int { shape.last ?? 1 }
+  /// Number of rows.
+  public var rows: Int { shape.dropLast().reduce(1, *) }
+}
+
+/// What a backend's ops can do about memory.
+public struct LayoutRules: Sendable {
+  /// Whether the node can read operand `index` where its rows are not dense.
+  public var readsStrided: @Sendable (_ node: Node, _ index: Int) -> Bool
+  /// Operands whose memory the result may take where nobody reads them later, best first.
+  public var overwrites: @Sendable (_ node: Node) -> [Int]
+
+  public init(
+    readsStrided: @escaping @Sendable (Node, Int) -> Bool, overwrites: @escaping @Sendable (Node) -> [Int]
+  ) {
+    self.readsStrided = readsStrided
+    self.overwrites = overwrites
+  }
+
+  /// Copies where it could look, and never writes over an operand.
+  public static let plain = LayoutRules(readsStrided: { _, _ in false }, overwrites: { _ in [] })
+}
+
+/// Finds the values that are only another look at memory that is there already.
+struct LayoutPass {
+  let graph: Graph
+  let consumers: [[(node: Value, operand: Int)]]
+  let outputs: Set<Value>
+  let rules: LayoutRules
+
+  /// Layout of every value. A slice or reshape that owns memory is to be copied.
+  func run() -> [Layout] {
+    var layouts: [Layout] = []
+    for (index, node) in graph.nodes.enumerated() {
+      let value = Value(index: index)
+      let own = Layout(root: value, rowStride: node.type.columns)
+      layouts.append(view(value, node, layouts) ?? own)
+    }
+    return layouts
+  }
+
+  private func view(_ value: Value, _ node: Node, _ layouts: [Layout]) -> Layout? {
+    guard let source = node.inputs.first, node.cadence == graph[source].cadence else { return nil }
+    let (type, layout) = (graph.type(source), layouts[source.index])
+    let dense = layout.rowStride == type.columns
+    switch node.op {
+    case .reshape:
+      return dense ? Layout(root: layout.root, offset: layout.offset, rowStride: node.type.columns) : nil
+    case .slice(let axis, let start, _):
+      let isLast = axis == type.shape.count - 1
+      let inner = type.shape[(axis + 1)...].reduce(1, *)
+      guard type.shape[..<axis].allSatisfy({ $0 == 1 }) else {
+        guard isLast, mayBeStrided(value) else { return nil }
+        return Layout(root: layout.root, offset: layout.offset + start, rowStride: layout.rowStride)
+      }
+      if isLast {
+        return Layout(root: layout.root, offset: layout.offset + start, rowStride: node.type.columns)
+      }
+      let rows = inner / type.columns
+      return Layout(
+        root: layout.root, offset: layout.offset + start * rows * layout.rowStride,
+        rowStride: layout.rowStride)
+    default: return nil
+    }
+  }
+
+  private func mayBeStrided(_ value: Value) -> Bool {
+    !outputs.contains(value)
+      && consumers[value.index].allSatisfy { rules.readsStrided(graph[$0.node], $0.operand) }
+  }
+}

@@ -1,0 +1,16 @@
+/// How much arithmetic an op asks for.
+public enum Work {
+  /// Floating-point operations, two for each multiply-add, of products alone: what the roof of a machine
+  /// counts. Norms and elementwise ops are bound by memory and count 0.
+  public static func operations(of node: Node, inputs: [TensorType]) -> Double {
+    switch node.op {
+    case .convolution, .linear:
+      // Every output element is a dot product over all of a weight's other dimensions.
+      return 2 * Double(node.type.count) * Double(inputs[1].shape.dropFirst().reduce(1, *))
+    case .attention:
+      let (t, s, width) = (inputs[0].shape[0], inputs[1].shape[0], inputs[0].shape[1])
+      return 4 * Double(t) * Double(s) * Double(width)
+    default: return 0
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import Diffusion
+import Engine
+import Frames
+
+/// A diffusion pipeline as the filter's painter.
+public final class PipelinePainter: Painter {
+  public let shape: PainterShape
+  private let pipeline: Pipeline
+
+  public init(_ pipeline: Pipeline, shape: PainterShape) {
+    self.pipeline = pipeline
+    self.shape = shape
+  }
+
+  public func apply(_ settings: Settings) throws -> [String] {
+    try pipeline.apply(
+      PipelineSettings(prompt: settings.prompt, strength: settings.strength, seed: Int(settings.seed)))
+  }
+  public func withImage(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws {
+    try pipeline.withImage(body)
+  }
+  public func run() throws { try pipeline.run() }
+  public func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+    try pipeline.withPicture(body)
+  }
+  public var memory: MemoryUse { pipeline.memory }
+}

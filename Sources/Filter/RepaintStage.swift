@@ -1,0 +1,142 @@
+import Frames
+import Synchronization
+
+/// Repaints the newest frame with a model, over and over.
+///
+/// The model is made in the background while notices are shown. Another size or number of steps makes a
+/// second painter beside the running one, then swaps them; all other settings act on the next frame.
+public final class RepaintStage: FilterStage, @unchecked Sendable {
+  private let box: SettingsBox
+  private let loader: PainterLoader
+  private let notices = NoticePublisher()
+
+  // Touched by the stage's thread only.
+  private var painter: (any Painter)?
+  private var converter: PictureConverter?
+  private var pool: FramePool?
+  /// What `painter` paints by, with the generation it was taken from.
+  private var applied: SettingsBox.Versioned?
+  /// A generation whose shape cannot be made or whose settings were refused: not tried again.
+  private var refused: Int?
+
+  public init(_ box: SettingsBox, _ loader: PainterLoader) {
+    self.box = box
+    self.loader = loader
+  }
+
+  public func run(_ link: FilterLink) throws {
+    while !link.isOver {
+      try followSettings(link)
+      link.mailbox.isWanted = link.broadcast.isWanted
+      guard let painter else {
+        try awaitPainter(link)
+        continue
+      }
+      guard let frame = link.mailbox.take(timeout: NoticePublisher.interval) else {
+        if link.mailbox.isClosed { break }
+        notices.showAbsence(size: painter.shape.size, link)
+        continue
+      }
+      guard link.broadcast.isWanted else {
+        notices.pictureWasShown()
+        continue
+      }
+      try show(frame, painter, link)
+    }
+  }
+
+  /// Until there is a painter: says how far it is, and lets live frames go.
+  private func awaitPainter(_ link: FilterLink) throws {
+    let progress = loader.progress ?? (text: "loading model", fraction: 0)
+    link.status.set(.loading(progress.text, progress.fraction))
+    notices.show(
+      "\(progress.text) \(Int(progress.fraction * 100))%", size: box.current.settings.size, link)
+    if link.takesEvery {
+      sleep(nanoseconds: 20_000_000)
+    } else {
+      _ = link.mailbox.take(timeout: 50_000_000)
+      if link.mailbox.isClosed { sleep(nanoseconds: 20_000_000) }
+    }
+  }
+
+  // MARK: Settings
+
+  private func followSettings(_ link: FilterLink) throws {
+    let wanted = box.current
+    guard wanted.generation != applied?.generation, wanted.generation != refused else { return }
+    do {
+      guard let next = try painter(for: wanted.settings.shape) else { return }
+      let format = PictureFormat(.rgb24, width: next.shape.size.width, height: next.shape.size.height)
+      for warning in try next.apply(wanted.settings) { link.tell(warning) }
+      converter = try converter(to: format, wanted.settings)
+      if pool?.capacity != format.width * format.height * 3 {
+        pool = FramePool(
+          count: FramePool.count(link.broadcast.mailboxes.count), capacity: format.width * format.height * 3)
+      }
+      painter = next
+      applied = wanted
+      link.status.set(.live)
+    } catch {
+      try refuse(wanted, error, link)
+    }
+  }
+
+  /// The painter at work where it has the shape, else a new one once it is made.
+  private func painter(for shape: PainterShape) throws -> (any Painter)? {
+    if let painter, painter.shape == shape { return painter }
+    return try loader.painter(shape)
+  }
+
+  private func converter(to format: PictureFormat, _ settings: Settings) throws -> PictureConverter {
+    if let converter, converter.target == format, converter.fit == settings.fit,
+      converter.isMirrored == settings.mirror
+    {
+      return converter
+    }
+    return try PictureConverter(to: format, fit: settings.fit, mirror: settings.mirror)
+  }
+
+  /// Settings that cannot be had: with a painter at work the last good ones come back, else the run ends.
+  private func refuse(_ wanted: SettingsBox.Versioned, _ error: any Error, _ link: FilterLink) throws {
+    guard let applied, !link.takesEvery else { throw error }
+    link.tell("\(error)")
+    refused = wanted.generation
+    box.revert(to: applied.settings, since: wanted.generation)
+  }
+
+  // MARK: Frames
+
+  /// Repaints one frame. What goes wrong is shown and counted; only a run that must take every frame ends.
+  private func show(_ frame: borrowing Frame, _ painter: any Painter, _ link: FilterLink) throws {
+    do {
+      try repaint(frame, painter, link)
+      notices.pictureWasShown()
+      if link.status.current != .live { link.status.set(.live) }
+    } catch let error as FrameError where error.kind == .corrupt {
+      link.counters.corrupt.wrappingAdd(1, ordering: .relaxed)
+      notices.showAbsence(size: painter.shape.size, link)
+    } catch {
+      if link.takesEvery { throw error }
+      link.status.set(.trouble("\(error)"))
+      notices.show("\(error)", size: painter.shape.size, link)
+    }
+  }
+
+  private func repaint(_ frame: borrowing Frame, _ painter: any Painter, _ link: FilterLink) throws {
+    guard let pool, let converter else { return }
+    guard let draft = pool.take() else {
+      link.counters.starved.wrappingAdd(1, ordering: .relaxed)
+      return
+    }
+    var stamps = frame.stamps
+    let (bytes, format) = (frame.bytes, frame.format)
+    try painter.withImage { try converter.convert(bytes, format, into: $0) }
+    stamps.pass(.prepared)
+    try painter.run()
+    stamps.pass(.repainted)
+    let target = draft.bytes
+    try painter.withPicture { target.copyMemory(from: $0) }
+    draft.stamps = stamps
+    link.publish(draft.finish(converter.target, byteCount: pool.capacity, sequence: frame.sequence))
+  }
+}

@@ -1,0 +1,101 @@
+import Frames
+
+/// Everything about a picture that a person may change while it runs: one immutable value, replaced whole.
+public struct Settings: Equatable, Sendable {
+  public var prompt: String
+  /// Where the UNet starts, in (0, 1]: 1 is pure noise, small values keep the camera's picture.
+  public var strength: Double
+  /// UNet evaluations, 1 to 50.
+  public var steps: Int
+  public var seed: UInt64
+  /// Pixels of the repainted picture.
+  public var size: PictureSize
+  public var fit: Fit
+  public var mirror: Bool
+
+  public init(
+    prompt: String, strength: Double, steps: Int, seed: UInt64, size: PictureSize, fit: Fit, mirror: Bool
+  ) throws(SettingsError) {
+    self.prompt = prompt
+    self.strength = strength
+    self.steps = steps
+    self.seed = seed
+    self.size = size
+    self.fit = fit
+    self.mirror = mirror
+    try check()
+  }
+
+  /// Longest prompt taken, in UTF-8 bytes; the tokenizer keeps 77 tokens of it.
+  public static let longestPrompt = 4096
+  public static let stepsRange = 1...50
+  /// torch's CPU generator keeps the low 32 bits of a seed.
+  public static let seedRange: ClosedRange<UInt64> = 0...UInt64(UInt32.max)
+
+  /// Refuses what no model could run.
+  func check() throws(SettingsError) {
+    guard prompt.utf8.count <= Self.longestPrompt else {
+      throw SettingsError("prompt", "is longer than \(Self.longestPrompt) bytes")
+    }
+    guard strength > 0, strength <= 1 else {
+      throw SettingsError("strength", "must be above 0 and at most 1, not \(strength)")
+    }
+    guard Self.stepsRange.contains(steps) else {
+      throw SettingsError("steps", "must be from 1 to 50, not \(steps)")
+    }
+    guard Self.seedRange.contains(seed) else {
+      throw SettingsError("seed", "must be from 0 to \(Self.seedRange.upperBound), not \(seed)")
+    }
+    // The last timestep is round(1000·S/N) − 1; closer steps than 1 would repeat a timestep.
+    guard 1000 * strength >= Double(steps) else {
+      throw SettingsError(
+        "steps", "\(steps) do not fit in strength \(strength): at most \(Int(1000 * strength))")
+    }
+    try size.check()
+  }
+}
+
+/// Width and height of a picture in pixels.
+public struct PictureSize: Equatable, Hashable, Sendable, CustomStringConvertible {
+  public var width: Int
+  public var height: Int
+
+  public init(width: Int, height: Int) { (self.width, self.height) = (width, height) }
+
+  /// Parses "WxH".
+  public init(_ text: String) throws(SettingsError) {
+    let parts = text.split(separator: "x", maxSplits: 1, omittingEmptySubsequences: false)
+    // Int() would take a sign.
+    guard parts.count == 2, parts.allSatisfy({ $0.allSatisfy(\.isWholeNumber) }),
+      let width = Int(parts[0]), let height = Int(parts[1])
+    else {
+      throw SettingsError("size", "must be WxH, such as 512x512, not '\(text)'")
+    }
+    self.init(width: width, height: height)
+    try check()
+  }
+
+  public static let range = 64...4096
+  public var description: String { "\(width)x\(height)" }
+
+  func check() throws(SettingsError) {
+    guard Self.range.contains(width), Self.range.contains(height) else {
+      throw SettingsError(
+        "size",
+        "\(self): width and height must be from \(Self.range.lowerBound) to \(Self.range.upperBound)")
+    }
+    guard width % 8 == 0, height % 8 == 0 else {
+      let nearest = PictureSize(width: (width + 4) / 8 * 8, height: (height + 4) / 8 * 8)
+      throw SettingsError(
+        "size", "\(self): width and height must be multiples of 8; the nearest is \(nearest)")
+    }
+  }
+}
+
+/// A setting that was refused, and why.
+public struct SettingsError: Error, Equatable, CustomStringConvertible {
+  public var name: String
+  public var reason: String
+  public init(_ name: String, _ reason: String) { (self.name, self.reason) = (name, reason) }
+  public var description: String { "\(name) \(reason)" }
+}

@@ -1,0 +1,221 @@
+import Frames
+import Glibc
+import Synchronization
+
+/// A V4L2 camera. It is opened at once, so that a wrong path is refused before work starts; what happens later
+/// (unplugged, silent, busy after a reset) is waited out, and the camera found again under any number.
+public final class Camera: Input, @unchecked Sendable {
+  // Everything but `shownLabel` belongs to the thread that made the camera and then to the one in `run`.
+  private let search: CameraSearch
+  private let buffers: Int
+  private var stream: CaptureStream?
+  private var pool: FramePool
+  private var watch: JPEGWatch
+  private var lastSequence: UInt32?
+  private var sequence: UInt64 = 0
+  private let shownLabel: Lock<String>
+
+  /// No frame for this long: the person is told.
+  private static let silence: UInt64 = 2_000_000_000
+  /// And for this long: the camera is opened again.
+  private static let longSilence: UInt64 = 8_000_000_000
+  /// Nobody watching for this long: the camera rests.
+  private static let restAfter: UInt64 = 3_000_000_000
+  private static let retryPause: UInt32 = 500_000
+  private static let pollMilliseconds: Int32 = 100
+
+  /// Opens `path`, or the first camera that captures. Throws `InputError`.
+  public convenience init(path: String?, options: SourceOptions) throws {
+    try self.init(path.map(CameraChoice.path) ?? .first, options)
+  }
+
+  init(_ choice: CameraChoice, _ options: SourceOptions) throws {
+    search = CameraSearch(choice: choice, wish: options.captureWish)
+    buffers = options.buffers
+    let stream = try search.open()
+    self.stream = stream
+    pool = FramePool(count: options.buffers, capacity: stream.layout.capacity)
+    watch = try JPEGWatch()
+    shownLabel = Lock(Camera.label(stream.device))
+  }
+
+  public var label: String { shownLabel.withLock { $0 } }
+
+  /// What the camera was set to, for people: "yuyv 640x480, 30 fps".
+  public var mode: String {
+    guard let stream else { return "not open" }
+    return stream.layout.description + (stream.rate.map { ", \(Int($0.rounded())) fps" } ?? "")
+  }
+
+  private static func label(_ device: VideoDevice) -> String { "\(device.path) (\(device.capability.card))" }
+
+  public func run(_ link: InputLink) throws {
+    defer { stream = nil }
+    var identity = CameraIdentity(stream!.device)
+    while !link.stop.isSet {
+      guard stream != nil || reconnect(&identity, link) else { break }
+      do {
+        try play(link)
+      } catch {
+        // Closing lets the driver finish with a device that is gone.
+        stream = nil
+        link.status.set(.waiting(Camera.explain(error, identity)))
+        rest(link)
+      }
+    }
+  }
+
+  // MARK: - Frames
+
+  /// Streams until the program stops. Throws where the camera is gone, broken or silent.
+  private func play(_ link: InputLink) throws {
+    guard let stream else { return }
+    link.status.set(.starting("camera \(stream.device.path) starting"))
+    lastSequence = nil
+    try stream.start()
+    var isLive = false
+    var lastBuffer = Clock.now()
+    var lastGood = lastBuffer
+    var lastWanted = lastBuffer
+    while !link.stop.isSet {
+      var isGood = false
+      let came = try stream.next(milliseconds: Camera.pollMilliseconds) { isGood = take($0, stream, link) }
+      let now = Clock.now()
+      if came { lastBuffer = now }
+      if isGood {
+        lastGood = now
+        if !isLive {
+          link.status.set(.live)
+          isLive = true
+        }
+      } else if now - lastGood > Camera.silence, isLive || now - lastGood < 2 * Camera.silence {
+        let trouble = now - lastBuffer > Camera.silence ? "gives no frames" : "gives only damaged frames"
+        link.status.set(.waiting("camera \(stream.device.path) \(trouble), waiting"))
+        isLive = false
+      }
+      guard now - lastBuffer < Camera.longSilence else { throw silenceError(stream) }
+      if link.mailbox.isWanted { lastWanted = now }
+      if now - lastWanted > Camera.restAfter {
+        stream.stop()
+        link.status.set(.waiting("camera \(stream.device.path) resting, nobody watches"))
+        sleepUntilWanted(link)
+        if link.stop.isSet { return }
+        lastSequence = nil
+        link.status.set(.starting("camera \(stream.device.path) starting"))
+        try stream.start()
+        isLive = false
+        lastBuffer = Clock.now()
+        lastGood = lastBuffer
+        lastWanted = lastBuffer
+      }
+    }
+    stream.stop()
+  }
+
+  /// Makes a frame of one buffer. False where it holds no good picture.
+  private func take(_ filled: CaptureStream.Filled, _ stream: CaptureStream, _ link: InputLink) -> Bool {
+    let received = Clock.now()
+    count(filled.sequence, link)
+    let isJPEG = stream.layout.format.pixels == .jpeg
+    guard !filled.isDamaged,
+      !isJPEG || watch.accepts(UnsafeRawBufferPointer(filled.bytes).trimmedJPEG)
+    else {
+      link.counters.corrupt.add(1, ordering: .relaxed)
+      return false
+    }
+    guard let draft = pool.take() else {
+      link.counters.starved.add(1, ordering: .relaxed)
+      return true
+    }
+    guard let byteCount = stream.layout.take(filled.bytes, into: draft.bytes) else {
+      link.counters.corrupt.add(1, ordering: .relaxed)
+      return false
+    }
+    draft.stamps[.captured] = filled.captured.map { Camera.plausible($0, received) } ?? received
+    draft.stamps[.received] = received
+    sequence += 1
+    link.counters.framesIn.add(1, ordering: .relaxed)
+    link.mailbox.put(draft.finish(stream.layout.format, byteCount: byteCount, sequence: sequence))
+    return true
+  }
+
+  /// Counts what the driver numbered and never gave us. Some number every frame 0.
+  private func count(_ number: UInt32, _ link: InputLink) {
+    if let lastSequence, number > lastSequence &+ 1, number &- lastSequence < 1000 {
+      link.counters.missed.add(Int(number - lastSequence - 1), ordering: .relaxed)
+    }
+    lastSequence = number
+  }
+
+  /// A stamp from the future or from long ago is a driver's mistake.
+  private static func plausible(_ captured: UInt64, _ received: UInt64) -> UInt64 {
+    captured <= received && received - captured < 10_000_000_000 ? captured : received
+  }
+
+  private func silenceError(_ stream: CaptureStream) -> InputError {
+    InputError(
+      .unavailable, "capturing from camera \(stream.device.path)",
+      "no frame for \(Camera.longSilence / 1_000_000_000) seconds",
+      remedy: "unplug the camera and plug it in again")
+  }
+
+  // MARK: - Waiting
+
+  private func sleepUntilWanted(_ link: InputLink) {
+    while !link.mailbox.isWanted, !link.stop.isSet { usleep(20_000) }
+  }
+
+  /// Opens the camera again when it is back; false when the program stops first.
+  private func reconnect(_ identity: inout CameraIdentity, _ link: InputLink) -> Bool {
+    while !link.stop.isSet {
+      do {
+        if let found = try search.reopen(identity) {
+          link.counters.reconnects.add(1, ordering: .relaxed)
+          identity = CameraIdentity(found.device)
+          shownLabel.withLock { $0 = Camera.label(found.device) }
+          if found.layout.capacity > pool.capacity {
+            pool = FramePool(count: buffers, capacity: found.layout.capacity)
+          }
+          stream = found
+          return true
+        }
+        link.status.set(.waiting("camera \(identity.path) unplugged, waiting"))
+      } catch {
+        link.status.set(.waiting(Camera.explain(error, identity)))
+      }
+      rest(link)
+    }
+    return false
+  }
+
+  private func rest(_ link: InputLink) {
+    var left = Camera.retryPause
+    while left > 0, !link.stop.isSet {
+      usleep(min(left, 50_000))
+      left -= min(left, 50_000)
+    }
+  }
+
+  private static func explain(_ error: any Error, _ identity: CameraIdentity) -> String {
+    switch (error as? InputError)?.kind {
+    case .missing: return "camera \(identity.path) unplugged, waiting"
+    case .denied: return "camera \(identity.path) may not be opened, waiting"
+    case .unavailable: return "camera \(identity.path) busy or silent, waiting"
+    default: return "camera \(identity.path) failed, trying again"
+    }
+  }
+}
+
+extension SourceOptions {
+  /// Small modes of webcams are often cut out or blurred, so no less than this is asked for.
+  private static let least = (width: 640, height: 480)
+  private static let usualForJPEG = (width: 1280, height: 720)
+
+  var captureWish: CaptureMode.Wish {
+    let usual = wantsJPEG ? SourceOptions.usualForJPEG : SourceOptions.least
+    return CaptureMode.Wish(
+      width: max(SourceOptions.least.width, width ?? usual.width),
+      height: max(SourceOptions.least.height, height ?? usual.height),
+      rate: fps ?? SourceOptions.usualRate, prefersJPEG: wantsJPEG)
+  }
+}

@@ -1,0 +1,264 @@
+import CV4L2
+import Frames
+import Glibc
+
+/// A camera's format, set and agreed, and its mmap buffers. Buffers are unmapped with the last reference.
+///
+/// V4L2: "Streaming I/O (Memory Mapping)" in the kernel's media documentation.
+final class CaptureStream {
+  private static let wantedBuffers: UInt32 = 4
+  /// More than this for one frame is no camera's honest answer.
+  private static let largestImage = 256 << 20
+
+  let device: VideoDevice
+  /// What the driver really gives, which need not be what was asked.
+  let layout: CaptureLayout
+  /// Frames a second as agreed, nil where the driver does not say.
+  let rate: Double?
+  private var buffers: [UnsafeMutableRawBufferPointer] = []
+  private(set) var isStreaming = false
+
+  init(_ device: VideoDevice, _ wish: CaptureMode.Wish) throws {
+    self.device = device
+    try CaptureStream.checkCamera(device)
+    layout = try CaptureStream.agree(device, wish)
+    rate = CaptureStream.setRate(device, wish.rate)
+    do {
+      try mapBuffers()
+    } catch {
+      unmapBuffers()
+      throw error
+    }
+  }
+  deinit {
+    stop()
+    unmapBuffers()
+  }
+
+  // MARK: - Format
+
+  private static func checkCamera(_ device: VideoDevice) throws {
+    let capability = device.capability
+    let attempt = "opening camera \(device.path)"
+    let name = "\"\(capability.card)\" (\(capability.driver))"
+    guard capability.isCapture else {
+      if capability.isOutput {
+        throw InputError(
+          .wrongKind, attempt, "\(name) is a virtual camera that nobody writes to, nothing can be captured",
+          remedy: "start the program that feeds it, or choose another camera: turbocam devices")
+      }
+      throw InputError(
+        .wrongKind, attempt,
+        "\(name) does not capture video"
+          + (capability.isMultiPlanar ? " in single-planar formats" : ""),
+        remedy: "choose another node of the same camera: turbocam devices lists them")
+    }
+    guard capability.isStreaming else {
+      throw InputError(
+        .wrongKind, attempt, "\(name) has no streaming I/O", remedy: "choose another camera: turbocam devices"
+      )
+    }
+  }
+
+  /// Sets the best native mode, or one that libv4lconvert can convert from.
+  private static func agree(_ device: VideoDevice, _ wish: CaptureMode.Wish) throws -> CaptureLayout {
+    let formats = device.formats()
+    guard let mode = CaptureMode.best(of: formats, for: wish) else {
+      return try convertedLayout(device, wish, formats.map(\.fourcc))
+    }
+    var format = v4l2_format()
+    format.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    format.fmt.pix.width = UInt32(mode.width)
+    format.fmt.pix.height = UInt32(mode.height)
+    format.fmt.pix.pixelformat = FourCC(named: mode.fourcc).code
+    format.fmt.pix.field = V4L2_FIELD_ANY.rawValue
+    try set(&format, device, "\(mode.fourcc) \(mode.width)x\(mode.height)")
+    // A driver answers with what it will really do: another reader may hold it to an older format.
+    return try CaptureLayout(native: format.fmt.pix, device.path)
+  }
+
+  private static func convertedLayout(
+    _ device: VideoDevice, _ wish: CaptureMode.Wish, _ names: [String]
+  ) throws -> CaptureLayout {
+    guard let conversion = Conversion(device, width: wish.width, height: wish.height) else {
+      throw InputError(
+        .wrongKind, "choosing a format of camera \(device.path)",
+        "it offers \(names.isEmpty ? "none" : names.joined(separator: ", ")), which nothing here can read",
+        remedy: "choose another camera: turbocam devices lists them")
+    }
+    var format = conversion.source
+    try set(&format, device, "\(FourCC(format.fmt.pix.pixelformat))")
+    try conversion.settle(format)
+    return CaptureLayout(conversion: conversion)
+  }
+
+  private static func set(_ format: inout v4l2_format, _ device: VideoDevice, _ wanted: String) throws {
+    let failure = device.call(turbocam_VIDIOC_S_FMT, &format)
+    let attempt = "setting camera \(device.path) to \(wanted)"
+    guard failure != EBUSY else { throw InputError.busy(attempt, failure) }
+    guard failure == 0 else {
+      throw InputError(
+        .failed, attempt, "VIDIOC_S_FMT: \(errorText(failure))", remedy: "unplug the camera and try again")
+    }
+    guard format.fmt.pix.sizeimage <= UInt32(largestImage) else {
+      throw InputError(
+        .failed, attempt, "the driver wants \(format.fmt.pix.sizeimage) bytes a frame",
+        remedy: "choose a smaller size with --size")
+    }
+  }
+
+  /// Asks for a rate where the driver has one to set; the answer is what it will do.
+  private static func setRate(_ device: VideoDevice, _ wanted: Double) -> Double? {
+    var parameters = v4l2_streamparm()
+    parameters.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    guard device.call(turbocam_VIDIOC_G_PARM, &parameters) == 0 else { return nil }
+    if parameters.parm.capture.capability & UInt32(V4L2_CAP_TIMEPERFRAME) != 0 {
+      parameters.parm.capture.timeperframe = v4l2_fract(
+        numerator: 1000, denominator: UInt32(min(1_000_000, max(1, (wanted * 1000).rounded()))))
+      guard device.call(turbocam_VIDIOC_S_PARM, &parameters) == 0 else { return nil }
+    }
+    let rate = parameters.parm.capture.timeperframe.rate
+    return rate > 0 ? rate : nil
+  }
+
+  // MARK: - Buffers
+
+  private func mapBuffers() throws {
+    var request = v4l2_requestbuffers()
+    request.count = CaptureStream.wantedBuffers
+    request.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    request.memory = V4L2_MEMORY_MMAP.rawValue
+    try check(turbocam_VIDIOC_REQBUFS, &request, "VIDIOC_REQBUFS")
+    for index in 0..<request.count {
+      var buffer = makeBuffer(index)
+      try check(turbocam_VIDIOC_QUERYBUF, &buffer, "VIDIOC_QUERYBUF")
+      let memory = mmap(
+        nil, Int(buffer.length), PROT_READ | PROT_WRITE, MAP_SHARED, device.fd, Int(buffer.m.offset))
+      guard let memory, memory != MAP_FAILED else { throw failure("mmap", errno) }
+      buffers.append(UnsafeMutableRawBufferPointer(start: memory, count: Int(buffer.length)))
+    }
+    guard buffers.count >= 2 else { throw failure("VIDIOC_REQBUFS gave \(buffers.count) buffers", ENOMEM) }
+  }
+
+  private func unmapBuffers() {
+    for buffer in buffers { munmap(buffer.baseAddress, buffer.count) }
+    buffers = []
+    var request = v4l2_requestbuffers()
+    request.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    request.memory = V4L2_MEMORY_MMAP.rawValue
+    _ = device.call(turbocam_VIDIOC_REQBUFS, &request)
+  }
+
+  private func makeBuffer(_ index: UInt32) -> v4l2_buffer {
+    var buffer = v4l2_buffer()
+    buffer.index = index
+    buffer.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    buffer.memory = V4L2_MEMORY_MMAP.rawValue
+    return buffer
+  }
+
+  // MARK: - Streaming
+
+  /// Hands all buffers to the driver and starts. Where that fails, nothing streams.
+  func start() throws {
+    for index in buffers.indices {
+      var buffer = makeBuffer(UInt32(index))
+      do {
+        try check(turbocam_VIDIOC_QBUF, &buffer, "VIDIOC_QBUF")
+      } catch {
+        streamOff()
+        throw error
+      }
+    }
+    var type = Int32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    do {
+      try check(turbocam_VIDIOC_STREAMON, &type, "VIDIOC_STREAMON")
+    } catch {
+      streamOff()
+      throw error
+    }
+    isStreaming = true
+  }
+
+  /// Takes all buffers back; `start` may follow.
+  func stop() {
+    guard isStreaming else { return }
+    isStreaming = false
+    streamOff()
+  }
+
+  private func streamOff() {
+    var type = Int32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    _ = device.call(turbocam_VIDIOC_STREAMOFF, &type)
+  }
+
+  /// One buffer of the driver's, as it was filled.
+  struct Filled {
+    var bytes: UnsafeMutableRawBufferPointer
+    var isDamaged: Bool
+    var sequence: UInt32
+    /// The driver's stamp in CLOCK_MONOTONIC nanoseconds, nil where it uses another clock.
+    var captured: UInt64?
+  }
+
+  /// Waits at most `milliseconds` for a frame, lends it to `body`, and gives the buffer back to the driver.
+  /// False where none came. Throws where the camera is gone or broken.
+  func next(milliseconds: Int32, _ body: (Filled) -> Void) throws -> Bool {
+    var descriptor = pollfd(fd: device.fd, events: Int16(POLLIN), revents: 0)
+    let ready = poll(&descriptor, 1, milliseconds)
+    if ready < 0 && errno != EINTR { throw failure("poll", errno) }
+    guard ready > 0 else { return false }
+    var buffer = makeBuffer(0)
+    // POLLERR tells that something is wrong, DQBUF what.
+    let result = device.call(turbocam_VIDIOC_DQBUF, &buffer)
+    if result == EAGAIN && descriptor.revents & Int16(POLLERR | POLLHUP) == 0 { return false }
+    guard result == 0 else { throw failure("VIDIOC_DQBUF", result) }
+    guard buffers.indices.contains(Int(buffer.index)) else {
+      throw failure("VIDIOC_DQBUF gave buffer \(buffer.index) of \(buffers.count)", EINVAL)
+    }
+    let memory = buffers[Int(buffer.index)]
+    body(
+      Filled(
+        bytes: UnsafeMutableRawBufferPointer(rebasing: memory[..<min(memory.count, Int(buffer.bytesused))]),
+        isDamaged: buffer.flags & UInt32(V4L2_BUF_FLAG_ERROR) != 0, sequence: buffer.sequence,
+        captured: buffer.monotonicTime))
+    var back = makeBuffer(buffer.index)
+    try check(turbocam_VIDIOC_QBUF, &back, "VIDIOC_QBUF")
+    return true
+  }
+
+  private func check<Argument>(
+    _ request: UInt, _ argument: inout Argument, _ name: String
+  ) throws {
+    let result = device.call(request, &argument)
+    guard result == 0 else { throw failure(name, result) }
+  }
+
+  private func failure(_ name: String, _ number: Int32) -> InputError {
+    let attempt = "capturing from camera \(device.path)"
+    if number == EBUSY { return .busy(attempt, number) }
+    return InputError(
+      number == ENODEV ? .missing : .failed, attempt, "\(name): \(errorText(number))",
+      remedy: number == ENODEV ? "plug it in again" : "unplug the camera and plug it in again")
+  }
+}
+
+extension v4l2_buffer {
+  fileprivate var monotonicTime: UInt64? {
+    guard
+      flags & UInt32(V4L2_BUF_FLAG_TIMESTAMP_MASK) == UInt32(V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC),
+      timestamp.tv_sec >= 0, timestamp.tv_usec >= 0
+    else { return nil }
+    return UInt64(timestamp.tv_sec) &* 1_000_000_000 &+ UInt64(timestamp.tv_usec) &* 1000
+  }
+}
+
+extension FourCC {
+  /// The code of a name that `description` gave.
+  init(named name: String) {
+    var letters = Array(name.utf8.prefix(4))
+    while letters.count < 4 { letters.append(UInt8(ascii: " ")) }
+    let code = letters.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+    self.init(name.hasSuffix("-BE") ? code | 1 << 31 : code)
+  }
+}

@@ -1,0 +1,271 @@
+import Frames
+import Glibc
+
+/// A picture file, a video file or a network stream.
+///
+/// A file is opened at once, so that a wrong one is refused before work starts. An address is called in `run`
+/// and called again whenever the stream breaks.
+public final class Media: Input, @unchecked Sendable {
+  public let label: String
+  private let place: MediaPlace
+  private let options: SourceOptions
+  // The rest belongs to the thread that made the input and then to the one in `run`.
+  private var reader: MediaReader?
+  private let picture: MediaPicture
+  private let opening: StopFlag
+  private var pool: FramePool?
+  private var watch: JPEGWatch
+  private var jpegSize: PictureFormat?
+  private let jpegDecoder: JPEGDecoder
+  private var pacer = Pacer()
+  private var sequence: UInt64 = 0
+  private var nextDue: UInt64 = 0
+  private let started = Clock.now()
+
+  private static let retryPause: UInt64 = 1_000_000_000
+  private static let restAfter: UInt64 = 3_000_000_000
+
+  /// Throws `InputError` where `spec` is a file that cannot be read or is neither picture nor video.
+  public init(_ spec: String, options: SourceOptions) throws {
+    place = MediaPlace(spec)
+    label = place.description
+    self.options = options
+    watch = try JPEGWatch()
+    jpegDecoder = try JPEGDecoder()
+    opening = StopFlag()
+    if let width = options.width, let height = options.height {
+      picture = MediaPicture(wanted: (width, height))
+    } else {
+      picture = MediaPicture()
+    }
+    if let rate = options.fps, !(rate > 0 && rate <= 1000) {
+      throw InputError(.usage, "opening \(place)", "\(rate) fps", remedy: "rates are above 0 to 1000")
+    }
+    if !place.isNetwork {
+      try place.checkFile()
+      reader = try MediaReader(place, stop: opening)
+    }
+  }
+
+  public func run(_ link: InputLink) throws {
+    defer { reader = nil }
+    if place.isNetwork { return runStream(link) }
+    guard let reader else { return }
+    if reader.isStill {
+      try runStill(reader, link)
+    } else {
+      try runFile(reader, link)
+    }
+    link.status.set(.ended)
+  }
+
+  // MARK: - Pictures
+
+  /// Gives the picture again and again; just once where nothing is lost and nothing repeats.
+  private func runStill(_ reader: MediaReader, _ link: InputLink) throws {
+    let still = try PictureFile.decode(reader, picture)
+    let pool = pool(still.bytes.count)
+    link.status.set(.live)
+    let rate = options.fps ?? SourceOptions.usualRate
+    while !link.stop.isSet, !link.mailbox.isClosed {
+      if options.realTime { pacer.wait(for: UInt64(Double(sequence) * 1e9 / rate), link.stop) }
+      if link.mailbox.isWanted || !options.realTime {
+        if let draft = pool.takeWaiting(!options.realTime, link) {
+          still.bytes.withUnsafeBytes { draft.bytes.copyMemory(from: $0) }
+          let format = PictureFormat(.rgb24, width: still.width, height: still.height)
+          put(draft, format, still.bytes.count, Clock.now(), link)
+        }
+      } else {
+        sequence += 1
+      }
+      if !options.realTime && !options.loop { return }
+    }
+  }
+
+  // MARK: - Files
+
+  private func runFile(_ first: MediaReader, _ link: InputLink) throws {
+    var reader = first
+    while !isOver(link) {
+      let given = try playThrough(reader, link)
+      guard !isOver(link) else { return }
+      guard given > 0 else {
+        throw InputError(
+          .wrongKind, "reading \(place)", "not one picture in it can be decoded",
+          remedy: "try ffprobe on it, or convert it with ffmpeg")
+      }
+      warn(reader, given, link)
+      guard options.loop else { return }
+      if !reader.rewind() { reader = try MediaReader(place, stop: opening) }
+      pacer.restart()
+      nextDue = 0
+    }
+  }
+
+  /// From where the reader is to the end. Gives the number of pictures.
+  private func playThrough(_ reader: MediaReader, _ link: InputLink) throws -> Int {
+    var given = 0
+    var count: UInt64 = 0
+    while !isOver(link) {
+      let time: UInt64?
+      var isJPEG = false
+      switch try reader.step() {
+      case .nothing: continue
+      case .end: return given
+      case .picture(let stamp): time = stamp
+      case .jpeg(let stamp):
+        time = stamp
+        isJPEG = true
+      }
+      let rate = reader.rate > 0 ? reader.rate : SourceOptions.usualRate
+      let due = time ?? UInt64(Double(count) * 1e9 / rate)
+      count += 1
+      given += 1
+      guard isDue(due) else { continue }
+      if options.realTime {
+        pacer.wait(for: due, link.stop)
+        if !link.mailbox.isWanted { pause(link) }
+      }
+      if isOver(link) { return given }
+      // A picture of a film is captured when it is shown, however early it was decoded; where nobody watches
+      // a clock, by the film's own time, so that a copy runs as long as the film.
+      let stamp = options.realTime ? Clock.now() : started + due
+      if isJPEG {
+        putJPEG(reader, stamp, link)
+      } else {
+        try putPicture(reader, stamp, link)
+      }
+    }
+    return given
+  }
+
+  /// Leaves out what is more than the rate that was asked for.
+  private func isDue(_ time: UInt64) -> Bool {
+    guard let fps = options.fps else { return true }
+    let interval = UInt64(1e9 / fps)
+    // Stamps are rounded: a millisecond early is in time.
+    guard time + 1_000_000 >= nextDue else { return false }
+    nextDue = max(nextDue + interval, time + interval / 2)
+    return true
+  }
+
+  /// Stands still while nobody watches.
+  private func pause(_ link: InputLink) {
+    let start = Clock.now()
+    while !link.mailbox.isWanted, !isOver(link) {
+      usleep(20_000)
+      // A blink of nobody is no pause: the film goes on in its time.
+      if Clock.now() - start > Media.restAfter { pacer.restart() }
+    }
+  }
+
+  private func warn(_ reader: MediaReader, _ given: Int, _ link: InputLink) {
+    if reader.expectedFrames > given {
+      link.status.warn(
+        "\(place) ends too early: \(given) of \(reader.expectedFrames) pictures are there; it may be cut off")
+    } else if reader.damaged > 0 {
+      link.status.warn("\(place) is damaged in \(reader.damaged) places; it may be cut off")
+    }
+  }
+
+  // MARK: - Network streams
+
+  /// Plays until the program stops, calling again after each break; a film on a server ends as a file does.
+  private func runStream(_ link: InputLink) {
+    var hasPlayed = false
+    while !isOver(link) {
+      do {
+        link.status.set(hasPlayed ? .waiting("calling \(place) again") : .starting("calling \(place)"))
+        let reader = try MediaReader(place, stop: link.stop)
+        if hasPlayed { link.counters.reconnects.add(1, ordering: .relaxed) }
+        hasPlayed = true
+        pacer.restart()
+        link.status.set(.live)
+        if reader.isLive {
+          try playLive(reader, link)
+        } else if reader.isStill {
+          try runStill(reader, link)
+        } else {
+          try runFile(reader, link)
+          if !isOver(link) { break }
+        }
+        link.status.set(.waiting("\(place) ended, waiting"))
+      } catch {
+        let fact = (error as? InputError)?.fact ?? "\(error)"
+        link.status.set(.waiting("\(place): \(fact), waiting"))
+      }
+      Pacer.sleep(until: Clock.now() + Media.retryPause, link.stop)
+    }
+    link.status.set(.ended)
+  }
+
+  /// Gives what comes as it comes.
+  private func playLive(_ reader: MediaReader, _ link: InputLink) throws {
+    var lastWanted = Clock.now()
+    var isSkipping = false
+    while !isOver(link) {
+      let now = Clock.now()
+      if link.mailbox.isWanted {
+        lastWanted = now
+        if isSkipping { reader.flush() }
+        isSkipping = false
+      } else if now - lastWanted > Media.restAfter {
+        // The sender goes on sending; what nobody sees need not be decoded.
+        isSkipping = true
+      }
+      switch try reader.step(decoding: !isSkipping) {
+      case .nothing: continue
+      case .end: return
+      case .picture(let time):
+        if isDue(time ?? now) { try putPicture(reader, Clock.now(), link) }
+      case .jpeg(let time):
+        if isDue(time ?? now) { putJPEG(reader, Clock.now(), link) }
+      }
+    }
+  }
+
+  // MARK: - Frames
+
+  private func putPicture(_ reader: MediaReader, _ captured: UInt64, _ link: InputLink) throws {
+    try picture.prepare(reader.frame, reader.orientation, place)
+    let byteCount = picture.byteCount
+    guard let draft = pool(byteCount).takeWaiting(!options.realTime, link) else { return }
+    picture.write(reader.frame, into: draft.bytes)
+    put(draft, picture.format, byteCount, captured, link)
+  }
+
+  private func putJPEG(_ reader: MediaReader, _ captured: UInt64, _ link: InputLink) {
+    let jpeg = reader.packetBytes.trimmedJPEG
+    guard watch.accepts(jpeg), let info = try? jpegDecoder.info(jpeg) else {
+      link.counters.corrupt.add(1, ordering: .relaxed)
+      return
+    }
+    // Lengths vary: room for half as much again, so that the pool is made anew only rarely.
+    let need = jpeg.count + JPEGTables.addedByteCount
+    let pool = pool.map { $0.capacity >= need } == true ? pool! : self.pool(need + need / 2)
+    guard let draft = pool.takeWaiting(!options.realTime, link),
+      let count = JPEGTables.complete(jpeg, into: draft.bytes)
+    else { return }
+    put(draft, PictureFormat(.jpeg, width: info.width, height: info.height), count, captured, link)
+  }
+
+  private func put(
+    _ draft: consuming Draft, _ format: PictureFormat, _ byteCount: Int, _ captured: UInt64, _ link: InputLink
+  ) {
+    draft.stamps[.captured] = captured
+    draft.stamps.pass(.received)
+    sequence += 1
+    link.counters.framesIn.add(1, ordering: .relaxed)
+    link.mailbox.put(draft.finish(format, byteCount: byteCount, sequence: sequence))
+  }
+
+  /// The pool, made anew where its buffers are too small.
+  private func pool(_ capacity: Int) -> FramePool {
+    if let pool, pool.capacity >= capacity { return pool }
+    let fresh = FramePool(count: options.buffers, capacity: capacity)
+    pool = fresh
+    return fresh
+  }
+
+  private func isOver(_ link: InputLink) -> Bool { link.stop.isSet || link.mailbox.isClosed }
+}

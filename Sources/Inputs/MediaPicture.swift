@@ -1,0 +1,205 @@
+import CAV
+import Frames
+import Glibc
+
+/// Brings pictures that libav decoded into our layouts: 4:2:0 in BT.601 as it is, everything else as rgb24 in
+/// its own colours. What is set up for one kind of picture is kept until another kind comes.
+final class MediaPicture {
+  private let wanted: (width: Int, height: Int)?
+  private var key: Key?
+  private var scaler: OpaquePointer?
+  private(set) var format = PictureFormat(.rgb24, width: 0, height: 0)
+  private var orientation = Orientation()
+  /// rgb24 with rows on cache lines: swscale's vector loops write past rows, and not to every address.
+  private var staged = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+  private var stagedStride = 0
+
+  fileprivate struct Key: Equatable {
+    var format: Int32
+    var width: Int32
+    var height: Int32
+    var matrix: Int32
+    var isFullRange: Bool
+    var orientation: Orientation
+  }
+
+  /// Pictures much larger than `wanted` are made smaller on the way, never below it.
+  init(wanted: (width: Int, height: Int)? = nil) { self.wanted = wanted }
+  deinit {
+    sws_freeContext(scaler)
+    free(staged.baseAddress)
+  }
+
+  /// Looks at a picture; afterwards `format` and `byteCount` say what `write` will give.
+  func prepare(_ frame: UnsafeMutablePointer<AVFrame>, _ streamOrientation: Orientation, _ place: MediaPlace)
+    throws
+  {
+    let own = Orientation(frame.displayMatrix)
+    let orientation = own.isUpright ? streamOrientation : own
+    let picture = frame.pointee
+    let key = Key(
+      format: picture.format, width: picture.width, height: picture.height,
+      matrix: picture.matrix, isFullRange: picture.isFullRange, orientation: orientation)
+    guard key != self.key else { return }
+    try MediaReader.checkSize(Int(picture.width), Int(picture.height), place)
+    self.orientation = orientation
+    if let pixels = key.directPixels {
+      format = PictureFormat(pixels, width: Int(key.width), height: Int(key.height))
+    } else {
+      try prepareScaler(key, place)
+    }
+    self.key = key
+  }
+
+  var byteCount: Int { format.pixels.byteCount(width: format.width, height: format.height)! }
+
+  /// Writes the picture that `prepare` saw, `byteCount` bytes.
+  func write(_ frame: UnsafeMutablePointer<AVFrame>, into target: UnsafeMutableRawBufferPointer) {
+    guard target.count >= byteCount, let base = target.baseAddress else { return }
+    if format.pixels == .rgb24 {
+      scale(frame, into: base.assumingMemoryBound(to: UInt8.self))
+    } else {
+      copyPlanes(frame, into: base.assumingMemoryBound(to: UInt8.self))
+    }
+  }
+
+  // MARK: - Planes as they are
+
+  private func copyPlanes(_ frame: UnsafeMutablePointer<AVFrame>, into target: UnsafeMutablePointer<UInt8>) {
+    let (width, height) = (format.width, format.height)
+    var goal = target
+    func copy(_ source: UnsafeMutablePointer<UInt8>?, _ stride: Int32, _ count: Int, rows: Int) {
+      guard let source else { return }
+      for row in 0..<rows {
+        memcpy(goal, source + row * Int(stride), count)
+        goal += count
+      }
+    }
+    let (data, strides) = (frame.pointee.data, frame.pointee.linesize)
+    copy(data.0, strides.0, width, rows: height)
+    if format.pixels == .nv12 {
+      copy(data.1, strides.1, width, rows: height / 2)
+    } else {
+      copy(data.1, strides.1, width / 2, rows: height / 2)
+      copy(data.2, strides.2, width / 2, rows: height / 2)
+    }
+  }
+
+  // MARK: - Everything else
+
+  private func prepareScaler(_ key: Key, _ place: MediaPlace) throws {
+    let size = reduced(Int(key.width), Int(key.height), orientation)
+    let flags = SWS_BILINEAR | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT
+    sws_freeContext(scaler)
+    scaler = sws_getContext(
+      key.width, key.height, AVPixelFormat(key.format), Int32(size.width), Int32(size.height),
+      AV_PIX_FMT_RGB24, flags, nil, nil, nil)
+    guard let scaler else {
+      throw InputError(
+        .wrongKind, "reading \(place)", "its pixel format \(key.format) cannot be converted",
+        remedy: "convert it with ffmpeg -pix_fmt yuv420p")
+    }
+    sws_setColorspaceDetails(
+      scaler, sws_getCoefficients(key.matrix), key.isFullRange ? 1 : 0,
+      sws_getCoefficients(SWS_CS_ITU601), 1, 0, 1 << 16, 1 << 16)
+    stagedStride = (size.width * 3 + 63) / 64 * 64
+    free(staged.baseAddress)
+    var memory: UnsafeMutableRawPointer?
+    let count = stagedStride * size.height + 64
+    guard posix_memalign(&memory, 64, count) == 0, let memory else {
+      staged = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+      throw InputError(.failed, "reading \(place)", "\(count) bytes of memory refused", remedy: "")
+    }
+    staged = UnsafeMutableRawBufferPointer(start: memory, count: count)
+    stagedSize = size
+    format =
+      orientation.isTransposed
+      ? PictureFormat(.rgb24, width: size.height, height: size.width)
+      : PictureFormat(.rgb24, width: size.width, height: size.height)
+  }
+  private var stagedSize = (width: 0, height: 0)
+
+  /// The size that still covers what is wanted.
+  private func reduced(_ width: Int, _ height: Int, _ orientation: Orientation) -> (width: Int, height: Int) {
+    guard let wanted else { return (width, height) }
+    let (w, h) = orientation.isTransposed ? (wanted.height, wanted.width) : wanted
+    let factor = max(Double(w) / Double(width), Double(h) / Double(height))
+    guard factor < 1, factor > 0 else { return (width, height) }
+    return (Int((Double(width) * factor).rounded(.up)), Int((Double(height) * factor).rounded(.up)))
+  }
+
+  private func scale(_ frame: UnsafeMutablePointer<AVFrame>, into target: UnsafeMutablePointer<UInt8>) {
+    guard let rows = staged.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
+    withUnsafePointer(to: &frame.pointee.data) { data in
+      withUnsafePointer(to: &frame.pointee.linesize) { strides in
+        data.withMemoryRebound(to: UnsafePointer<UInt8>?.self, capacity: 8) { data in
+          strides.withMemoryRebound(to: Int32.self, capacity: 8) { strides in
+            var goal:
+              (
+                UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?,
+                UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?
+              ) = (rows, nil, nil, nil)
+            var goalStrides: (Int32, Int32, Int32, Int32) = (Int32(stagedStride), 0, 0, 0)
+            withUnsafeMutableBytes(of: &goal) { goal in
+              withUnsafeMutableBytes(of: &goalStrides) { goalStrides in
+                _ = sws_scale(
+                  scaler, data, strides, 0, frame.pointee.height,
+                  goal.assumingMemoryBound(to: UnsafeMutablePointer<UInt8>?.self).baseAddress,
+                  goalStrides.assumingMemoryBound(to: Int32.self).baseAddress)
+              }
+            }
+          }
+        }
+      }
+    }
+    let (width, height) = stagedSize
+    guard orientation.isUpright else {
+      orientation.turn(rows, width: width, height: height, stride: stagedStride, into: target)
+      return
+    }
+    for row in 0..<height { memcpy(target + row * width * 3, rows + row * stagedStride, width * 3) }
+  }
+}
+
+extension MediaPicture {
+  /// Standard-definition video that says nothing means BT.601, larger video BT.709.
+  fileprivate static let largestStandardHeight = 576
+}
+
+extension AVFrame {
+  /// One of swscale's SWS_CS numbers, which are those of the standard.
+  fileprivate var matrix: Int32 {
+    switch colorspace {
+    case AVCOL_SPC_BT709: return SWS_CS_ITU709
+    case AVCOL_SPC_BT470BG, AVCOL_SPC_SMPTE170M: return SWS_CS_ITU601
+    case AVCOL_SPC_FCC: return SWS_CS_FCC
+    case AVCOL_SPC_SMPTE240M: return SWS_CS_SMPTE240M
+    case AVCOL_SPC_BT2020_NCL, AVCOL_SPC_BT2020_CL: return SWS_CS_BT2020
+    default:
+      // JPEG's own standard, JFIF, is BT.601 at any size.
+      return isFullRange || height <= MediaPicture.largestStandardHeight ? SWS_CS_ITU601 : SWS_CS_ITU709
+    }
+  }
+
+  fileprivate var isFullRange: Bool {
+    switch format {
+    case AV_PIX_FMT_YUVJ420P.rawValue, AV_PIX_FMT_YUVJ422P.rawValue, AV_PIX_FMT_YUVJ444P.rawValue,
+      AV_PIX_FMT_YUVJ440P.rawValue, AV_PIX_FMT_YUVJ411P.rawValue:
+      return true
+    default: return color_range == AVCOL_RANGE_JPEG
+    }
+  }
+}
+
+extension MediaPicture.Key {
+  /// The layout that these planes already have, nil where they must be converted.
+  fileprivate var directPixels: PixelFormat? {
+    guard orientation.isUpright, !isFullRange, matrix == SWS_CS_ITU601, width % 2 == 0, height % 2 == 0
+    else { return nil }
+    switch format {
+    case AV_PIX_FMT_YUV420P.rawValue: return .i420
+    case AV_PIX_FMT_NV12.rawValue: return .nv12
+    default: return nil
+    }
+  }
+}

@@ -1,0 +1,48 @@
+/// A file's path or a stream's address.
+struct MediaPlace: Equatable, CustomStringConvertible, Sendable {
+  /// As it was given.
+  let name: String
+  let isNetwork: Bool
+
+  static let schemes = ["rtsp", "rtsps", "http", "https", "srt"]
+
+  init(_ spec: String) {
+    name = spec
+    isNetwork = MediaPlace.schemes.contains { spec.lowercased().hasPrefix($0 + "://") }
+  }
+
+  /// A path is given as such, so that a file called "a:b.mp4" is not taken for an address.
+  var url: String { isNetwork ? name : "file:" + name }
+
+  /// Without the password that an address may hold: this goes to logs and screens.
+  var description: String {
+    guard isNetwork, let start = name.range(of: "://"), let at = name.lastIndex(of: "@") else { return name }
+    let path = name[start.upperBound...].firstIndex(of: "/") ?? name.endIndex
+    return at < path ? name[..<start.upperBound] + "***" + name[at...] : name
+  }
+
+  /// Options for avformat_open_input. Both kinds may open only what belongs to them: a playlist that somebody
+  /// sent must not read local files, nor a local file call out.
+  var options: [(String, String)] {
+    guard isNetwork else { return [("protocol_whitelist", "file"), ("pattern_type", "none")] }
+    return [
+      ("protocol_whitelist", "http,https,tls,tcp,udp,rtp,rtsp,srt,httpproxy,crypto"),
+      ("rtsp_transport", "tcp"),
+      // Microseconds without a byte.
+      ("rw_timeout", "5000000"),
+      ("fflags", "nobuffer"),
+      ("analyzeduration", "1000000"),
+    ]
+  }
+}
+
+extension String {
+  fileprivate func range(of text: String) -> Range<Index>? {
+    var start = startIndex
+    while start < endIndex {
+      if self[start...].hasPrefix(text) { return start..<index(start, offsetBy: text.count) }
+      start = index(after: start)
+    }
+    return nil
+  }
+}

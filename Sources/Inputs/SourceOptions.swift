@@ -1,0 +1,31 @@
+/// What the rest of the program wants of an input.
+public struct SourceOptions: Equatable, Sendable {
+  /// Plays a file again when it has ended.
+  public var loop: Bool
+  /// Frames a second, nil: as the source has it, else 30.
+  public var fps: Double?
+  /// The size that frames will be used at, nil: any. A hint to cameras, the size of the test pattern.
+  public var width: Int?
+  public var height: Int?
+  /// A file plays at its own speed; else as fast as the mailbox takes frames, and none is dropped.
+  public var realTime: Bool
+  /// JPEGs will be passed on as they are.
+  public var wantsJPEG: Bool
+  /// Frames that may be out at once: in mailboxes, in work and at outputs.
+  public var buffers: Int
+
+  public init(
+    loop: Bool = false, fps: Double? = nil, width: Int? = nil, height: Int? = nil, realTime: Bool = true,
+    wantsJPEG: Bool = false, buffers: Int = 12
+  ) {
+    self.loop = loop
+    self.fps = fps
+    self.width = width
+    self.height = height
+    self.realTime = realTime
+    self.wantsJPEG = wantsJPEG
+    self.buffers = buffers
+  }
+
+  static let usualRate = 30.0
+}

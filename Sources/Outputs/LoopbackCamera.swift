@@ -1,0 +1,130 @@
+import Frames
+import Glibc
+
+/// Shows the frames as a camera, through v4l2loopback.
+///
+/// It writes at a steady rate by its own clock, the last picture again where no new one came: readers take a
+/// second of silence for a broken camera. Format and descriptor stay for life. Where the driver tells that
+/// nobody reads, no frames are wanted and a picture a few times a second is enough.
+public final class LoopbackCamera: Output, @unchecked Sendable {
+  private static let idleMilliseconds = 250
+  public let mailbox = Mailbox(.newest)
+  private let path: String
+  private let options: SinkOptions
+  private var device: LoopbackDevice?
+  private var painter: Painter?
+
+  public init(path: String, options: SinkOptions) throws {
+    guard (1...240).contains(options.fps) else {
+      throw OutputError(
+        .usage, "opening \(path)", "\(options.fps) frames a second", remedy: "choose 1 to 240 frames a second"
+      )
+    }
+    let (width, height) = (options.width, options.height)
+    guard width % 2 == 0, height % 2 == 0, (16...8192).contains(width), (16...8192).contains(height) else {
+      throw OutputError(
+        .usage, "opening \(path)", "size \(width)x\(height)", remedy: "choose an even size, as 1280x720")
+    }
+    self.path = path
+    self.options = options
+  }
+
+  public var label: String { device.map { "\(path) (\($0.card))" } ?? path }
+  /// What readers see; nil before `open`.
+  public var format: PictureFormat? { device?.format }
+
+  public func open() throws {
+    let device = try LoopbackDevice(
+      path: path, width: options.width, height: options.height, fps: options.fps)
+    self.device = device
+    // From here on it is a camera, and there is something to see.
+    let painter = try Painter(device, options.fit)
+    try painter.paintNotice("Waiting for the first picture")
+    try device.show()
+    self.painter = painter
+    mailbox.isWanted = !device.tellsUsage
+  }
+
+  public func run() throws {
+    defer {
+      mailbox.isWanted = false
+      mailbox.close()
+    }
+    guard let device, let painter else { return }
+    let period = UInt64(1_000_000_000 / options.fps)
+    var tick = Clock.now()
+    while !mailbox.isClosed {
+      tick += period
+      if wait(until: tick, device) { try painter.paintNotice("Waiting for the first picture") }
+      // After a pause the clock starts anew: missed pictures are not made up for.
+      if Clock.now() > tick + period { tick = Clock.now() }
+      try paintNewest(painter)
+      try device.show()
+    }
+  }
+
+  /// Waits for the next picture's time, or longer while nobody reads. True where readers have just gone: the
+  /// picture they saw will be old when the next come.
+  private func wait(until tick: UInt64, _ device: LoopbackDevice) -> Bool {
+    let left = { tick > Clock.now() ? Int((tick - Clock.now() + 999_999) / 1_000_000) : 0 }
+    guard device.tellsUsage else {
+      var time = timespec(tv_sec: Int(tick / 1_000_000_000), tv_nsec: Int(tick % 1_000_000_000))
+      while clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nil) == EINTR {}
+      return false
+    }
+    let wasWanted = mailbox.isWanted
+    let patience = wasWanted ? left() : Self.idleMilliseconds
+    if let isUsed = device.waitForUsage(milliseconds: patience) { mailbox.isWanted = isUsed }
+    // An event cuts the wait short; the rate stays.
+    if mailbox.isWanted, wasWanted, left() > 0 { usleep(UInt32(left() * 1000)) }
+    return wasWanted && !mailbox.isWanted
+  }
+
+  private func paintNewest(_ painter: Painter) throws {
+    guard let frame = mailbox.take(timeout: 0), mailbox.isWanted else { return try painter.paintAgain() }
+    var stamps = frame.stamps
+    do {
+      try painter.paint(frame.bytes, frame.format)
+    } catch is FrameError {
+      options.counters?.corrupt.wrappingAdd(1, ordering: .relaxed)
+      return try painter.paintAgain()
+    }
+    stamps.pass(.encoded)
+    stamps[.written] = stamps[.encoded]
+    options.statistics?.written(stamps)
+  }
+}
+
+/// Fills the device's buffers, and remembers where the last picture lies.
+private final class Painter {
+  private let device: LoopbackDevice
+  private let converter: PictureConverter
+  private var last: UnsafeMutableRawBufferPointer?
+
+  init(_ device: LoopbackDevice, _ fit: Fit) throws {
+    self.device = device
+    converter = try PictureConverter(to: device.format, fit: fit)
+  }
+
+  func paint(_ bytes: UnsafeRawBufferPointer, _ format: PictureFormat) throws {
+    let room = try device.room()
+    try converter.convert(bytes, format, into: room)
+    last = room
+  }
+
+  /// The last picture in the next buffer; readers only read.
+  func paintAgain() throws {
+    let room = try device.room()
+    if let last, last.baseAddress != room.baseAddress { room.copyMemory(from: UnsafeRawBufferPointer(last)) }
+    last = room
+  }
+
+  func paintNotice(_ text: String) throws {
+    let format = PictureFormat(.rgb24, width: device.format.width, height: device.format.height)
+    let picture = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: format.width * format.height * 3, alignment: 64)
+    defer { picture.deallocate() }
+    Notice.draw(text, width: format.width, height: format.height, into: picture)
+    try paint(UnsafeRawBufferPointer(picture), format)
+  }
+}

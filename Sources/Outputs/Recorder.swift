@@ -1,0 +1,69 @@
+import CAV
+import Frames
+import Glibc
+
+/// Records H.264 into .mp4 or .mkv.
+///
+/// The file is written in fragments (.mp4) or clusters (.mkv) of about two seconds, each complete in itself:
+/// after a crash, a power cut or on a full disk everything up to the last one plays. A usual .mp4 would be
+/// worth nothing without the index at its end. Frames carry their time of capture, so the rate varies as the
+/// camera's and the model's did. The first frame fixes the size; later ones are fitted into it.
+public final class Recorder: Output, @unchecked Sendable {
+  public let mailbox: Mailbox
+  private let target: FileTarget
+  private let container: String
+  private let options: SinkOptions
+
+  /// `container`: "mp4" or "mkv".
+  public init(path: String, container: String, options: SinkOptions) {
+    target = FileTarget(path: path)
+    self.container = container
+    self.options = options
+    mailbox = Mailbox(options.policy)
+  }
+
+  public var label: String { target.path }
+
+  public func open() throws {
+    try target.check()
+    guard MovieWriter.encoderName != nil else {
+      throw OutputError(
+        .unavailable, target.attempt, "libavcodec has no H.264 encoder",
+        remedy: "install it: sudo apt-get install libavcodec-extra, or record .mjpeg")
+    }
+  }
+
+  /// Creates the file with the first frame and finishes it when the mailbox is closed. A disk that is full
+  /// ends it with an error, after cutting off what was written in part.
+  public func run() throws {
+    defer {
+      mailbox.isWanted = false
+      mailbox.close()
+    }
+    guard let first = mailbox.take() else { return }
+    let movie = try MovieWriter(target, container: container, like: first.format)
+    do {
+      try add(first, to: movie)
+      while let frame = mailbox.take() { try add(frame, to: movie) }
+      try movie.finish()
+    } catch {
+      movie.abandon()
+      throw error
+    }
+  }
+
+  private func add(_ frame: borrowing Frame, to movie: MovieWriter) throws {
+    var stamps = frame.stamps
+    // Notices were captured by nobody.
+    let time = [stamps[.captured], stamps[.received], stamps[.published]].first { $0 != 0 } ?? Clock.now()
+    do {
+      try movie.add(frame.bytes, frame.format, time: time)
+    } catch is FrameError {
+      options.counters?.corrupt.wrappingAdd(1, ordering: .relaxed)
+      return
+    }
+    stamps.pass(.encoded)
+    stamps[.written] = stamps[.encoded]
+    options.statistics?.written(stamps)
+  }
+}

@@ -1,0 +1,112 @@
+import CSystem
+import Frames
+import Glibc
+
+/// What all outputs may need to know.
+public struct SinkOptions: Sendable {
+  /// Every HTTP request has to bring it; needed for addresses other than this machine's.
+  public var token: String?
+  /// Answers /state and PATCH /settings.
+  public var control: (any Control)?
+  public var statistics: Statistics?
+  /// Gets the number of web viewers.
+  public var counters: Counters?
+  /// Frames a second of a virtual camera.
+  public var fps = 30
+  /// Size of a virtual camera, and how pictures of another shape are brought there.
+  public var width = 1280
+  public var height = 720
+  public var fit = Fit.contain
+  /// Of JPEGs, 1 to 100.
+  public var quality = 85
+  /// `.every` where a file is turned into a file and no frame may be lost.
+  public var policy = Mailbox.Policy.newest
+
+  public init() {}
+}
+
+/// Chooses the output that a sink's text stands for.
+public enum Sink {
+  /// Endings of files, as `make` knows them.
+  public static let endings = ["mp4", "mkv", "mjpeg", "jpg", "jpeg", "png"]
+
+  /// `/dev/videoN`, `http://HOST:PORT`, a file by its ending, or `-`. Opens nothing yet.
+  public static func make(_ spec: String, options: SinkOptions = SinkOptions()) throws -> any Output {
+    if spec == "-" { return try MotionJPEG(.standardOutput, options: options) }
+    if spec.hasPrefix("http://") { return try HTTPServer(HTTPAddress(parsing: spec), options: options) }
+    if let scheme = scheme(of: spec) {
+      throw OutputError(
+        .usage, attempt(spec), "\(scheme):// is not a sink",
+        remedy: scheme == "https"
+          ? "serve http://127.0.0.1:8080 and put a TLS proxy before it" : "known: \(known)")
+    }
+    if spec.hasPrefix("/dev/video") || isCharacterDevice(spec) {
+      return try LoopbackCamera(path: spec, options: options)
+    }
+    let ending = ending(of: spec)
+    switch ending {
+    case "mp4", "mkv": return Recorder(path: spec, container: ending, options: options)
+    case "mjpeg": return try MotionJPEG(.file(spec), options: options)
+    case "jpg", "jpeg", "png": return try StillWriter(path: spec, options: options)
+    default: throw refusal(spec, ending)
+    }
+  }
+
+  /// The ending of a path in lower case, "" where it has none.
+  static func ending(of path: String) -> String {
+    let name = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
+    guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return "" }
+    return name[name.index(after: dot)...].lowercased()
+  }
+
+  private static let known =
+    "/dev/videoN, http://HOST:PORT, a file ending in "
+    + endings.map { ".\($0)" }.joined(separator: ", ") + ", or - for standard output"
+
+  private static func attempt(_ spec: String) -> String { "reading the sink '\(spec)'" }
+
+  private static func scheme(of spec: String) -> Substring? {
+    guard let colon = spec.firstIndex(of: ":"), spec[colon...].hasPrefix("://") else { return nil }
+    return spec[..<colon]
+  }
+
+  private static func isCharacterDevice(_ path: String) -> Bool {
+    var status = stat()
+    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFCHR
+  }
+
+  private static func refusal(_ spec: String, _ ending: String) -> OutputError {
+    guard !spec.isEmpty else {
+      return OutputError(.usage, attempt(spec), "it is empty", remedy: "known: \(known)")
+    }
+    guard !ending.isEmpty, ending.utf8.count <= 16 else {
+      return OutputError(
+        .usage, attempt(spec), "it has no ending that says what to write", remedy: "known: \(known)")
+    }
+    let nearest = endings.min { distance($0, ending) < distance($1, ending) }!
+    let base = spec.dropLast(ending.count)
+    let isNear = distance(nearest, ending) <= 2
+    return OutputError(
+      .usage, attempt(spec), "files ending in .\(ending) are not written",
+      remedy: (isNear ? "did you mean \(base)\(nearest)? " : "") + "known: \(known)")
+  }
+
+  /// Letters to insert, remove, change or swap to make one word the other (optimal string alignment).
+  private static func distance(_ one: String, _ other: String) -> Int {
+    let (one, other) = (Array(one.utf8), Array(other.utf8))
+    var rows = [Array(0...other.count)]
+    for i in one.indices {
+      var row = [i + 1]
+      for j in other.indices {
+        let change = rows[i][j] + (one[i] == other[j] ? 0 : 1)
+        var best = min(change, rows[i][j + 1] + 1, row[j] + 1)
+        if i > 0, j > 0, one[i] == other[j - 1], one[i - 1] == other[j] {
+          best = min(best, rows[i - 1][j - 1] + 1)
+        }
+        row.append(best)
+      }
+      rows.append(row)
+    }
+    return rows[one.count][other.count]
+  }
+}

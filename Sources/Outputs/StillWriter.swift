@@ -1,0 +1,71 @@
+import Frames
+import Glibc
+
+/// Keeps one picture file (.jpg or .png) up to date: the first frame, then the newest at most once a second,
+/// and the last one at the end. Each replaces the file in one step.
+public final class StillWriter: Output, @unchecked Sendable {
+  private static let interval: UInt64 = 1_000_000_000
+  public let mailbox: Mailbox
+  private let target: FileTarget
+  private let options: SinkOptions
+  private let picture: PictureFile
+
+  public init(path: String, options: SinkOptions) throws {
+    target = FileTarget(path: path)
+    self.options = options
+    mailbox = Mailbox(options.policy)
+    // Stills are looked at longer than frames of a stream.
+    picture = try PictureFile(
+      Sink.ending(of: path) == "png" ? .png : .jpeg(quality: max(options.quality, 92)))
+  }
+
+  public var label: String { target.path }
+  public func open() throws { try target.check() }
+
+  public func run() throws {
+    defer {
+      mailbox.isWanted = false
+      mailbox.close()
+    }
+    var waiting: Frame?
+    var due: UInt64 = 0
+    while true {
+      let now = Clock.now()
+      if waiting != nil, now >= due, let frame = waiting.take() {
+        try write(frame)
+        due = Clock.now() + Self.interval
+      }
+      let frame = waiting == nil ? mailbox.take() : mailbox.take(timeout: due - now)
+      if let frame {
+        waiting = consume frame
+      } else if mailbox.isClosed {
+        break
+      }
+    }
+    if let frame = waiting.take() { try write(frame) }
+  }
+
+  private func write(_ frame: consuming Frame) throws {
+    var stamps = frame.stamps
+    try picture.encode(frame.bytes, frame.format) { file in
+      stamps.pass(.encoded)
+      try target.replace(with: file)
+    }
+    stamps.pass(.written)
+    options.statistics?.written(stamps)
+  }
+}
+
+extension Sink {
+  /// Writes `rgb` (u8 rgb24 [height, width, 3]) as the .jpg or .png file that `path` names, in one step.
+  public static func writePicture(
+    _ rgb: UnsafeRawBufferPointer, width: Int, height: Int, to path: String
+  ) throws {
+    let target = FileTarget(path: path)
+    try target.check()
+    let picture = try PictureFile(ending(of: path) == "png" ? .png : .jpeg(quality: 92))
+    try picture.encode(rgb, PictureFormat(.rgb24, width: width, height: height)) {
+      try target.replace(with: $0)
+    }
+  }
+}

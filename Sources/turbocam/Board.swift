@@ -1,0 +1,109 @@
+import Diffusion
+import Filter
+import Frames
+import Glibc
+import Outputs
+import Synchronization
+
+/// What the stages of one run share, and what `/state`, the status line and `--json` tell of it.
+final class Board: Control {
+  let inbox: Mailbox
+  let source = StatusBoard()
+  let filter: FilterStatus
+  let counters = Counters()
+  let statistics = Statistics()
+  let stop = StopFlag()
+  let settings: SettingsBox
+  /// The loader of a model, nil where there is none.
+  let loader: PainterLoader?
+  /// Names for people.
+  let input: String
+  let model: String
+  let device: String
+  let takesEvery: Bool
+  private let isQuiet: Bool
+  let started = Clock.now()
+  let message = Mutex<String?>(nil)
+  let arrivals = ArrivalRate()
+  let outputs = Mutex<[any Output]>([])
+
+  init(_ chain: Chain, input: String, takesEvery: Bool, isQuiet: Bool) {
+    self.input = input
+    settings = chain.settings
+    loader = chain.loader
+    model = chain.model
+    device = chain.device
+    self.takesEvery = takesEvery
+    self.isQuiet = isQuiet
+    inbox = Mailbox(takesEvery ? .every : .newest)
+    filter = FilterStatus(loader == nil ? .live : .loading("loading model", 0))
+  }
+
+  var inputLink: InputLink { InputLink(mailbox: inbox, status: source, counters: counters, stop: stop) }
+
+  func filterLink(_ broadcast: Broadcast, limit: Int?) -> FilterLink {
+    FilterLink(
+      mailbox: inbox, broadcast: broadcast, source: source, status: filter, counters: counters,
+      statistics: statistics, stop: stop, takesEvery: takesEvery, limit: limit, tell: tell)
+  }
+
+  private func tell(_ warning: String) {
+    message.withLock { $0 = warning }
+    if !isQuiet {
+      Terminal.clearStatus()
+      Terminal.say("turbocam: \(warning)")
+    }
+  }
+
+  /// Whose drops to tell.
+  func watch(_ outputs: [any Output]) { self.outputs.withLock { $0 = outputs } }
+
+  /// Call a few times a second.
+  func sample() {
+    arrivals.sample(counters.framesIn.load(ordering: .relaxed))
+    for warning in source.takeWarnings() { tell(warning) }
+  }
+
+  /// One line: what is wrong or, while nothing is, how fast it goes.
+  var line: String {
+    if case .loading(let text, let fraction) = filter.current { return Terminal.bar(text, fraction) }
+    if case .trouble(let text) = filter.current { return text }
+    if case .waiting(let reason) = source.current { return reason }
+    return "\(fixed(statistics.published.read().rate, 1)) fps\(delay), \(drops) dropped"
+  }
+
+  /// One line for the end.
+  var summary: String {
+    let frames = counters.framesOut.load(ordering: .relaxed)
+    let seconds = Double(Clock.now() - started) / 1e9
+    return "\(frames) frames in \(fixed(seconds, 1)) s\(delay), \(drops) dropped"
+  }
+
+  /// From capture to output; a file that is not played in its own time has none.
+  private var delay: String {
+    let latency = statistics.latency.read()
+    guard latency.total > 0, !takesEvery else { return "" }
+    return ", \(fixed(Double(latency.p50) / 1e6, 0)) ms at p50"
+  }
+
+  var isLoading: Bool {
+    if case .loading = filter.current { return true }
+    return false
+  }
+
+  private var drops: Int { inbox.dropped + counters.starved.load(ordering: .relaxed) }
+
+  func stateJSON() -> [UInt8] { state.bytes }
+
+  func patch(_ json: [UInt8]) -> Result<[UInt8], ControlRefusal> {
+    guard loader != nil else {
+      return .failure(ControlRefusal("there is no model (--model none), so there is nothing to set"))
+    }
+    do {
+      try settings.patch(json)
+      return .success(stateJSON())
+    } catch {
+      return .failure(ControlRefusal("\(error)"))
+    }
+  }
+}

@@ -1,0 +1,137 @@
+import Diffusion
+import Filter
+import Glibc
+import Inputs
+
+/// `turbocam devices`: what there is to take pictures with, to give them to, and to compute on.
+struct DevicesCommand: Subcommand {
+  static let name = "devices"
+  static let summary = "List cameras with their formats, virtual cameras and GPUs."
+  static let synopsis = "[--json]"
+  static let options = [Option("json", nil, "one JSON object on standard output")]
+
+  private let json: Bool
+
+  init(_ arguments: Arguments) throws {
+    try arguments.expectOperands([])
+    json = arguments.has("json")
+  }
+
+  func run() throws -> Int32 {
+    let devices = Cameras.list()
+    let cameras = devices.filter(\.isCapture)
+    let virtual = devices.filter(\.isOutput)
+    let gpus = GPU.list()
+    Terminal.print(json ? Self.json(cameras, virtual, gpus).text : Self.text(cameras, virtual, gpus))
+    return 0
+  }
+
+  private static func text(_ cameras: [CameraInfo], _ virtual: [CameraInfo], _ gpus: [GPU]) -> String {
+    var lines = ["Cameras:"]
+    lines += cameras.isEmpty ? ["  none ('turbocam doctor' tells why)"] : cameras.flatMap(describe)
+    lines.append("Virtual cameras:")
+    lines += virtual.isEmpty ? ["  none ('turbocam doctor' tells how to make one)"] : virtual.map(head)
+    lines.append("GPUs:")
+    lines +=
+      gpus.isEmpty ? ["  none"] : gpus.map { "  \($0.name) (\($0.driver)); this version computes on the CPU" }
+    return lines.joined(separator: "\n")
+  }
+
+  private static func head(_ camera: CameraInfo) -> String {
+    "  \(camera.path)  \(camera.card) (\(camera.driver), \(camera.bus))"
+  }
+
+  private static func describe(_ camera: CameraInfo) -> [String] {
+    var lines = [head(camera)]
+    for format in camera.formats {
+      lines.append("    \(format.fourcc)  \(format.description)")
+      for size in format.sizes {
+        let rates = size.rates.map { fixed($0, $0 == $0.rounded() ? 0 : 2) }.joined(separator: ", ")
+        lines.append("      \(size.width)x\(size.height)" + (rates.isEmpty ? "" : "  \(rates) fps"))
+      }
+    }
+    return lines
+  }
+
+  private static func json(_ cameras: [CameraInfo], _ virtual: [CameraInfo], _ gpus: [GPU]) -> JSON {
+    .object([
+      "cameras": .array(cameras.map(json)),
+      "virtual_cameras": .array(virtual.map(json)),
+      "gpus": .array(gpus.map { .object(["name": .string($0.name), "driver": .string($0.driver)]) }),
+    ])
+  }
+
+  private static func json(_ camera: CameraInfo) -> JSON {
+    .object([
+      "path": .string(camera.path), "card": .string(camera.card), "driver": .string(camera.driver),
+      "bus": .string(camera.bus),
+      "formats": .array(
+        camera.formats.map { format in
+          .object([
+            "fourcc": .string(format.fourcc), "description": .string(format.description),
+            "sizes": .array(
+              format.sizes.map {
+                .object([
+                  "width": .integer($0.width), "height": .integer($0.height),
+                  "fps": .array($0.rates.map { .number($0) }),
+                ])
+              }),
+          ])
+        }),
+    ])
+  }
+}
+
+/// A graphics processor the kernel knows.
+struct GPU {
+  var name: String
+  var driver: String
+
+  /// NVIDIA's by name, others by their PCI vendor.
+  static func list() -> [GPU] {
+    let nvidia = names(in: "/proc/driver/nvidia/gpus").compactMap { address -> GPU? in
+      let path = "/proc/driver/nvidia/gpus/\(address)/information"
+      let model = readSmallFile(path)?.split(separator: "\n").first { $0.hasPrefix("Model:") }
+      return model.map { GPU(name: $0.dropFirst("Model:".count).trimmed, driver: "nvidia") }
+    }
+    let others = names(in: "/sys/class/drm").filter { isCard($0) }.compactMap { card -> GPU? in
+      let device = "/sys/class/drm/\(card)/device"
+      guard let vendor = readSmallFile("\(device)/vendor")?[...].trimmed, vendor != "0x10de" else {
+        return nil
+      }
+      let known = ["0x8086": "Intel", "0x1002": "AMD", "0x1af4": "virtio"]
+      let driver = readSmallFile("\(device)/uevent")?.split(separator: "\n")
+        .first { $0.hasPrefix("DRIVER=") }.map { String($0.dropFirst("DRIVER=".count)) }
+      return GPU(name: "\(known[vendor] ?? "PCI vendor \(vendor)") graphics", driver: driver ?? "no driver")
+    }
+    return nvidia + others
+  }
+
+  /// "card0", not its connectors "card0-HDMI-A-1".
+  private static func isCard(_ name: String) -> Bool {
+    name.hasPrefix("card") && name.dropFirst("card".count).allSatisfy(\.isNumber)
+  }
+}
+
+/// The names in a folder, sorted, none where it cannot be read.
+func names(in folder: String) -> [String] {
+  guard let stream = opendir(folder) else { return [] }
+  defer { closedir(stream) }
+  var names: [String] = []
+  while let entry = readdir(stream) {
+    let name = withUnsafeBytes(of: entry.pointee.d_name) {
+      String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+    }
+    if !name.hasPrefix(".") { names.append(name) }
+  }
+  return names.sorted()
+}
+
+extension Substring {
+  /// Without white space at both ends.
+  var trimmed: String {
+    var text = drop(while: \.isWhitespace)
+    while text.last?.isWhitespace == true { text.removeLast() }
+    return String(text)
+  }
+}

@@ -1,0 +1,174 @@
+import Diffusion
+import Filter
+import Glibc
+import Inputs
+
+/// `turbocam doctor`: each thing a user needs, found or not, and the command that mends it.
+struct DoctorCommand: Subcommand {
+  static let name = "doctor"
+  static let summary = "Check each thing a user needs and tell the command that mends it."
+  static let synopsis = "[--json]"
+  static let options = [Option("json", nil, "one JSON object on standard output")]
+  static let notes = "Exit code 69 where something needed for a first picture is missing."
+
+  private let json: Bool
+
+  init(_ arguments: Arguments) throws {
+    try arguments.expectOperands([])
+    json = arguments.has("json")
+  }
+
+  func run() throws -> Int32 {
+    let checks = Check.all()
+    if json {
+      Terminal.print(JSON.object(["checks": .array(checks.map(\.json))]).text)
+    } else {
+      Terminal.print(checks.map(\.text).joined(separator: "\n"))
+    }
+    return checks.contains { $0.isNeeded && !$0.isFound } ? ExitCode.unavailable : 0
+  }
+}
+
+/// One thing a user needs.
+struct Check {
+  var name: String
+  var isFound: Bool
+  /// What was found, or what is missing.
+  var fact: String
+  /// The command that mends it, empty where nothing need be done.
+  var remedy = ""
+  /// Whether there is no picture without it.
+  var isNeeded = false
+
+  var text: String {
+    let mark = isFound ? "ok     " : isNeeded ? "MISSING" : "no     "
+    return "\(mark) \(name): \(fact)"
+      + remedy.split(separator: "\n").map { "\n          \($0)" }.joined()
+  }
+  var json: JSON {
+    .object([
+      "name": .string(name), "found": .bool(isFound), "needed": .bool(isNeeded), "fact": .string(fact),
+      "remedy": remedy.isEmpty ? .null : .string(remedy),
+    ])
+  }
+
+  static func all() -> [Check] {
+    let devices = Cameras.list()
+    return [
+      processor, embeddedModel, demoClip, camera(devices), virtualCamera(devices), webPort, gpu, sdxlTurbo,
+    ]
+  }
+
+  private static var processor: Check {
+    do {
+      return Check(name: "processor", isFound: true, fact: try Device.backend("cpu").description)
+    } catch {
+      return Check(
+        name: "processor", isFound: false, fact: "\(error)",
+        remedy: "turbocam needs a processor with AVX2 (2013 or later)", isNeeded: true)
+    }
+  }
+
+  private static var embeddedModel: Check {
+    var check = Check(name: "embedded model", isFound: false, fact: "not beside the program", isNeeded: true)
+    guard let path = Resources.model(Resources.defaultModel) else {
+      check.remedy = "make install    # in a checkout of turbocam"
+      return check
+    }
+    do {
+      _ = try ModelFolder(path: path)
+      return Check(name: "embedded model", isFound: true, fact: path, isNeeded: true)
+    } catch {
+      check.fact = "\(error)"
+      check.remedy = "make install    # in a checkout of turbocam"
+      return check
+    }
+  }
+
+  private static var demoClip: Check {
+    guard let path = Resources.demoClip else {
+      return Check(
+        name: "demo clip", isFound: false, fact: "not beside the program",
+        remedy: "make install    # in a checkout of turbocam")
+    }
+    return Check(name: "demo clip", isFound: true, fact: path)
+  }
+
+  private static func camera(_ devices: [CameraInfo]) -> Check {
+    let cameras = devices.filter(\.isCapture)
+    if let first = cameras.first {
+      return Check(name: "camera", isFound: true, fact: "\(first.path) (\(first.card))")
+    }
+    let closed = names(in: "/dev").filter { $0.hasPrefix("video") && access("/dev/\($0)", R_OK | W_OK) != 0 }
+    if let name = closed.first {
+      return Check(
+        name: "camera", isFound: false, fact: "/dev/\(name): no permission",
+        remedy: "sudo usermod -aG video $USER    # then log in again")
+    }
+    return Check(
+      name: "camera", isFound: false, fact: "none: plug one in (until then the demo clip is played)",
+      remedy: "sudo modprobe uvcvideo; sudo dmesg | grep -i uvc    # where one is plugged in")
+  }
+
+  private static func virtualCamera(_ devices: [CameraInfo]) -> Check {
+    if let device = devices.first(where: \.isOutput) {
+      return Check(name: "virtual camera", isFound: true, fact: "\(device.path) (\(device.card))")
+    }
+    var remedy = ""
+    if !fileExists("/sys/module/v4l2loopback") {
+      remedy = "sudo apt-get install v4l2loopback-dkms linux-headers-$(uname -r)\n"
+    }
+    remedy += "sudo modprobe v4l2loopback video_nr=10 card_label=turbocam exclusive_caps=1"
+    if secureBoot {
+      remedy += "\nsudo mokutil --import /var/lib/dkms/mok.pub    # Secure Boot is on: enrol the key, reboot"
+    }
+    return Check(name: "virtual camera", isFound: false, fact: "no v4l2loopback device", remedy: remedy)
+  }
+
+  /// The last byte of the firmware's variable says whether Secure Boot is on.
+  private static var secureBoot: Bool {
+    let path = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    return readSmallFile(path)?.utf8.last == 1
+  }
+
+  private static var webPort: Check {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    guard descriptor >= 0 else { return Check(name: "web port", isFound: false, fact: "no IPv4 here") }
+    defer { close(descriptor) }
+    var yes: Int32 = 1
+    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(8080).bigEndian
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    let bound = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+      }
+    }
+    if bound { return Check(name: "web port", isFound: true, fact: "127.0.0.1:8080 is free") }
+    return Check(
+      name: "web port", isFound: false, fact: "127.0.0.1:8080: \(String(cString: strerror(errno)))",
+      remedy: "turbocam run --output http://127.0.0.1:8081    # or end what 'ss -ltnp sport = :8080' shows")
+  }
+
+  private static var gpu: Check {
+    let gpus = GPU.list()
+    guard let first = gpus.first else {
+      return Check(name: "GPU", isFound: false, fact: "none; this version computes on the CPU")
+    }
+    return Check(
+      name: "GPU", isFound: true, fact: "\(first.name); this version computes on the CPU all the same")
+  }
+
+  private static var sdxlTurbo: Check {
+    do {
+      return Check(
+        name: "SDXL-Turbo", isFound: true, fact: try ModelFolder.find("stabilityai/sdxl-turbo").path)
+    } catch {
+      return Check(
+        name: "SDXL-Turbo", isFound: false, fact: "not downloaded; non-commercial licence of Stability AI",
+        remedy: "hf download stabilityai/sdxl-turbo --exclude 'sd_xl_turbo*' '*.onnx*' 'sd_*' '*.md'")
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import Diffusion
+import Filter
+import Frames
+import Inputs
+import Outputs
+
+/// Exit codes of sysexits.h.
+enum ExitCode {
+  static let usage: Int32 = 64
+  static let dataError: Int32 = 65
+  static let noInput: Int32 = 66
+  static let unavailable: Int32 = 69
+  static let software: Int32 = 70
+  static let cannotCreate: Int32 = 73
+  static let ioError: Int32 = 74
+}
+
+/// What the process ends with after `error`.
+func exitCode(of error: any Error) -> Int32 {
+  switch error {
+  case is UsageError, is SettingsError: return ExitCode.usage
+  case let error as InputError: return error.exitCode
+  case let error as OutputError: return error.exitCode
+  case let error as DiffusionError: return error.exitCode
+  case is FrameError: return ExitCode.dataError
+  default: return ExitCode.software
+  }
+}

@@ -1,0 +1,52 @@
+import Diffusion
+import Engine
+import Filter
+import Frames
+import Inputs
+import Outputs
+
+/// `turbocam image`: one picture repainted, as diffusers would.
+struct ImageCommand: Subcommand {
+  static let name = "image"
+  static let summary = "Repaint one picture."
+  static let synopsis = "INPUT --output FILE [OPTIONS]"
+  static let options =
+    [Option("output", "FILE", "a .png or .jpg to write")] + ModelOptions.options + [
+      Option(
+        "posterior", "sample|mean",
+        "what of the autoencoder's posterior to start from\n(default sample, as diffusers does)"),
+      Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
+    ]
+  static let notes = "The same seed gives the same picture as diffusers on the CPU."
+
+  private let input: String
+  private let output: String
+  private let model: ModelOptions
+  private let posterior: Pipeline.Posterior
+  private let fit: Fit
+
+  init(_ arguments: Arguments) throws {
+    try arguments.expectOperands(["INPUT"])
+    input = arguments.operands[0]
+    output = try Still.output(arguments)
+    model = try ModelOptions(arguments)
+    posterior = try arguments.choice("posterior", ["sample", "mean"]) == "mean" ? .mean : .sample
+    fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
+    guard !model.isNone else { throw arguments.fail("--model none repaints nothing") }
+  }
+
+  func run() throws -> Int32 {
+    let folder = try model.open()
+    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
+    let settings = try model.settings(native: native, fit: fit)
+    let sink = try Still.open(output)
+    let frame = try Still.first(of: input)
+    let painter = try Still.painter(folder, model, settings, .imageToImage, posterior)
+    let format = PictureFormat(.rgb24, width: settings.size.width, height: settings.size.height)
+    let converter = try PictureConverter(to: format, fit: fit, mirror: false)
+    try painter.withImage { try converter.convert(frame.bytes, frame.format, into: $0) }
+    try painter.run()
+    try Still.write(painter, to: sink)
+    return 0
+  }
+}

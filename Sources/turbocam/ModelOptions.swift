@@ -1,0 +1,99 @@
+import CPUBackend
+import Diffusion
+import Engine
+import Filter
+import Frames
+
+/// What every command that repaints takes.
+struct ModelOptions {
+  static let options = [
+    Option(
+      "model", "DIR|NAME",
+      "a folder in the diffusers layout, a name in the local\nHugging Face cache (stabilityai/sdxl-turbo), '\(Resources.defaultModel)' (the\nembedded one, default), or 'none'"
+    ),
+    Option("prompt", "TEXT", "what the picture should look like (default \"\(defaultPrompt)\")"),
+    Option("strength", "S", "above 0, at most 1: how much is repainted (default 0.5)"),
+    Option("steps", "N", "UNet evaluations, 1 to 50 (default 1)"),
+    Option("seed", "N", "0 to \(Settings.seedRange.upperBound) (default 0)"),
+    Option("size", "WxH", "size of the repainted picture, multiples of 8\n(default: the model's own)"),
+    Option("device", "auto|cpu", "where to compute (default auto)"),
+  ]
+  static let defaultPrompt = "watercolour painting"
+
+  let model: String
+  let prompt: String?
+  let strength: Double?
+  let steps: Int?
+  let seed: UInt64?
+  let size: PictureSize?
+  let device: String
+
+  init(_ arguments: Arguments) throws(UsageError) {
+    model = arguments.last("model") ?? Resources.defaultModel
+    prompt = arguments.last("prompt")
+    strength = try arguments.positive("strength", atMost: 1)
+    steps = try arguments.integer("steps", in: Settings.stepsRange)
+    let seeds = 0...Int(Settings.seedRange.upperBound)
+    seed = try arguments.integer("seed", in: seeds).map(UInt64.init)
+    size = try arguments.size("size")
+    device = try arguments.choice("device", ["auto", "cpu"]) ?? "auto"
+    guard !model.isEmpty else { throw arguments.fail("--model needs a name or a folder") }
+    guard (prompt?.utf8.count ?? 0) <= Settings.longestPrompt else {
+      throw arguments.fail("--prompt is longer than \(Settings.longestPrompt) bytes")
+    }
+  }
+
+  var isNone: Bool { model == "none" }
+
+  /// The model's folder, with everything in it checked.
+  func open() throws -> ModelFolder {
+    if let path = Resources.model(model), !model.contains("/") { return try ModelFolder(path: path) }
+    guard model != Resources.defaultModel else {
+      throw DiffusionError(
+        .noInput, "the embedded model '\(model)' is not beside the program",
+        remedy: "run 'make install' in a checkout, or give a folder: --model DIR")
+    }
+    return try ModelFolder.find(model)
+  }
+
+  /// Settings for a model whose own size is `native` pixels.
+  func settings(native: PictureSize, fit: Fit = .cover, mirror: Bool = false, strength: Double? = nil) throws
+    -> Settings
+  {
+    try Settings(
+      prompt: prompt ?? Self.defaultPrompt, strength: strength ?? self.strength ?? 0.5, steps: steps ?? 1,
+      seed: seed ?? 0, size: size ?? native, fit: fit, mirror: mirror)
+  }
+}
+
+/// Makes pipelines of one model.
+///
+/// One thread at a time compiles: the loader's. A backend may be asked for its description by any.
+final class PipelineMaker: PainterMaker, @unchecked Sendable {
+  private let folder: ModelFolder
+  private let backend: any Backend
+  private let task: Pipeline.Task
+  private let posterior: Pipeline.Posterior
+
+  init(
+    _ folder: ModelFolder, _ backend: any Backend, _ task: Pipeline.Task, _ posterior: Pipeline.Posterior
+  ) {
+    self.folder = folder
+    self.backend = backend
+    self.task = task
+    self.posterior = posterior
+  }
+
+  func pipeline(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> Pipeline {
+    try Pipeline(
+      model: folder,
+      options: Pipeline.Options(
+        width: shape.size.width, height: shape.size.height, steps: shape.steps, task: task,
+        posterior: posterior),
+      backend: backend, progress: progress)
+  }
+
+  func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
+    PipelinePainter(try pipeline(shape, progress: progress), shape: shape)
+  }
+}

@@ -1,0 +1,82 @@
+import Glibc
+
+/// From words to a subcommand to an exit code.
+@main
+enum Program {
+  static let version = "0.1.0"
+  static let subcommands: [any Subcommand.Type] = [
+    RunCommand.self, ImageCommand.self, TextCommand.self, DevicesCommand.self, DoctorCommand.self,
+  ]
+
+  static func main() {
+    // A reader that went away is an error of write(2), not the end of the program.
+    signal(SIGPIPE, SIG_IGN)
+    Terminal.end(with: run(CommandLine.arguments.dropFirst()))
+  }
+
+  private static func run(_ words: ArraySlice<String>) -> Int32 {
+    do {
+      return try dispatch(words)
+    } catch {
+      Terminal.complain("\(error)")
+      return exitCode(of: error)
+    }
+  }
+
+  private static func dispatch(_ words: ArraySlice<String>) throws -> Int32 {
+    guard let first = words.first else { return try start(RunCommand.self, words) }
+    switch first {
+    case "--help", "-h":
+      Terminal.print(help)
+      return 0
+    case "--version":
+      Terminal.print("turbocam \(version)")
+      return 0
+    case "help":
+      guard let name = words.dropFirst().first else {
+        Terminal.print(help)
+        return 0
+      }
+      Terminal.print(try subcommand(name).help)
+      return 0
+    case _ where first.hasPrefix("-"):
+      return try start(RunCommand.self, words)
+    default:
+      return try start(try subcommand(first), words.dropFirst())
+    }
+  }
+
+  private static func subcommand(_ name: String) throws(UsageError) -> any Subcommand.Type {
+    guard let found = subcommands.first(where: { $0.name == name }) else {
+      throw .unknown("command", name, known: subcommands.map { $0.name })
+    }
+    return found
+  }
+
+  private static func start(_ type: any Subcommand.Type, _ words: ArraySlice<String>) throws -> Int32 {
+    if words.prefix(while: { $0 != "--" }).contains("--help") {
+      Terminal.print(type.help)
+      return 0
+    }
+    return try type.init(Arguments(words, command: type.name, options: type.options)).run()
+  }
+
+  private static var help: String {
+    let width = (subcommands.map { $0.name.count }.max() ?? 0) + 2
+    let list = subcommands.map {
+      "  " + $0.name + String(repeating: " ", count: width - $0.name.count) + $0.summary
+    }
+    return """
+      Usage: turbocam [COMMAND] [OPTIONS]
+      Repaints a live camera with a diffusion model.
+
+      \(list.joined(separator: "\n"))
+
+        --help     show this; 'turbocam COMMAND --help' tells about a command
+        --version  show the version
+
+      Without a command it is 'turbocam run': the first camera, or the demo clip where there is none,
+      repainted by the embedded model and shown at http://127.0.0.1:8080.
+      """
+  }
+}

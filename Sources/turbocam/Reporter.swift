@@ -1,0 +1,44 @@
+import Frames
+import Glibc
+
+/// Tells the person at the terminal how a run goes. Serves the supervising thread.
+final class Reporter {
+  private let board: Board
+  private let isQuiet: Bool
+  private let json: Bool
+  private var lastReport: UInt64 = 0
+
+  init(_ board: Board, isQuiet: Bool, json: Bool) {
+    self.board = board
+    self.isQuiet = isQuiet
+    self.json = json
+  }
+
+  /// Says where the picture is to be seen.
+  func announce(_ outputs: [any Output]) {
+    guard !isQuiet else { return }
+    Terminal.say("turbocam: \(board.input) → \(board.model) (\(board.device))")
+    for output in outputs { Terminal.say("turbocam: → \(output.label)") }
+  }
+
+  func tick() {
+    board.sample()
+    let now = Clock.now()
+    let interval: UInt64 = board.isLoading && !json ? 150_000_000 : 1_000_000_000
+    guard now - lastReport >= interval else { return }
+    lastReport = now
+    if json { printState() } else if !isQuiet && Terminal.isInteractive { Terminal.status(board.line) }
+  }
+
+  /// Leaves the terminal on a fresh line, and the last numbers in a log.
+  func end() {
+    if json { return printState() }
+    guard !isQuiet else { return }
+    if Terminal.isInteractive { Terminal.clearStatus() }
+    Terminal.say("turbocam: \(board.summary)")
+  }
+
+  private func printState() {
+    Terminal.print(board.state.text)
+  }
+}

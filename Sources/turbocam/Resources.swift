@@ -1,0 +1,25 @@
+/// What comes with the program: models and the demo clip.
+///
+/// Installed, they lie in PREFIX/share/turbocam beside PREFIX/bin; in a checkout, in Fixtures.
+enum Resources {
+  static let defaultModel = "spark"
+
+  /// The folder of an embedded model.
+  static func model(_ name: String) -> String? { find("models/\(name)") }
+  static var demoClip: String? { find("clips/demo.mp4") }
+
+  private static func find(_ path: String) -> String? {
+    roots.map { "\($0)/\(path)" }.first(where: fileExists)
+  }
+
+  private static var roots: [String] {
+    guard let executable = Process.executable else { return [] }
+    let folders = executable.split(separator: "/").dropLast()
+    var roots = ["/" + (folders.dropLast() + ["share", "turbocam"]).joined(separator: "/")]
+    // A build lies at most four folders below its checkout: .build/TRIPLE/release/turbocam.
+    for depth in 1...4 where folders.count >= depth {
+      roots.append("/" + (folders.dropLast(depth) + ["Fixtures"]).joined(separator: "/"))
+    }
+    return roots
+  }
+}

@@ -1,0 +1,139 @@
+import Diffusion
+import Filter
+import Frames
+import Inputs
+import Outputs
+
+/// `turbocam run`: from an input through a model to outputs, until the input ends or a signal comes.
+struct RunCommand: Subcommand {
+  static let name = "run"
+  static let summary = "Repaint a camera or a clip, live."
+  static let synopsis = "[--input SRC] [--output SINK]... [OPTIONS]"
+  static let options =
+    [
+      Option(
+        "input", "SRC",
+        "/dev/videoN, 'camera' (the first that captures, default),\na picture or video file, an rtsp://, http:// or srt:// address,\nor 'test' (a moving pattern)"
+      ),
+      Option("loop", nil, "repeat a file"),
+      Option(
+        "output", "SINK",
+        "any number: /dev/videoN (a v4l2loopback device),\nhttp://HOST:PORT (default http://127.0.0.1:8080), a file\n(.mp4 .mkv .mjpeg .jpg .png), or '-' (MJPEG on standard output)"
+      ),
+    ] + ModelOptions.options + [
+      Option("fps", "F", "frames a second wanted from the input"),
+      Option("frames", "N", "end after so many repainted frames"),
+      Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
+      Option("mirror", nil, "left becomes right, as in a mirror"),
+      Option(
+        "token", "SECRET",
+        "what HTTP requests must bring; needed for other addresses\nthan this machine's own"),
+      Option("quiet", nil, "no status line"),
+      Option("json", nil, "one JSON object a second on standard output"),
+    ]
+
+  private let input: String?
+  private let outputs: [String]
+  private let model: ModelOptions
+  private let fps: Double?
+  private let frames: Int?
+  private let fit: Fit
+  private let mirror: Bool
+  private let loop: Bool
+  private let token: String?
+  private let quiet: Bool
+  private let json: Bool
+
+  init(_ arguments: Arguments) throws {
+    try arguments.expectOperands([])
+    model = try ModelOptions(arguments)
+    input = arguments.last("input")
+    let sinks = arguments.all("output")
+    outputs = sinks.isEmpty ? ["http://127.0.0.1:8080"] : sinks
+    fps = try arguments.positive("fps", atMost: 1000)
+    frames = try arguments.integer("frames", in: 1...1_000_000_000)
+    fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
+    mirror = arguments.has("mirror")
+    loop = arguments.has("loop")
+    token = arguments.last("token")
+    quiet = arguments.has("quiet")
+    json = arguments.has("json")
+    guard !json || !outputs.contains("-") else {
+      throw arguments.fail("--json and --output - both want standard output")
+    }
+    guard !model.isNone || !mirror else {
+      throw arguments.fail("--mirror needs a model: --model none changes nothing")
+    }
+  }
+
+  func run() throws -> Int32 {
+    let place = chooseSource()
+    // A file turned into files: no frame is lost, and it takes the time it takes.
+    let takesEvery = Place.isFile(place.spec) && !place.loops && outputs.allSatisfy(Place.isFile)
+    let chain = try model.isNone ? .none(settings(nil)) : chain(model.open())
+    let input = try Source.make(place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
+    let board = Board(chain, input: input.label, takesEvery: takesEvery, isQuiet: quiet)
+    let sinks = try outputs.map { try Sink.make($0, options: sinkOptions(board, takesEvery: takesEvery)) }
+    let spine = Spine(input, chain.stage, sinks, board)
+    let reporter = Reporter(board, isQuiet: quiet, json: json)
+    defer { reporter.end() }
+    return try spine.run(limit: frames, inputWaits: Place.isFile(place.spec), reporter)
+  }
+
+  /// What was asked for, else a camera, else the demo clip over and over.
+  private func chooseSource() -> (spec: String, loops: Bool) {
+    if let input { return (input, loop) }
+    if Cameras.list().contains(where: \.isCapture) { return ("camera", false) }
+    guard let clip = Resources.demoClip else { return ("camera", false) }
+    Terminal.say("turbocam: no camera found: playing the demo clip (turbocam doctor tells more)")
+    return (clip, true)
+  }
+
+  private func settings(_ folder: ModelFolder?) throws -> Settings {
+    let side = folder?.nativeSize
+    let native = PictureSize(width: side ?? 640, height: side ?? 480)
+    return try model.settings(native: native, fit: fit, mirror: mirror)
+  }
+
+  private func chain(_ folder: ModelFolder) throws -> Chain {
+    let backend = try Device.backend(model.device)
+    let box = SettingsBox(try settings(folder))
+    let loader = PainterLoader(PipelineMaker(folder, backend, .imageToImage, .mean))
+    return Chain(
+      stage: RepaintStage(box, loader), settings: box, loader: loader, model: folder.name,
+      device: backend.description)
+  }
+
+  private func sourceOptions(_ chain: Chain, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
+    let size = model.isNone ? model.size : chain.settings.current.settings.size
+    return SourceOptions(
+      loop: loops, fps: fps, width: size?.width, height: size?.height, realTime: !takesEvery,
+      wantsJPEG: model.isNone, buffers: 3 * outputs.count + 9)
+  }
+
+  private func sinkOptions(_ board: Board, takesEvery: Bool) -> SinkOptions {
+    var options = SinkOptions()
+    options.policy = takesEvery ? .every : .newest
+    options.token = token
+    options.control = board
+    options.statistics = board.statistics
+    options.counters = board.counters
+    return options
+  }
+}
+
+/// What stands between input and outputs: the stage and what it works by.
+struct Chain {
+  var stage: any FilterStage
+  var settings: SettingsBox
+  /// nil where there is no model.
+  var loader: PainterLoader?
+  /// Names for people.
+  var model: String
+  var device: String
+
+  /// `--model none`.
+  static func none(_ settings: Settings) -> Chain {
+    Chain(stage: PassStage(), settings: SettingsBox(settings), loader: nil, model: "none", device: "none")
+  }
+}

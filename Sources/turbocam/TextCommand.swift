@@ -1,0 +1,34 @@
+import Filter
+
+/// `turbocam text`: a picture from noise and a prompt.
+struct TextCommand: Subcommand {
+  static let name = "text"
+  static let summary = "Paint one picture from a prompt alone."
+  static let synopsis = "--output FILE [OPTIONS]"
+  static let options =
+    [Option("output", "FILE", "a .png or .jpg to write")]
+    + ModelOptions.options.filter { $0.name != "strength" }
+  static let notes = "The same seed gives the same picture as diffusers on the CPU."
+
+  private let output: String
+  private let model: ModelOptions
+
+  init(_ arguments: Arguments) throws {
+    try arguments.expectOperands([])
+    output = try Still.output(arguments)
+    model = try ModelOptions(arguments)
+    guard !model.isNone else { throw arguments.fail("--model none paints nothing") }
+  }
+
+  func run() throws -> Int32 {
+    let folder = try model.open()
+    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
+    // From noise: strength 1.
+    let settings = try model.settings(native: native, strength: 1)
+    let sink = try Still.open(output)
+    let painter = try Still.painter(folder, model, settings, .textToImage, .sample)
+    try painter.run()
+    try Still.write(painter, to: sink)
+    return 0
+  }
+}

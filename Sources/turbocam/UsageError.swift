@@ -1,0 +1,45 @@
+/// What is wrong with a command line.
+struct UsageError: Error, Equatable, CustomStringConvertible {
+  var message: String
+  /// The subcommand whose `--help` tells more, nil for the program's own.
+  var command: String?
+
+  init(_ message: String, command: String? = nil) { (self.message, self.command) = (message, command) }
+
+  var description: String {
+    let help = command.map { "turbocam \($0) --help" } ?? "turbocam --help"
+    return "\(message)\nTry '\(help)'."
+  }
+}
+
+extension UsageError {
+  /// Names the known word that looks most like `word`, where one does.
+  static func unknown(_ kind: String, _ word: String, known: [String], command: String? = nil) -> UsageError {
+    let bare = word.drop { $0 == "-" }
+    let nearest = known.map {
+      (name: $0, distance: editDistance(String(bare), String($0.drop { $0 == "-" })))
+    }
+    .min { $0.distance < $1.distance }
+    guard let nearest, nearest.distance <= max(2, bare.count / 2) else {
+      return UsageError("unknown \(kind) '\(word)'", command: command)
+    }
+    return UsageError("unknown \(kind) '\(word)'; did you mean '\(nearest.name)'?", command: command)
+  }
+}
+
+/// Letters to insert, delete, replace or swap with their neighbour until `a` reads `b`.
+/// (Damerau 1964, optimal string alignment.)
+func editDistance(_ a: String, _ b: String) -> Int {
+  let (a, b) = (Array(a), Array(b))
+  var rows = [Array(0...b.count)]
+  for i in a.indices {
+    var row = [i + 1]
+    for j in b.indices {
+      var best = min(rows[i][j] + (a[i] == b[j] ? 0 : 1), rows[i][j + 1] + 1, row[j] + 1)
+      if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { best = min(best, rows[i - 1][j - 1] + 1) }
+      row.append(best)
+    }
+    rows.append(row)
+  }
+  return rows[a.count][b.count]
+}

@@ -1,0 +1,149 @@
+import Glibc
+
+/// The built program, run as a person would.
+struct Program {
+  /// What came of it.
+  struct Result {
+    var code: Int32
+    var output: [UInt8]
+    var errors: String
+    var text: String { String(decoding: output, as: UTF8.self) }
+  }
+
+  /// Lies beside the test bundle, which is this process.
+  static let path: String = {
+    var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+    let count = buffer.withUnsafeMutableBytes { readlink("/proc/self/exe", $0.baseAddress!, $0.count) }
+    let folder = String(decoding: buffer[..<max(count, 0)], as: UTF8.self).split(separator: "/").dropLast()
+    return "/" + (folder + ["turbocam"]).joined(separator: "/")
+  }()
+
+  /// Runs it to its end.
+  static func run(_ arguments: String..., seconds: Int = 60) throws -> Result {
+    try start(arguments).wait(seconds: seconds)
+  }
+
+  /// Starts it.
+  static func start(_ arguments: [String]) throws -> Running { try Running(path, arguments) }
+}
+
+/// A program at work. Its output and errors go to files without a name.
+final class Running {
+  let process: pid_t
+  private let output: Int32
+  private let errors: Int32
+  private var code: Int32?
+
+  init(_ path: String, _ arguments: [String]) throws {
+    (output, errors) = (try Self.unnamedFile(), try Self.unnamedFile())
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, output, 1)
+    posix_spawn_file_actions_adddup2(&actions, errors, 2)
+    var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
+    defer { for word in words { free(word) } }
+    var process: pid_t = 0
+    let failure = posix_spawn(&process, path, &actions, nil, &words, environ)
+    guard failure == 0 else { throw SystemFailure(call: "posix_spawn \(path)", number: failure) }
+    self.process = process
+  }
+  deinit {
+    if code == nil {
+      kill(process, SIGKILL)
+      waitpid(process, nil, 0)
+    }
+    close(output)
+    close(errors)
+  }
+
+  /// What it has said so far on standard error.
+  var errorsSoFar: String { String(decoding: Self.contents(errors), as: UTF8.self) }
+  var outputSoFar: [UInt8] { Self.contents(output) }
+
+  func send(_ signal: Int32) { kill(process, signal) }
+
+  /// Waits for its end; after `seconds` it is killed, which gives code -9.
+  func wait(seconds: Int = 60) -> Program.Result {
+    var status: Int32 = 0
+    var reaped: pid_t = 0
+    for _ in 0..<(seconds * 100) {
+      reaped = waitpid(process, &status, WNOHANG)
+      if reaped != 0 { break }
+      usleep(10_000)
+    }
+    if reaped == 0 {
+      kill(process, SIGKILL)
+      waitpid(process, &status, 0)
+    }
+    let code = status & 0x7F == 0 ? (status >> 8) & 0xFF : -(status & 0x7F)
+    self.code = code
+    return Program.Result(code: code, output: outputSoFar, errors: errorsSoFar)
+  }
+
+  private static func unnamedFile() throws -> Int32 {
+    var template = Array("/tmp/turbocam-test-XXXXXX".utf8CString)
+    let descriptor = mkstemp(&template)
+    guard descriptor >= 0 else { throw SystemFailure(call: "mkstemp", number: errno) }
+    unlink(template)
+    return descriptor
+  }
+
+  private static func contents(_ descriptor: Int32) -> [UInt8] {
+    let count = Int(lseek(descriptor, 0, SEEK_CUR))
+    var bytes = [UInt8](repeating: 0, count: max(count, 0))
+    let read = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, 0) }
+    return Array(bytes.prefix(max(read, 0)))
+  }
+}
+
+struct SystemFailure: Error {
+  var call: String
+  var number: Int32
+}
+
+/// A folder that ends with the test.
+final class Folder {
+  let path: String
+  init() throws {
+    var template = Array("/tmp/turbocam-test-XXXXXX".utf8CString)
+    guard let made = mkdtemp(&template) else { throw SystemFailure(call: "mkdtemp", number: errno) }
+    path = String(cString: made)
+  }
+  deinit {
+    for name in names { unlink("\(path)/\(name)") }
+    rmdir(path)
+  }
+  func file(_ name: String) -> String { "\(path)/\(name)" }
+
+  var names: [String] {
+    guard let stream = opendir(path) else { return [] }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names
+  }
+}
+
+func write(_ bytes: [UInt8], to path: String) throws {
+  let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
+  guard descriptor >= 0 else { throw SystemFailure(call: "open \(path)", number: errno) }
+  defer { close(descriptor) }
+  let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+  guard written == bytes.count else { throw SystemFailure(call: "write \(path)", number: errno) }
+}
+
+func read(_ path: String) throws -> [UInt8] {
+  let descriptor = open(path, O_RDONLY)
+  guard descriptor >= 0 else { throw SystemFailure(call: "open \(path)", number: errno) }
+  defer { close(descriptor) }
+  var bytes = [UInt8](repeating: 0, count: Int(lseek(descriptor, 0, SEEK_END)))
+  let count = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, 0) }
+  return Array(bytes.prefix(max(count, 0)))
+}

@@ -1,0 +1,83 @@
+import Testing
+
+@Suite struct UsageTests {
+  static let subcommands = ["run", "image", "text", "devices", "doctor", "bench"]
+
+  @Test func helpNamesEveryCommand() throws {
+    let result = try Program.run("--help")
+    #expect(result.code == 0)
+    #expect(result.errors.isEmpty)
+    for name in Self.subcommands { #expect(result.text.contains("\n  \(name) ")) }
+  }
+
+  @Test(arguments: subcommands)
+  func everyCommandHasHelp(name: String) throws {
+    for result in [try Program.run(name, "--help"), try Program.run("help", name)] {
+      #expect(result.code == 0)
+      #expect(result.text.hasPrefix("Usage: turbocam \(name)"))
+      #expect(result.text.contains("--help"))
+    }
+  }
+
+  @Test func versionIsOneLine() throws {
+    let result = try Program.run("--version")
+    #expect(result.code == 0)
+    #expect(result.text.wholeMatch(of: /turbocam \d+\.\d+\.\d+\n/) != nil)
+  }
+
+  /// Words, and what the message must say.
+  static let mistakes: [([String], String)] = [
+    (["rum"], "unknown command 'rum'; did you mean 'run'?"),
+    (["xylophone"], "unknown command 'xylophone'\n"),
+    (["help", "imgae"], "did you mean 'image'?"),
+    (["--promt", "x"], "unknown option '--promt'; did you mean '--prompt'?"),
+    (["run", "--outptu=-"], "did you mean '--output'?"),
+    (["devices", "--prompt", "x"], "unknown option '--prompt'"),
+    (["run", "-x"], "unknown option '-x'"),
+    (["run", "--prompt"], "--prompt needs a value"),
+    (["run", "--mirror=yes"], "--mirror takes no value"),
+    (["run", "clip.mp4"], "unexpected argument 'clip.mp4'"),
+    (["run", "--", "--mirror"], "unexpected argument '--mirror'"),
+    (["run", "--steps", "0"], "--steps must be a whole number from 1 to 50, not '0'"),
+    (["run", "--steps=51"], "not '51'"),
+    (["run", "--steps", "two"], "not 'two'"),
+    (["run", "--steps", ""], "not ''"),
+    (["run", "--strength", "0"], "--strength must be a number above 0 and at most 1, not '0'"),
+    (["run", "--strength", "1.5"], "not '1.5'"),
+    (["run", "--strength", "nan"], "not 'nan'"),
+    (["run", "--strength", "0.001", "--steps", "50"], "do not fit in strength"),
+    (["run", "--seed", "-1"], "--seed must be"),
+    (["run", "--seed", "4294967296"], "--seed must be"),
+    (["run", "--fps", "0"], "--fps must be"),
+    (["run", "--frames", "0"], "--frames must be"),
+    (["run", "--fit", "stretch"], "--fit must be cover or contain, not 'stretch'"),
+    (["run", "--device", "tpu"], "--device must be auto or cpu"),
+    (["run", "--size", "513x512"], "the nearest is 512x512"),
+    (["run", "--size", "512"], "must be WxH"),
+    (["run", "--size", "8x8"], "must be from 64"),
+    (["run", "--size", "9999999x64"], "must be from 64"),
+    (["run", "--json", "--output", "-"], "both want standard output"),
+    (["run", "--model", "none", "--mirror"], "--model none"),
+    (["run", "--model", ""], "--model needs"),
+    (["image", "--output", "x.png"], "INPUT is missing"),
+    (["image", "a.jpg"], "--output FILE is missing"),
+    (["image", "a.jpg", "--output", "b.gif"], "--output must end in .png or .jpg, not 'b.gif'"),
+    (["image", "a.jpg", "b.jpg", "--output", "c.png"], "unexpected argument 'b.jpg'"),
+    (["image", "a.jpg", "--output", "b.png", "--posterior", "mode"], "--posterior must be sample or mean"),
+    (["text", "--output", "b.png", "--strength", "0.5"], "unknown option '--strength'"),
+    (["text"], "--output FILE is missing"),
+    (["bench", "--suite", "everything"], "--suite must be"),
+  ]
+
+  @Test(arguments: mistakes.indices)
+  func aMistakeIsNamedOnStandardError(index: Int) throws {
+    let (words, message) = Self.mistakes[index]
+    let running = try Program.start(words)
+    let result = running.wait()
+    #expect(result.code == 64, "\(words): \(result.errors)")
+    #expect(result.output.isEmpty)
+    #expect(result.errors.hasPrefix("turbocam: "))
+    #expect(result.errors.contains(message), "\(words): \(result.errors)")
+    #expect(result.errors.contains("Try 'turbocam") || result.errors.contains("do not fit"))
+  }
+}

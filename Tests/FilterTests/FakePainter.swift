@@ -1,0 +1,60 @@
+import Engine
+import Filter
+import Frames
+import Synchronization
+
+/// Turns every byte round, so that a test sees that the picture went through it.
+final class FakePainter: Painter {
+  let shape: PainterShape
+  private let log: PainterLog
+  private let image: UnsafeMutableRawBufferPointer
+
+  init(_ shape: PainterShape, _ log: PainterLog) {
+    self.shape = shape
+    self.log = log
+    image = .allocate(byteCount: shape.size.width * shape.size.height * 3, alignment: 64)
+  }
+  deinit { image.deallocate() }
+
+  func apply(_ settings: Settings) throws -> [String] {
+    log.prompts.withLock { $0.append(settings.prompt) }
+    return settings.prompt.isEmpty ? ["the prompt is empty"] : []
+  }
+  func withImage(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws { try body(image) }
+  func run() throws {
+    log.runs.wrappingAdd(1, ordering: .relaxed)
+    if log.fails.load(ordering: .relaxed) { throw PainterFailure(text: "no memory") }
+    for index in image.indices { image[index] = 255 - image[index] }
+  }
+  func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+    try body(UnsafeRawBufferPointer(image))
+  }
+  var memory: MemoryUse { MemoryUse(weights: 0, settings: 0, arena: image.count) }
+}
+
+/// What a test wants of its painters, and what they did.
+final class PainterLog: Sendable {
+  let prompts = Mutex<[String]>([])
+  let runs = Atomic<Int>(0)
+  let fails = Atomic<Bool>(false)
+}
+
+struct PainterFailure: Error, Equatable, CustomStringConvertible {
+  var text: String
+  var description: String { text }
+}
+
+/// Makes fakes; holds back until `gate` opens, and cannot make pictures wider than 256.
+final class FakeMaker: PainterMaker {
+  let log = PainterLog()
+  let gate = StopFlag()
+
+  init(open: Bool = true) { if open { gate.set() } }
+
+  func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
+    progress("loading fake", 0.43)
+    while !gate.isSet { rest() }
+    guard shape.size.width <= 256 else { throw PainterFailure(text: "too wide") }
+    return FakePainter(shape, log)
+  }
+}

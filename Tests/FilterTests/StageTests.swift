@@ -1,0 +1,176 @@
+import Filter
+import Frames
+import Testing
+
+@Suite struct RepaintStageTests {
+  private func stage(_ maker: FakeMaker, _ box: SettingsBox) -> RepaintStage {
+    RepaintStage(box, PainterLoader(maker))
+  }
+  private func box() throws -> SettingsBox { SettingsBox(try SettingsTests.settings()) }
+
+  @Test func aFrameComesOutRepainted() throws {
+    let maker = FakeMaker()
+    let bench = Bench(stage(maker, try box()))
+    let frame = try #require(bench.pictureOf(width: 64, 10))
+    #expect(frame.format == PictureFormat(.rgb24, width: 64, height: 64))
+    #expect(frame.bytes.allSatisfy { $0 == 245 })
+    #expect(frame.stamps[.prepared] > 0)
+    #expect(frame.stamps[.repainted] >= frame.stamps[.prepared])
+    #expect(frame.stamps[.published] >= frame.stamps[.repainted])
+    try bench.end()
+    #expect(maker.log.prompts.withLock { $0 } == ["ink"])
+  }
+
+  @Test func aNoticeIsShownWhileTheModelLoads() throws {
+    let maker = FakeMaker(open: false)
+    let bench = Bench(stage(maker, try box()))
+    let notice = try #require(bench.next())
+    #expect(notice.sequence == 0)
+    #expect(notice.format == PictureFormat(.rgb24, width: 64, height: 64))
+    #expect(eventually { bench.link.status.current == .loading("loading fake", 0.43) })
+    maker.gate.set()
+    #expect(bench.pictureOf(width: 64) != nil)
+    #expect(bench.link.status.current == .live)
+    try bench.end()
+  }
+
+  @Test func aWaitingSourceIsTold() throws {
+    let maker = FakeMaker()
+    let bench = Bench(stage(maker, try box()))
+    bench.link.source.set(.waiting("camera unplugged"))
+    #expect(eventually { bench.link.status.current == .live })
+    let notice = try #require(bench.next())
+    #expect(notice.sequence == 0)
+    #expect(maker.log.runs.load(ordering: .relaxed) == 0)
+    try bench.end()
+  }
+
+  @Test func nothingIsRepaintedThatNobodyWants() throws {
+    let maker = FakeMaker()
+    let bench = Bench(stage(maker, try box()))
+    #expect(bench.pictureOf(width: 64) != nil)
+    bench.outbox.isWanted = false
+    // One more may be under way.
+    bench.put(1)
+    #expect(eventually { bench.link.mailbox.take(timeout: 0) == nil })
+    let runs = maker.log.runs.load(ordering: .relaxed)
+    for _ in 0..<20 {
+      bench.put(1)
+      rest()
+    }
+    #expect(maker.log.runs.load(ordering: .relaxed) <= runs + 1)
+    try bench.end()
+  }
+
+  @Test func anotherSizeIsMadeBesideTheRunningOneAndSwappedIn() throws {
+    let maker = FakeMaker()
+    let box = try box()
+    let bench = Bench(stage(maker, box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    try box.patch(Array(#"{"size":"128x96","prompt":"oil"}"#.utf8))
+    let frame = try #require(bench.pictureOf(width: 128))
+    #expect(frame.format.height == 96)
+    try bench.end()
+    #expect(maker.log.prompts.withLock { $0 } == ["ink", "oil"])
+  }
+
+  @Test func settingsThatCannotBeHadAreTakenBack() throws {
+    let maker = FakeMaker()
+    let box = try box()
+    let bench = Bench(stage(maker, box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    try box.patch(Array(#"{"size":"512x512"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(3); return box.current.settings.size.width == 64
+      })
+    #expect(bench.pictureOf(width: 64) != nil)
+    try bench.end()
+    #expect(bench.warnings.list.withLock { $0 } == ["too wide"])
+  }
+
+  @Test func aModelThatCannotBeMadeEndsTheRun() throws {
+    let box = SettingsBox(try SettingsTests.settings(width: 512, height: 512))
+    let bench = Bench(stage(FakeMaker(), box))
+    #expect(throws: PainterFailure.self) { try bench.join() }
+  }
+
+  @Test func whatGoesWrongIsShownAndPasses() throws {
+    let maker = FakeMaker()
+    let bench = Bench(stage(maker, try box()))
+    #expect(bench.pictureOf(width: 64) != nil)
+    maker.log.fails.store(true, ordering: .relaxed)
+    #expect(
+      eventually {
+        bench.put(2); return bench.link.status.current == .trouble("no memory")
+      })
+    maker.log.fails.store(false, ordering: .relaxed)
+    #expect(bench.pictureOf(width: 64) != nil)
+    #expect(bench.link.status.current == .live)
+    try bench.end()
+  }
+
+  @Test func aRunOfEveryFrameLosesNone() throws {
+    let bench = Bench(stage(FakeMaker(), try box()), takesEvery: true)
+    let feeder = StageThread("feeder") {
+      for number in 1...40 as ClosedRange<UInt64> { bench.put(UInt8(number), sequence: number) }
+      bench.link.mailbox.close()
+    }
+    var numbers: [UInt64] = []
+    while let frame = bench.picture() {
+      #expect(frame.bytes.first == 255 - UInt8(frame.sequence))
+      numbers.append(frame.sequence)
+    }
+    feeder.join()
+    try bench.join()
+    #expect(numbers == Array(1...40))
+  }
+
+  @Test func theLimitEndsTheRun() throws {
+    let bench = Bench(stage(FakeMaker(), try box()), takesEvery: true, limit: 3)
+    let feeder = StageThread("feeder") {
+      for number in 1...9 as ClosedRange<UInt64> { bench.put(1, sequence: number) }
+    }
+    var count = 0
+    while bench.picture() != nil { count += 1 }
+    try bench.join()
+    bench.link.mailbox.close()
+    feeder.join()
+    #expect(count == 3)
+  }
+
+  @Test func aCorruptPictureIsCountedAndLeftOut() throws {
+    let bench = Bench(stage(FakeMaker(), try box()))
+    #expect(bench.pictureOf(width: 64) != nil)
+    bench.put(
+      [UInt8](repeating: 0xAA, count: 200), PictureFormat(.jpeg, width: 64, height: 64), sequence: 5)
+    #expect(eventually { bench.link.counters.corrupt.load(ordering: .relaxed) == 1 })
+    #expect(bench.pictureOf(width: 64) != nil)
+    try bench.end()
+  }
+
+  @Test func warningsReachThePerson() throws {
+    let box = try box()
+    let bench = Bench(stage(FakeMaker(), box))
+    try box.patch(Array(#"{"prompt":""}"#.utf8))
+    #expect(bench.pictureOf(width: 64) != nil)
+    #expect(
+      eventually {
+        bench.put(1); return bench.warnings.list.withLock { $0 } == ["the prompt is empty"]
+      })
+    try bench.end()
+  }
+}
+
+@Suite struct PassStageTests {
+  @Test func aJPEGGoesThroughUntouched() throws {
+    let bench = Bench(PassStage())
+    // Not a JPEG: whoever decoded it would notice.
+    let bytes = (0..<300).map { UInt8(truncatingIfNeeded: $0) }
+    bench.put(bytes, PictureFormat(.jpeg, width: 1280, height: 720), sequence: 4)
+    let frame = try #require(bench.picture())
+    #expect(frame.format == PictureFormat(.jpeg, width: 1280, height: 720))
+    #expect(frame.bytes == bytes)
+    try bench.end()
+  }
+}

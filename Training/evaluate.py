@@ -1,0 +1,89 @@
+"""The contact sheet: held-out photographs by styles, made with the exported folder by diffusers itself.
+
+    python evaluate.py FOLDER [--sheet FILE] [--flops]
+"""
+
+import argparse
+
+import torch
+from diffusers import AutoPipelineForImage2Image
+from PIL import Image, ImageDraw, ImageFont
+
+import data
+import styles
+
+EXTRA = [("\"\"", ""), ("qwxz blorf", "qwxz blorf")]
+
+
+def repaint(pipe, picture, prompt, seed=1, strength=0.5):
+    """One step from timestep 499, as the live filter runs by default."""
+    return pipe(prompt=prompt, image=picture, strength=strength, num_inference_steps=2, guidance_scale=0.0,
+                generator=torch.Generator().manual_seed(seed), output_type="pil").images[0]
+
+
+def sheet(pipe, pictures, prompts, strength=0.5, cell=192, label=16):
+    """Rows are pictures, columns prompts; the first column is what went in."""
+    page = Image.new("RGB", (cell * (len(prompts) + 1), label + cell * len(pictures)), "white")
+    draw = ImageDraw.Draw(page)
+    for column, (name, _) in enumerate([("input", None)] + prompts):
+        draw.text((column * cell + 4, 1), name, fill="black", font=ImageFont.load_default(12))
+    for row, picture in enumerate(pictures):
+        made = [picture] + [repaint(pipe, picture, prompt, strength=strength) for _, prompt in prompts]
+        for column, one in enumerate(made):
+            page.paste(one.resize((cell, cell), Image.LANCZOS), (column * cell, label + row * cell))
+    return page
+
+
+def held_out():
+    """Whole pictures, and a face near enough to fill the frame as before a webcam."""
+    astronaut, coffee = (data.photograph(n) for n in data.HELD_OUT)
+    return [data.square(astronaut), data.square(astronaut.crop((100, 0, 350, 250))), data.square(coffee)]
+
+
+def prompts():
+    return [(styles.PHRASES[n][0], styles.PHRASES[n][0]) for n in styles.NAMES] + EXTRA
+
+
+def load(folder):
+    pipe = AutoPipelineForImage2Image.from_pretrained(folder, torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def count_flops(pipe):
+    """GFLOP (two a multiply-add) of one 256x256 frame: what runs each time, text encoders left out."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counts = {}
+    unet, vae = pipe.unet, pipe.vae
+    width = unet.config.cross_attention_dim
+    conditions = {"text_embeds": torch.randn(1, pipe.text_encoder_2.config.projection_dim), "time_ids": torch.zeros(1, 6)}
+    parts = {"encode": lambda: vae.encoder(torch.rand(1, 3, 256, 256)),
+             "unet": lambda: unet(torch.randn(1, 8, 64, 64), 499, torch.randn(1, 77, width), added_cond_kwargs=conditions),
+             "decode": lambda: vae.decoder(torch.rand(1, 8, 64, 64))}
+    with torch.no_grad():
+        for name, run in parts.items():
+            with FlopCounterMode(display=False) as counter:
+                run()
+            counts[name] = counter.get_total_flops() / 1e9
+    return counts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder")
+    parser.add_argument("--sheet")
+    parser.add_argument("--strength", type=float, default=0.5)
+    parser.add_argument("--flops", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    pipe = load(options.folder)
+    if options.flops:
+        counts = count_flops(pipe)
+        print(" ".join(f"{k} {v:.2f}" for k, v in counts.items()), f"GFLOP, together {sum(counts.values()):.2f}")
+    if options.sheet:
+        sheet(pipe, held_out(), prompts(), options.strength).save(options.sheet, quality=85)
+
+
+if __name__ == "__main__":
+    main()

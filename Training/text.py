@@ -1,0 +1,96 @@
+"""The byte-pair vocabulary and the two small CLIP text encoders."""
+
+import json
+import os
+import random
+from collections import Counter
+
+import torch
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+import styles
+
+LENGTH = 77
+START, END = "<|startoftext|>", "<|endoftext|>"
+WIDTH = 64
+
+
+def byte_letters():
+    """CLIP's and GPT-2's visible letter for each of the 256 bytes, in CLIP's order."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    rest = [b for b in range(256) if b not in plain]
+    return [chr(b) for b in plain] + [chr(256 + i) for i in range(len(rest))]
+
+
+def learn_merges(words, count):
+    """Plain byte-pair encoding over a Counter of lower-case ASCII words; ties go to the alphabet, so it repeats."""
+    pieces = {w: [*w[:-1], w[-1] + "</w>"] for w in words}
+    merges = []
+    while len(merges) < count:
+        pairs = Counter()
+        for word, n in words.items():
+            for pair in zip(pieces[word], pieces[word][1:]):
+                pairs[pair] += n
+        if not pairs:
+            break
+        best = min(pairs, key=lambda p: (-pairs[p], p))
+        if pairs[best] < 2:
+            break
+        merges.append(best)
+        for word, parts in pieces.items():
+            i = 0
+            while i < len(parts) - 1:
+                if (parts[i], parts[i + 1]) == best:
+                    parts[i : i + 2] = ["".join(best)]
+                i += 1
+    return merges
+
+
+def write_vocabulary(folder, merges_count=512):
+    os.makedirs(folder, exist_ok=True)
+    rng = random.Random(0)
+    words = Counter()
+    for _ in range(4000):
+        words.update(w for w in "".join(c if c.isalnum() else " " for c in
+                     styles.phrase(rng.choice(styles.NAMES[1:]), rng)).split() if w.isascii())
+    merges = learn_merges(words, merges_count)
+    letters = byte_letters()
+    tokens = letters + [c + "</w>" for c in letters] + ["".join(m) for m in merges] + [START, END]
+    tokens = list(dict.fromkeys(tokens))
+    with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as f:
+        json.dump({t: i for i, t in enumerate(tokens)}, f, ensure_ascii=False)
+    with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as f:
+        f.write("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    return len(tokens)
+
+
+def tokenizers(folder):
+    """The first pads with the end token, the second with "!", as SDXL's do."""
+    files = {"vocab_file": os.path.join(folder, "vocab.json"), "merges_file": os.path.join(folder, "merges.txt")}
+    with open(files["vocab_file"], encoding="utf-8") as f:
+        vocab = json.load(f)
+    with open(files["merges_file"], encoding="utf-8") as f:
+        merges = [tuple(line.split()) for line in f.read().splitlines()[1:]]
+    common = {"vocab": vocab, "merges": merges, "bos_token": START, "eos_token": END, "unk_token": END, "model_max_length": LENGTH}
+    return CLIPTokenizer(**common, pad_token=END), CLIPTokenizer(**common, pad_token="!")
+
+
+def build(vocabulary):
+    """SDXL's pair in small. Both give their last but one layer to the UNet, the second also its pooled projection."""
+    shape = {"vocab_size": vocabulary, "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "max_position_embeddings": LENGTH, "projection_dim": WIDTH,
+             "bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1}
+    first = CLIPTextConfig(**shape, pad_token_id=vocabulary - 1, hidden_act="quick_gelu")
+    second = CLIPTextConfig(**shape, pad_token_id=0, hidden_act="gelu")
+    return CLIPTextModel(first), CLIPTextModelWithProjection(second)
+
+
+def tokens(pair, prompts):
+    return [t(prompts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids for t in pair]
+
+
+def encode(encoders, ids):
+    """Token states [B, 77, 2 * WIDTH] and the pooled projection [B, WIDTH], as StableDiffusionXLPipeline takes them."""
+    first = encoders[0](ids[0], output_hidden_states=True)
+    second = encoders[1](ids[1], output_hidden_states=True)
+    return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1), second.text_embeds
