@@ -93,7 +93,7 @@ class Run:
             vae.register_to_config(scaling_factor=factor)
 
     def progress(self):
-        return self.seconds / (60 * self.options.minutes)
+        return self.seconds / (60 * self.options.minutes) if self.options.minutes else 1.0
 
     def write(self):
         """The folder and a contact sheet of the averaged weights."""
