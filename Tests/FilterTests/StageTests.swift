@@ -30,7 +30,7 @@ import Testing
     #expect(eventually { bench.link.status.current == .loading("loading fake", 0.43) })
     maker.gate.set()
     #expect(bench.pictureOf(width: 64) != nil)
-    #expect(bench.link.status.current == .live)
+    #expect(eventually { bench.link.status.current == .live })
     try bench.end()
   }
 
@@ -106,7 +106,7 @@ import Testing
       })
     maker.log.fails.store(false, ordering: .relaxed)
     #expect(bench.pictureOf(width: 64) != nil)
-    #expect(bench.link.status.current == .live)
+    #expect(eventually { bench.link.status.current == .live })
     try bench.end()
   }
 
