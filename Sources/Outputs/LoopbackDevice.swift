@@ -31,6 +31,8 @@ final class LoopbackDevice {
     descriptor = try Self.open(path)
     do {
       let capability = try Self.capability(path, descriptor)
+      // v4l2loopback 0.12 lets a second writer in; two of this program at least must not mix their pictures.
+      guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw Self.inUse(path, systemFact("flock")) }
       card = capability.card
       isLoopback = capability.isLoopback
       (format, byteCount) = try Self.agree(path, descriptor, width: width, height: height)

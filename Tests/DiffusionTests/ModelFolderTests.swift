@@ -149,6 +149,24 @@ struct ModelFolderTests {
     #expect(error.kind == .data && error.description.contains("I16"), "\(error)")
   }
 
+  /// Autoencoders from before diffusers 0.17 name the projections of their attention otherwise.
+  @Test func oldNamesOfAttentionAreKnown() throws {
+    let name = "vae/diffusion_pytorch_model.fp16.safetensors"
+    let bytes = TemporaryFolder.read(folder.path + "/" + name)
+    let count = (0..<8).reduce(0) { $0 | Int(bytes[$1]) << (8 * $1) }
+    var header = String(decoding: bytes[8..<8 + count], as: UTF8.self)
+    for (new, old) in [
+      ("to_q.", "query."), ("to_k.", "key."), ("to_v.", "value."), ("to_out.0.", "proj_attn."),
+    ] {
+      let parts = header.split(separator: new)
+      try #require(parts.count == 5, "two attentions with weight and bias")
+      header = parts.joined(separator: old)
+    }
+    let length = (0..<8).map { UInt8(truncatingIfNeeded: header.utf8.count >> (8 * $0)) }
+    try folder.replace(name, length + Array(header.utf8) + bytes[(8 + count)...])
+    #expect(refusal() == nil)
+  }
+
   // MARK: Names
 
   @Test func unknownNameTellsTheCommand() {
