@@ -41,7 +41,7 @@ let package = Package(
     .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
-    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames"]),
+    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
     .testTarget(
       name: "FilterTests", dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend"]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam"]),

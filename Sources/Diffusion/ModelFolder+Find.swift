@@ -4,13 +4,15 @@ import Glibc
 extension ModelFolder {
   /// A folder's path; the name of an embedded model (`spark`); or the name of a repository whose snapshot is
   /// in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for them in this order, loads nothing
-  /// from the network.
-  public static func find(_ nameOrPath: String) throws -> ModelFolder {
+  /// from the network. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME.
+  public static func find(
+    _ nameOrPath: String, environment: (String) -> String? = FileSystem.environment
+  ) throws -> ModelFolder {
     guard !nameOrPath.isEmpty, !nameOrPath.utf8.contains(0) else {
       throw DiffusionError(.usage, "a model's name is empty")
     }
     if FileSystem.isFolder(nameOrPath) { return try ModelFolder(path: nameOrPath) }
-    let tried = embeddedPlaces(nameOrPath) + cachedPlaces(nameOrPath)
+    let tried = embeddedPlaces(nameOrPath, environment) + cachedPlaces(nameOrPath, environment)
     for place in tried where FileSystem.isFile(place + "/model_index.json") {
       return try ModelFolder(path: place, name: nameOrPath)
     }
@@ -21,10 +23,10 @@ extension ModelFolder {
 
   // MARK: Embedded models
 
-  private static func embeddedPlaces(_ name: String) -> [String] {
+  private static func embeddedPlaces(_ name: String, _ environment: (String) -> String?) -> [String] {
     guard isPlainName(name) else { return [] }
     var roots: [String] = []
-    if let variable = FileSystem.environment("TURBOCAM_MODELS") { roots.append(variable) }
+    if let variable = environment("TURBOCAM_MODELS") { roots.append(variable) }
     if let folder = executableFolder() {
       roots.append(folder + "/../share/turbocam/models")
       // A build in the source tree: .build/<triple>/release/turbocam.
@@ -49,9 +51,9 @@ extension ModelFolder {
 
   /// The snapshot of a repository's main branch.
   /// https://huggingface.co/docs/huggingface_hub/guides/manage-cache
-  private static func cachedPlaces(_ name: String) -> [String] {
+  private static func cachedPlaces(_ name: String, _ environment: (String) -> String?) -> [String] {
     let parts = name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    guard parts.count == 2, parts.allSatisfy(isPlainName), let hub = hubFolder() else { return [] }
+    guard parts.count == 2, parts.allSatisfy(isPlainName), let hub = hubFolder(environment) else { return [] }
     let repository = "\(hub)/models--\(parts[0])--\(parts[1])"
     guard let bytes = try? FileSystem.read(repository + "/refs/main", limit: 256) else {
       return ["\(repository)/snapshots/main"]
@@ -60,8 +62,7 @@ extension ModelFolder {
     return isPlainName(commit) ? ["\(repository)/snapshots/\(commit)"] : []
   }
 
-  private static func hubFolder() -> String? {
-    let environment = FileSystem.environment
+  private static func hubFolder(_ environment: (String) -> String?) -> String? {
     if let hub = environment("HF_HUB_CACHE") { return hub }
     if let home = environment("HF_HOME") { return home + "/hub" }
     if let cache = environment("XDG_CACHE_HOME") { return cache + "/huggingface/hub" }

@@ -41,7 +41,8 @@ struct PipelineGraph {
   }
 
   func write(tap: UNet2DConditionModel.Tap = { _, _ in }) throws {
-    let upcast = model.autoencoder.forceUpcast
+    // Only the SDXL pipelines of diffusers heed it.
+    let upcast = model.isXL && model.autoencoder.forceUpcast
     let vae = try model.scope("vae", graph, upcast ? .f32 : element)
     let autoencoder = Autoencoder(vae, model.autoencoder)
     let unet = UNet2DConditionModel(try model.scope("unet", graph, element), model.unet)

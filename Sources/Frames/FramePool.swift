@@ -4,7 +4,7 @@ import Synchronization
 public final class FramePool: Sendable {
   /// Bytes of each buffer.
   public let capacity: Int
-  private let free: Mutex<[FrameBuffer]>
+  private let free: Lock<[FrameBuffer]>
 
   /// `count` buffers of `capacity` bytes each.
   public init(count: Int, capacity: Int) {
@@ -12,7 +12,7 @@ public final class FramePool: Sendable {
     var buffers: [FrameBuffer] = []
     buffers.reserveCapacity(count)
     for _ in 0..<count { buffers.append(FrameBuffer(capacity: capacity)) }
-    free = Mutex(buffers)
+    free = Lock(buffers)
   }
 
   /// A buffer to write into, or nil while all are out (the caller drops its frame and counts it).

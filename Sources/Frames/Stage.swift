@@ -51,12 +51,12 @@ public final class StatusBoard: Sendable {
     case waiting(String)
     case ended
   }
-  private let state: Mutex<State>
-  private let warnings = Mutex<[String]>([])
+  private let state: Lock<State>
+  private let warnings = Lock<[String]>([])
   /// More than these between two looks say nothing new.
   private static let mostWarnings = 16
 
-  public init(_ state: State = .starting("starting")) { self.state = Mutex(state) }
+  public init(_ state: State = .starting("starting")) { self.state = Lock(state) }
   public var current: State { state.withLock { $0 } }
   public func set(_ new: State) { state.withLock { $0 = new } }
 

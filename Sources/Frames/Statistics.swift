@@ -6,10 +6,8 @@ public final class Statistics: Sendable {
   private let stages: [Meter] = Station.allCases.map { _ in Meter() }
   /// From capture to written, of all outputs.
   public let latency = Meter()
-  /// Inferences, or frames handed through.
-  public let repaints = Meter()
-  /// Frames as they come from the input.
-  public let arrivals = Meter()
+  /// Frames published; its durations mean nothing.
+  public let published = Meter()
 
   public init() {}
 
@@ -19,8 +17,7 @@ public final class Statistics: Sendable {
   /// Records the stations up to `.published`.
   public func published(_ stamps: Stamps) {
     record(stamps, from: .received, to: .published)
-    let start = stamps[.captured] == 0 ? stamps[.received] : stamps[.captured]
-    repaints.record(stamps[.published] &- start, at: stamps[.published])
+    published.record(0, at: stamps[.published])
   }
 
   /// Records an output's stations and the whole way.

@@ -26,6 +26,13 @@ public struct CameraFormat: Equatable, Sendable {
   /// Whether turbocam works on it as it is; what is not goes through libv4lconvert where that knows it.
   public var isNative: Bool
   public var sizes: [CameraSize]
+
+  public init(fourcc: String, description: String, isNative: Bool, sizes: [CameraSize]) {
+    self.fourcc = fourcc
+    self.description = description
+    self.isNative = isNative
+    self.sizes = sizes
+  }
 }
 
 /// A size that a camera offers for a layout.

@@ -10,6 +10,13 @@ public struct CaptureMode: Equatable, Sendable {
   /// Frames a second, nil where the driver lists none.
   public var rate: Double?
 
+  public init(fourcc: String, width: Int, height: Int, rate: Double?) {
+    self.fourcc = fourcc
+    self.width = width
+    self.height = height
+    self.rate = rate
+  }
+
   /// What the rest of the program would like.
   public struct Wish: Equatable, Sendable {
     public var width: Int

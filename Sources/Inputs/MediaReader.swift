@@ -267,8 +267,11 @@ extension MediaReader {
     decoder.pointee.thread_count = isStill ? 1 : 2
     // A thread a frame would hold a live picture back by a frame for each.
     decoder.pointee.thread_type = isLive ? FF_THREAD_SLICE : FF_THREAD_SLICE | FF_THREAD_FRAME
-    // Half a photograph is no photograph; half a video frame is shown.
-    if isStill { decoder.pointee.err_recognition = AV_EF_EXPLODE | AV_EF_CRCCHECK | AV_EF_BITSTREAM }
+    // Half a photograph is no photograph; half a video frame is shown. The TIFF decoder would refuse a whole
+    // picture for a tag that it does not know.
+    if isStill && codec.pointee.id != AV_CODEC_ID_TIFF {
+      decoder.pointee.err_recognition = AV_EF_EXPLODE | AV_EF_CRCCHECK
+    }
     let opened = avcodec_open2(decoder, codec, nil)
     guard opened >= 0 else {
       avcodec_free_context(&context)

@@ -60,6 +60,10 @@ final class VideoDevice {
       return InputError(
         .denied, attempt, errorText(number),
         remedy: "join the group that owns it: sudo usermod -aG video $USER, then log in again")
+    case EISDIR, ENOTTY:
+      return InputError(
+        .wrongKind, attempt, "it is not a camera: \(errorText(number))",
+        remedy: "turbocam devices lists the cameras")
     case EBUSY:
       return .busy(attempt, number)
     default:

@@ -4,21 +4,27 @@ import Glibc
 struct FileTarget: Sendable {
   let path: String
 
-  /// Refuses what could not be written, without touching it: nothing is created before there is a picture.
+  /// Refuses what could not be written and leaves everything as it was: nothing is there before a picture is.
   func check() throws {
     var status = stat()
     if stat(path, &status) == 0 {
       guard status.st_mode & S_IFMT == S_IFREG else {
         throw refusal("it is there and is not a regular file", remedy: "choose another name")
       }
-      guard access(path, W_OK) == 0 else { throw refusal(errno) }
+      let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { throw refusal(errno) }
+      close(descriptor)
       return
     }
     guard errno == ENOENT else { throw refusal(errno) }
     guard stat(folder, &status) == 0 else {
       throw refusal("the folder \(folder) does not exist", remedy: "make it first: mkdir -p '\(folder)'")
     }
-    guard access(folder, W_OK | X_OK) == 0 else { throw refusal(errno) }
+    // Permission bits do not tell all: read-only and virtual file systems, limits, access lists.
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw refusal(errno) }
+    close(descriptor)
+    unlink(path)
   }
 
   /// Creates the file or empties it. Gives its descriptor.

@@ -58,7 +58,7 @@ public final class Recorder: Output, @unchecked Sendable {
     let time = [stamps[.captured], stamps[.received], stamps[.published]].first { $0 != 0 } ?? Clock.now()
     do {
       try movie.add(frame.bytes, frame.format, time: time)
-    } catch let error as FrameError where error.kind == .corrupt {
+    } catch is FrameError {
       options.counters?.corrupt.wrappingAdd(1, ordering: .relaxed)
       return
     }

@@ -79,7 +79,7 @@ public enum Sink {
     guard !spec.isEmpty else {
       return OutputError(.usage, attempt(spec), "it is empty", remedy: "known: \(known)")
     }
-    guard !ending.isEmpty else {
+    guard !ending.isEmpty, ending.utf8.count <= 16 else {
       return OutputError(
         .usage, attempt(spec), "it has no ending that says what to write", remedy: "known: \(known)")
     }
@@ -91,19 +91,22 @@ public enum Sink {
       remedy: (isNear ? "did you mean \(base)\(nearest)? " : "") + "known: \(known)")
   }
 
-  /// Letters to insert, remove or change to make one word the other (Levenshtein).
+  /// Letters to insert, remove, change or swap to make one word the other (optimal string alignment).
   private static func distance(_ one: String, _ other: String) -> Int {
     let (one, other) = (Array(one.utf8), Array(other.utf8))
-    var row = Array(0...other.count)
+    var rows = [Array(0...other.count)]
     for i in one.indices {
-      var diagonal = row[0]
-      row[0] = i + 1
+      var row = [i + 1]
       for j in other.indices {
-        let change = diagonal + (one[i] == other[j] ? 0 : 1)
-        diagonal = row[j + 1]
-        row[j + 1] = min(change, row[j] + 1, row[j + 1] + 1)
+        let change = rows[i][j] + (one[i] == other[j] ? 0 : 1)
+        var best = min(change, rows[i][j + 1] + 1, row[j] + 1)
+        if i > 0, j > 0, one[i] == other[j - 1], one[i - 1] == other[j] {
+          best = min(best, rows[i - 1][j - 1] + 1)
+        }
+        row.append(best)
       }
+      rows.append(row)
     }
-    return row[other.count]
+    return rows[one.count][other.count]
   }
 }

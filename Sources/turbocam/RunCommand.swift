@@ -1,4 +1,4 @@
-import CPUBackend
+import Diffusion
 import Filter
 import Frames
 import Inputs
@@ -67,17 +67,18 @@ struct RunCommand: Subcommand {
   }
 
   func run() throws -> Int32 {
-    let source = chooseSource()
+    let place = chooseSource()
     // A file turned into files: no frame is lost, and it takes the time it takes.
-    let takesEvery = Place.isFile(source.spec) && !source.loops && outputs.allSatisfy(Place.isFile)
-    let (board, filter) = try prepare(inputName: source.spec, takesEvery: takesEvery)
+    let takesEvery = Place.isFile(place.spec) && !place.loops && outputs.allSatisfy(Place.isFile)
+    let chain = try model.isNone ? .none(settings(nil)) : chain(model.open())
     let input = try Source.make(
-      source.spec, options: sourceOptions(board, source.loops, takesEvery: takesEvery))
+      place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
+    let board = Board(chain, input: input.label, takesEvery: takesEvery, isQuiet: quiet)
     let sinks = try outputs.map { try Sink.make($0, options: sinkOptions(board, takesEvery: takesEvery)) }
+    let spine = Spine(input, chain.stage, sinks, board)
     let reporter = Reporter(board, isQuiet: quiet, json: json)
-    let spine = Spine(input, filter, sinks, board)
     defer { reporter.end() }
-    return try spine.run(limit: frames, inputWaits: Place.isFile(source.spec), reporter)
+    return try spine.run(limit: frames, inputWaits: Place.isFile(place.spec), reporter)
   }
 
   /// What was asked for, else a camera, else the demo clip over and over.
@@ -89,26 +90,23 @@ struct RunCommand: Subcommand {
     return (clip, true)
   }
 
-  private func prepare(inputName: String, takesEvery: Bool) throws -> (Board, any FilterStage) {
-    if model.isNone {
-      let native = PictureSize(width: 640, height: 480)
-      let box = SettingsBox(try model.settings(native: native, fit: fit, mirror: mirror))
-      let names = Board.Names(input: inputName, outputs: outputs, model: "none", device: "none")
-      return (Board(names, box, nil, takesEvery: takesEvery, isQuiet: quiet), PassStage())
-    }
-    let folder = try model.open()
-    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
-    let box = SettingsBox(try model.settings(native: native, fit: fit, mirror: mirror))
-    let backend = try Device.backend(model.device)
-    let names = Board.Names(
-      input: inputName, outputs: outputs, model: folder.name, device: backend.description)
-    let loader = PainterLoader(PipelineMaker(folder, backend, .imageToImage, .mean))
-    let board = Board(names, box, loader, takesEvery: takesEvery, isQuiet: quiet)
-    return (board, RepaintStage(box, loader))
+  private func settings(_ folder: ModelFolder?) throws -> Settings {
+    let side = folder?.nativeSize
+    let native = PictureSize(width: side ?? 640, height: side ?? 480)
+    return try model.settings(native: native, fit: fit, mirror: mirror)
   }
 
-  private func sourceOptions(_ board: Board, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
-    let size = model.isNone ? model.size : board.settings.current.settings.size
+  private func chain(_ folder: ModelFolder) throws -> Chain {
+    let backend = try Device.backend(model.device)
+    let box = SettingsBox(try settings(folder))
+    let loader = PainterLoader(PipelineMaker(folder, backend, .imageToImage, .mean))
+    return Chain(
+      stage: RepaintStage(box, loader), settings: box, loader: loader, model: folder.name,
+      device: backend.description)
+  }
+
+  private func sourceOptions(_ chain: Chain, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
+    let size = model.isNone ? model.size : chain.settings.current.settings.size
     return SourceOptions(
       loop: loops, fps: fps, width: size?.width, height: size?.height, realTime: !takesEvery,
       wantsJPEG: model.isNone, buffers: 3 * outputs.count + 9)
@@ -122,5 +120,21 @@ struct RunCommand: Subcommand {
     options.statistics = board.statistics
     options.counters = board.counters
     return options
+  }
+}
+
+/// What stands between input and outputs: the stage and what it works by.
+struct Chain {
+  var stage: any FilterStage
+  var settings: SettingsBox
+  /// nil where there is no model.
+  var loader: PainterLoader?
+  /// Names for people.
+  var model: String
+  var device: String
+
+  /// `--model none`.
+  static func none(_ settings: Settings) -> Chain {
+    Chain(stage: PassStage(), settings: SettingsBox(settings), loader: nil, model: "none", device: "none")
   }
 }

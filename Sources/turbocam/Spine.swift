@@ -22,6 +22,7 @@ final class Spine: Sendable {
     self.outputs = outputs
     self.board = board
     inbox = board.inbox
+    board.watch(outputs)
     broadcast = Broadcast(outputs.map { $0.mailbox })
     ends = Mutex((outputs.count, true, 0))
   }

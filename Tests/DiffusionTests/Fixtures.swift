@@ -1,3 +1,4 @@
+import CPUBackend
 import Diffusion
 import Engine
 import Testing
@@ -64,6 +65,25 @@ struct Case {
   func int(_ key: String) -> Int { json[key]?.int ?? 0 }
 }
 
+/// Where the models run, and in what.
+enum Runner: CaseIterable {
+  case reference, cpu, referenceBF16, cpuBF16
+
+  var element: ElementType { self == .reference || self == .cpu ? .f32 : .bf16 }
+
+  func backend() throws -> any Backend {
+    switch self {
+    case .reference, .referenceBF16: return ReferenceBackend(element: element)
+    case .cpu: return try CPUBackend(precision: .f32, threads: 1)
+    case .cpuBF16: return try CPUBackend(precision: .bf16, threads: 1)
+    }
+  }
+
+  /// In f32 1e-4; in bfloat16 one and a half times PyTorch's own error, or next to nothing where PyTorch keeps
+  /// to float32.
+  func limit(pyTorch error: Double) -> Double { element == .f32 ? 1e-4 : max(1.5 * error, 1e-6) }
+}
+
 /// |a - b| / |b|
 func relativeError(_ a: [Float], _ b: [Float]) -> Double {
   guard a.count == b.count else { return .infinity }
@@ -77,10 +97,9 @@ func relativeError(_ a: [Float], _ b: [Float]) -> Double {
 
 /// Runs a graph once on f32 and i32 inputs and gives all outputs as floats.
 func run(
-  _ graph: Graph, _ weights: any WeightSource, _ inputs: [String: [Float]],
-  backend: any Backend = ReferenceBackend()
+  _ graph: Graph, _ weights: any WeightSource, _ inputs: [String: [Float]], _ runner: Runner
 ) throws -> [String: [Float]] {
-  let executable = try backend.compile(graph, weights: weights, progress: { _ in })
+  let executable = try runner.backend().compile(graph, weights: weights, progress: { _ in })
   for (name, numbers) in inputs {
     let type = try #require(executable.type(of: name), "no input \(name)")
     try ElementCodec.encode(numbers, type.element).withUnsafeBytes { try executable.write(name, $0) }

@@ -4,8 +4,8 @@ import Testing
 
 /// Both text encoders against transformers, layer by layer.
 struct TextEncoderTests {
-  @Test(arguments: Parity.pipelines, [ElementType.f32, .bf16])
-  func statesAreThoseOfTransformers(name: String, element: ElementType) throws {
+  @Test(arguments: Parity.pipelines, Runner.allCases)
+  func statesAreThoseOfTransformers(name: String, runner: Runner) throws {
     let parity = try Parity(name)
     let model = try ModelFolder(path: parity.folder)
     for encoder in model.textEncoders {
@@ -15,21 +15,21 @@ struct TextEncoderTests {
       var found: [String: [Float]] = [:]
       for row in 0..<ids.count / length {
         let tokens = Array(ids[row * length..<(row + 1) * length])
-        found.merge(try states(model, encoder, tokens, element)) { $0 + $1 }
+        found.merge(try states(model, encoder, tokens, runner)) { $0 + $1 }
       }
       for (role, tensor) in entry.outputs {
         let error = relativeError(try #require(found[role], "\(role)"), try parity.floats(tensor))
         let rounding = try #require(entry.json["bf16_error"]?.object?[role]?.double)
-        #expect(error <= (element == .f32 ? 1e-4 : 1.5 * rounding), "\(name) \(encoder.component) \(role)")
+        #expect(error <= runner.limit(pyTorch: rounding), "\(name) \(encoder.component) \(role)")
       }
     }
   }
 
   private func states(
-    _ model: ModelFolder, _ encoder: ModelFolder.TextEncoder, _ tokens: [Int32], _ element: ElementType
+    _ model: ModelFolder, _ encoder: ModelFolder.TextEncoder, _ tokens: [Int32], _ runner: Runner
   ) throws -> [String: [Float]] {
     let graph = Graph()
-    let scope = try model.scope(encoder.component, graph, element)
+    let scope = try model.scope(encoder.component, graph, runner.element)
     let clip = CLIPTextModel(scope, encoder.config)
     let input = graph.input("tokens", [tokens.count], .i32, .settings)
     let position = graph.input("position", [1], .i32, .settings)
@@ -42,7 +42,7 @@ struct TextEncoderTests {
     graph.output("context.out", model.isXL ? clip.penultimateState(input) : clip.lastState(input))
     let pooled = encoder.config.pooledPosition(tokens)
     return try run(
-      graph, model.weights, ["tokens": tokens.map(Float.init), "position": [Float(pooled)]])
+      graph, model.weights, ["tokens": tokens.map(Float.init), "position": [Float(pooled)]], runner)
   }
 
   @Test func endTokenOfTwoMeansTheHighest() throws {

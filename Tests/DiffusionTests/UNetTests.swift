@@ -4,42 +4,33 @@ import Testing
 
 /// Every block of each UNet against diffusers, in one run from sample to prediction.
 struct UNetTests {
-  @Test(arguments: Parity.pipelines)
-  func blocksAreThoseOfDiffusers(name: String) throws {
+  @Test(arguments: Parity.pipelines, Runner.allCases)
+  func blocksAreThoseOfDiffusers(name: String, runner: Runner) throws {
     let parity = try Parity(name)
     let model = try ModelFolder(path: parity.folder)
     for whole in parity.cases("unet") {
-      let found = try blocks(model, parity, whole, .f32)
+      let found = try blocks(model, parity, whole, runner)
       let roles = roles(parity, whole)
       #expect(roles.count > 10)
-      for (role, tensor) in roles {
+      for (role, tensor, rounding) in roles {
         let error = relativeError(try #require(found[role], "\(role)"), try parity.picture(tensor))
-        #expect(error <= 1e-4, "\(name) \(whole.name) \(role)")
+        #expect(error <= runner.limit(pyTorch: rounding), "\(name) \(whole.name) \(role)")
       }
     }
   }
 
-  /// In bfloat16 the whole UNet strays at most 1.5 times as far from float32 as PyTorch's does.
-  @Test(arguments: Parity.pipelines)
-  func bfloat16StraysNoFurtherThanPyTorch(name: String) throws {
-    let parity = try Parity(name)
-    let model = try ModelFolder(path: parity.folder)
-    for whole in parity.cases("unet") {
-      let found = try blocks(model, parity, whole, .bf16)
-      let limit = try #require(whole.json["bf16_error"]?.object?["conv_out.out"]?.double)
-      let expected = try parity.picture(try #require(whole.output("conv_out.out")))
-      let error = relativeError(try #require(found["conv_out.out"]), expected)
-      #expect(error <= 1.5 * limit, "\(name) \(whole.name)")
+  /// Outputs of the whole and of the modules alone, which have its name and more, with PyTorch's error where
+  /// the whole runs in bfloat16.
+  private func roles(_ parity: Parity, _ whole: Case) -> [(role: String, tensor: String, rounding: Double)] {
+    parity.cases.filter { ($0.name + ".").hasPrefix(whole.name + ".") }.flatMap { entry in
+      entry.outputs.map {
+        ($0.role, $0.tensor, entry.json["bf16_chain_error"]?.object?[$0.role]?.double ?? 0)
+      }
     }
   }
 
-  /// Outputs of the whole and of the modules alone, which have its name and more.
-  private func roles(_ parity: Parity, _ whole: Case) -> [(role: String, tensor: String)] {
-    parity.cases.filter { $0.name.hasPrefix(whole.name + ".") }.flatMap(\.outputs) + whole.outputs
-  }
-
   private func blocks(
-    _ model: ModelFolder, _ parity: Parity, _ whole: Case, _ element: ElementType
+    _ model: ModelFolder, _ parity: Parity, _ whole: Case, _ runner: Runner
   ) throws -> [String: [Float]] {
     let graph = Graph()
     var inputs: [String: [Float]] = [:]
@@ -52,7 +43,7 @@ struct UNetTests {
       inputs[role] = try parity.picture(tensor)
       return graph.input(role, shape, .f32, .frame)
     }
-    let unet = UNet2DConditionModel(try model.scope("unet", graph, element), model.unet)
+    let unet = UNet2DConditionModel(try model.scope("unet", graph, runner.element), model.unet)
     var added: UNet2DConditionModel.Added?
     if let embeds = try input("text_embeds"), let sizes = try input("time_ids") {
       added = UNet2DConditionModel.Added(textEmbeds: embeds, timeIDs: sizes)
@@ -61,6 +52,6 @@ struct UNetTests {
       try #require(try input("sample")), timestep: try #require(try input("timestep")),
       context: try #require(try input("context")), added: added,
       tap: { graph.output($0.contains(".res.") ? $0 : $0 + ".out", $1) })
-    return try run(graph, model.weights, inputs, backend: ReferenceBackend(element: element))
+    return try run(graph, model.weights, inputs, runner)
   }
 }

@@ -147,3 +147,11 @@ final class Guarded {
   }
   deinit { munmap(start, total) }
 }
+
+struct Absent: Error {}
+
+/// `#require` for what cannot be copied.
+func need<Value: ~Copyable>(_ value: consuming Value?) throws -> Value {
+  guard let value else { throw Absent() }
+  return value
+}

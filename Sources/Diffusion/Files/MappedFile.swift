@@ -50,7 +50,7 @@ final class MappedFile: @unchecked Sendable {
 }
 
 /// Small questions to the file system.
-enum FileSystem {
+public enum FileSystem {
   static func isFile(_ path: String) -> Bool { mode(path).map { $0 & S_IFMT == S_IFREG } ?? false }
   static func isFolder(_ path: String) -> Bool { mode(path).map { $0 & S_IFMT == S_IFDIR } ?? false }
 
@@ -68,7 +68,8 @@ enum FileSystem {
     return Array(file.bytes)
   }
 
-  static func environment(_ name: String) -> String? {
+  /// An environment variable that is set and not empty.
+  public static func environment(_ name: String) -> String? {
     guard let value = getenv(name) else { return nil }
     let text = String(cString: value)
     return text.isEmpty ? nil : text

@@ -44,7 +44,9 @@ public struct UNetConfig: Sendable {
 
   public init(_ config: Config) throws {
     try Self.refuseWhatIsMissing(config)
-    sampleSize = try config.optionalInt("sample_size", in: 1...8192)
+    // A pair is height and width.
+    let sides = config.value("sample_size")?.array == nil ? nil : try config.ints("sample_size", [])
+    sampleSize = try sides?.min() ?? config.optionalInt("sample_size", in: 1...8192)
     inChannels = try config.int("in_channels", 4)
     outChannels = try config.int("out_channels", 4)
     centerInput = try config.bool("center_input_sample", false)

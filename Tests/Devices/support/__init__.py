@@ -8,15 +8,17 @@ TWO_LOOPBACKS = "devices=2 video_nr=10,20 exclusive_caps=1,1 card_label=Turbocam
 
 
 class Test:
-    def __init__(self, function, camera, loopback, timeout):
-        self.function, self.camera, self.loopback, self.timeout = function, camera, loopback, timeout
+    def __init__(self, function, camera, loopback, timeout, own_time):
+        self.function, self.timeout = function, timeout
+        self.drivers = ["--camera", camera, "--loopback", loopback] + ["--own-time"] * own_time
         self.name = function.__name__.replace("_", "-")
 
 
-def device_test(camera=WEBCAM, loopback=ONE_LOOPBACK, timeout=120):
-    """Registers a test: each one runs in a guest of its own, with drivers loaded as it asks."""
+def device_test(camera=WEBCAM, loopback=ONE_LOOPBACK, timeout=180, own_time=False):
+    """Registers a test: each one runs in a guest of its own, with drivers loaded as it asks.
+    With `own_time` the guest's clock does not see how busy this machine is."""
     def register(function):
-        test = Test(function, camera, loopback, timeout)
+        test = Test(function, camera, loopback, timeout, own_time)
         TESTS[test.name] = test
         return function
     return register

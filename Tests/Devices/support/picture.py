@@ -36,13 +36,11 @@ class Picture:
                 runs.append([name, 1])
         return [(name, width) for name, width in runs if name and width > 1]
 
-    def shows_bars(self, mirrored=False, third=1):
+    def shows_bars(self, third=1):
         """Whether at least six of the eight bars stand in order, each of about the same width.
         Letterboxes may surround them; a crop may have cut the outer ones."""
         order = [name for name in BARS if name != "black"]
         bars = [(name, width) for name, width in self.bars(third) if name != "black"]
-        if mirrored:
-            bars.reverse()
         names = [name for name, _ in bars]
         if len(names) < 6 or names[0] not in order:
             return False

@@ -36,7 +36,7 @@ def inputs_that_are_no_cameras():
 
 @device_test()
 def sinks_that_are_no_video_outputs():
-    refused("output|loopback", "--input", "test", "--output", CAMERA, naming=CAMERA)
+    refused("output|loopback|virtual camera", "--input", "test", "--output", CAMERA, naming=CAMERA)
     refused("v4l2loopback|modprobe", "--input", "test", "--output", "/dev/video9", naming="/dev/video9")
 
 

@@ -1,0 +1,71 @@
+import Diffusion
+import Filter
+import Frames
+import Synchronization
+
+extension Board {
+  /// All of it, as `/state` gives it.
+  var state: JSON {
+    .object([
+      "version": .string(Program.version),
+      "status": status,
+      "message": message.withLock { $0.map { .string($0) } ?? .null },
+      "input": .string(input),
+      "outputs": .array(
+        outputs.withLock { $0 }.map {
+          .object(["label": .string($0.label), "dropped": .integer($0.mailbox.dropped)])
+        }),
+      "model": .string(model),
+      "device": .string(device),
+      "settings": settings.current.settings.json,
+      "uptime_s": .number(rounded(Double(Clock.now() - started) / 1e9, 1)),
+      "fps": .object([
+        "in": .number(rounded(arrivals.rate, 2)),
+        "out": .number(rounded(statistics.published.read().rate, 2)),
+      ]),
+      "latency_ms": takesEvery ? .null : reading(statistics.latency.read()),
+      "stages_ms": stages,
+      "viewers": .integer(counters.viewers.load(ordering: .relaxed)),
+      "counters": .object([
+        "frames_in": .integer(counters.framesIn.load(ordering: .relaxed)),
+        "frames_out": .integer(counters.framesOut.load(ordering: .relaxed)),
+        "dropped": .integer(inbox.dropped),
+        "starved": .integer(counters.starved.load(ordering: .relaxed)),
+        "missed": .integer(counters.missed.load(ordering: .relaxed)),
+        "corrupt": .integer(counters.corrupt.load(ordering: .relaxed)),
+        "reconnects": .integer(counters.reconnects.load(ordering: .relaxed)),
+      ]),
+      "memory_mb": .number(rounded(Double(Process.residentBytes) / 1e6, 1)),
+    ])
+  }
+
+  private var status: JSON {
+    let (name, text): (String, String)
+    switch (filter.current, source.current) {
+    case (.loading(let what, let fraction), _): (name, text) = ("loading", "\(what) \(Int(fraction * 100))%")
+    case (.trouble(let what), _): (name, text) = ("trouble", what)
+    case (.live, .starting(let what)): (name, text) = ("starting", what)
+    case (.live, .waiting(let what)): (name, text) = ("waiting", what)
+    case (.live, .live): (name, text) = ("live", "")
+    case (.live, .ended): (name, text) = ("ended", "")
+    }
+    return .object(["name": .string(name), "text": .string(text)])
+  }
+
+  private var stages: JSON {
+    .object(
+      JSONObject(
+        Station.allCases.dropFirst().compactMap { station in
+          let reading = statistics.stage(station).read()
+          guard reading.total > 0 else { return nil }
+          return JSONObject.Member(name: "\(station)", value: self.reading(reading))
+        }))
+  }
+
+  private func reading(_ reading: Meter.Reading) -> JSON {
+    .object([
+      "p50": .number(rounded(Double(reading.p50) / 1e6, 2)),
+      "p95": .number(rounded(Double(reading.p95) / 1e6, 2)),
+    ])
+  }
+}

@@ -1,0 +1,24 @@
+import Diffusion
+import Testing
+
+/// Snapshots in a Hugging Face cache.
+struct HuggingFaceCacheTests {
+  @Test func findsTheSnapshotOfMain() throws {
+    let cache = try TemporaryFolder()
+    for name in [
+      "models--org--tiny", "models--org--tiny/refs", "models--org--tiny/snapshots",
+      "models--org--tiny/snapshots/0123abcd",
+    ] { cache.makeFolder(name) }
+    try cache.write("models--org--tiny/refs/main", "0123abcd\n")
+    try cache.link(Parity.root + "/sd-tiny", "models--org--tiny/snapshots/0123abcd/")
+    let environment = { $0 == "HF_HUB_CACHE" ? cache.path : nil }
+    let model = try ModelFolder.find("org/tiny", environment: environment)
+    #expect(model.name == "org/tiny")
+    #expect(model.path.hasSuffix("snapshots/0123abcd"))
+
+    try cache.write("models--org--tiny/refs/main", "../../..")
+    #expect { try ModelFolder.find("org/tiny", environment: environment) } throws: {
+      ($0 as? DiffusionError)?.exitCode == 66
+    }
+  }
+}

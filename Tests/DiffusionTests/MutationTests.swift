@@ -1,0 +1,165 @@
+import Diffusion
+import Engine
+import Testing
+
+/// Seeded damage to every kind of file: it may be refused, it must not crash, and what is accepted must be
+/// usable.
+struct MutationTests {
+  /// xorshift64*, so that a failing seed fails again.
+  struct Random: RandomNumberGenerator {
+    var state: UInt64
+    init(seed: Int) { state = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 | 1 }
+    mutating func next() -> UInt64 {
+      state ^= state >> 12
+      state ^= state << 25
+      state ^= state >> 27
+      return state &* 0x2545_F491_4F6C_DD1D
+    }
+  }
+
+  // MARK: Bytes
+
+  private static let tokens = [
+    "-1", "0", "1", "2", "3", "7", "255", "65536", "1048576", "9007199254740993", "1e300", "-1e-300", "0.5",
+    "null",
+    "true", "\"\"", "\"F64\"", "[]", "{}", "[0,0]", "[1,[2]]", "{\"a\":1}", ",", ":", "\"", "\\", "\u{0}",
+    "\u{FEFF}",
+    "</w>", "<|endoftext|>",
+  ]
+
+  private func mutate(_ bytes: [UInt8], _ random: inout Random) -> [UInt8] {
+    var bytes = bytes
+    for _ in 0...Int.random(in: 0..<3, using: &random) where !bytes.isEmpty {
+      let place = Int.random(in: 0..<bytes.count, using: &random)
+      let end = min(bytes.count, place + Int.random(in: 1...40, using: &random))
+      switch Int.random(in: 0..<6, using: &random) {
+      case 0: bytes[place] = UInt8.random(in: 0...255, using: &random)
+      case 1: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+      case 2: bytes.removeSubrange(place..<end)
+      case 3: bytes.insert(contentsOf: bytes[place..<end], at: place)
+      case 4: bytes.removeSubrange(place...)
+      default: bytes.replaceSubrange(place..<place, with: Self.tokens.randomElement(using: &random)!.utf8)
+      }
+    }
+    return bytes
+  }
+
+  @Test func damagedSafetensorsNeverCrash() throws {
+    let folder = try TemporaryFolder()
+    let whole = TemporaryFolder.read(Parity.root + "/kl-odd/vae/diffusion_pytorch_model.safetensors")
+    let header = 8 + Int(whole[0]) + Int(whole[1]) << 8 + Int(whole[2]) << 16
+    var random = Random(seed: 1)
+    for round in 0..<1500 {
+      // Half of them keep an honest length, so that what is behind it is read.
+      let isHonest = round % 2 == 0
+      let damaged = mutate(Array(whole[(isHonest ? 8 : 0)..<header]), &random)
+      let length = (0..<8).map { UInt8(truncatingIfNeeded: damaged.count >> (8 * $0)) }
+      let file = (isHonest ? length : []) + damaged + whole[header...]
+      let path = try folder.write("a.safetensors", file)
+      guard let file = try accepted({ try SafetensorsFile(path: path) }) else { continue }
+      for record in file.tensors { file.withBytes(of: record) { #expect($0.count == record.range.count) } }
+    }
+  }
+
+  @Test func damagedJSONNeverCrashes() throws {
+    let texts = [
+      "sdxl-tiny/unet/config.json", "sdxl-tiny/model_index.json", "sd-tiny/tokenizer/tokenizer_config.json",
+    ]
+    var random = Random(seed: 2)
+    for text in texts {
+      let whole = TemporaryFolder.read(Parity.root + "/" + text)
+      for _ in 0..<1000 {
+        do { _ = try JSON.parse(mutate(whole, &random)) } catch { #expect(error is JSONError) }
+      }
+    }
+  }
+
+  @Test(arguments: ["sd-tiny/tokenizer", "sdxl-tiny/tokenizer"])
+  func damagedTokenizersNeverCrash(name: String) throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity.root + "/" + name)
+    var random = Random(seed: 3)
+    for file in TemporaryFolder.entries(folder.path) {
+      let whole = TemporaryFolder.read(folder.path + "/" + file)
+      for _ in 0..<300 {
+        try folder.replace(file, mutate(whole, &random))
+        guard let tokenizer = try accepted({ try CLIPTokenizer(folder: folder.path, positions: 77) }) else {
+          continue
+        }
+        let encoding = tokenizer.encode("A photo of a cat, it's 1987! <|endoftext|> é\u{301}\u{0}")
+        #expect(encoding.tokens.count == tokenizer.length)
+      }
+      try folder.replace(file, whole)
+    }
+  }
+
+  // MARK: Configurations
+
+  /// Whole folders, with one value of one configuration replaced by another: what is accepted must give a graph.
+  @Test(arguments: Parity.pipelines)
+  func damagedConfigurationsNeverCrash(name: String) throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity.root + "/" + name)
+    var random = Random(seed: 4)
+    let files = [
+      "model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json",
+      "scheduler/scheduler_config.json",
+    ]
+    for file in files {
+      let whole = TemporaryFolder.read(folder.path + "/" + file)
+      let members = try #require(try JSON.parse(whole).object).members
+      for _ in 0..<150 {
+        let index = Int.random(in: 0..<members.count, using: &random)
+        let value = Self.tokens.randomElement(using: &random)!
+        let texts = members.enumerated().map { "\"\($1.name)\": \($0 == index ? value : text($1.value))" }
+        try folder.replace(file, Array(("{" + texts.joined(separator: ",") + "}").utf8))
+        try writeGraph(folder.path)
+      }
+      try folder.replace(file, whole)
+    }
+  }
+
+  private func text(_ json: JSON) -> String {
+    switch json {
+    case .null: return "null"
+    case .bool(let bool): return "\(bool)"
+    case .number(let number): return json.int.map(String.init) ?? "\(number)"
+    case .string(let string): return "\"\(string)\""
+    case .array(let array): return "[" + array.map(text).joined(separator: ",") + "]"
+    case .object(let object):
+      return "{" + object.members.map { "\"\($0.name)\":\(text($0.value))" }.joined(separator: ",") + "}"
+    }
+  }
+
+  /// Writes the graph of a small picture, if the folder is accepted.
+  private func writeGraph(_ path: String) throws {
+    guard let model = try accepted({ try ModelFolder(path: path) }) else { return }
+    let size = model.autoencoder.encoderFactor
+    for task in [Pipeline.Task.imageToImage, .textToImage] {
+      let options = Pipeline.Options(width: 3 * size, height: size, steps: 2, task: task)
+      #expect(throws: NoBackend.Refusal.self) {
+        try Pipeline(model: model, options: options, backend: NoBackend())
+      }
+    }
+  }
+
+  /// nil where it was refused; a refusal must be our own error.
+  private func accepted<T>(_ open: () throws -> T) throws -> T? {
+    do { return try open() } catch let error as DiffusionError {
+      #expect(!error.description.isEmpty)
+      return nil
+    }
+  }
+}
+
+/// Takes graphs and runs none.
+private final class NoBackend: Backend {
+  struct Refusal: Error {}
+  let description = "none"
+  let preferredElement = ElementType.f32
+
+  func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws -> any Executable
+  {
+    throw Refusal()
+  }
+}

@@ -1,0 +1,74 @@
+import Frames
+import Glibc
+import Synchronization
+import Testing
+
+@Suite struct StageTests {
+  @Test func threadsCarryTheirNames() {
+    let box = NameBox()
+    let thread = StageThread("a name longer than fifteen") {
+      guard let file = fopen("/proc/thread-self/comm", "r") else { return }
+      defer { fclose(file) }
+      var buffer = [CChar](repeating: 0, count: 64)
+      if fgets(&buffer, 64, file) != nil {
+        box.name.withLock { $0 = String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self) }
+      }
+    }
+    thread.join()
+    #expect(box.name.withLock { $0 } == "a name longer t\n")
+  }
+
+  @Test func aStopIsSeenByTheThreadThatLooks() {
+    let stop = StopFlag()
+    let thread = StageThread("waits") {
+      while !stop.isSet { sched_yield() }
+    }
+    #expect(!stop.isSet)
+    stop.set()
+    thread.join()
+    #expect(stop.isSet)
+  }
+
+  @Test func theBoardShowsTheLastStateAndKeepsWarnings() {
+    let board = StatusBoard()
+    #expect(board.current == .starting("starting"))
+    board.set(.waiting("camera gone"))
+    #expect(board.current == .waiting("camera gone"))
+    for number in 0..<100 { board.warn("\(number)") }
+    let warnings = board.takeWarnings()
+    #expect(warnings.first == "0" && warnings.count < 100)
+    #expect(board.takeWarnings() == [])
+    board.warn("again")
+    #expect(board.takeWarnings() == ["again"])
+  }
+
+  @Test func manyThreadsMaySetAndRead() {
+    let board = StatusBoard()
+    let counters = Counters()
+    let threads = (0..<4).map { index in
+      StageThread("board \(index)") {
+        for number in 0..<500 {
+          board.set(.waiting("\(index) \(number)"))
+          _ = board.current
+          if number % 50 == 0 { board.warn("\(number)") }
+          counters.framesIn.add(1, ordering: .relaxed)
+        }
+      }
+    }
+    for thread in threads { thread.join() }
+    #expect(counters.framesIn.load(ordering: .relaxed) == 2000)
+  }
+
+  @Test func stampsKeepTheirStations() {
+    var stamps = Stamps()
+    for (index, station) in Station.allCases.enumerated() { stamps[station] = UInt64(index + 1) }
+    for (index, station) in Station.allCases.enumerated() { #expect(stamps[station] == UInt64(index + 1)) }
+    let before = Clock.now()
+    stamps.pass(.written)
+    #expect(stamps[.written] >= before && stamps[.written] <= Clock.now())
+  }
+}
+
+private final class NameBox: Sendable {
+  let name = Lock("")
+}

@@ -1,0 +1,195 @@
+import Frames
+import Glibc
+import Inputs
+import Testing
+
+@Suite struct MediaTests {
+  /// A film whose pictures are numbered by their grey: number n has level 20 + 8 n.
+  private func film(_ folder: Folder, _ name: String, frames: Int = 20, _ options: [String] = []) throws
+    -> String
+  {
+    let path = folder.file(name)
+    try ffmpeg(
+      [
+        "-f", "lavfi", "-i",
+        "color=black:size=160x120:rate=10,format=rgb24,geq=r='20+8*N':g='20+8*N':b='20+8*N'", "-frames:v",
+        "\(frames)",
+      ] + options + [path])
+    return path
+  }
+  private func numbers(_ frames: [Taken]) throws -> [Int] {
+    try frames.map { Int((Double(try $0.rgb().mean(80, 60)[0] - 20) / 8).rounded()) }
+  }
+
+  @Test(arguments: [
+    ("a.mp4", ["-c:v", "libx264", "-pix_fmt", "yuv420p"], PixelFormat.i420),
+    ("b.mkv", ["-c:v", "ffv1"], .rgb24), ("c.avi", ["-c:v", "mjpeg", "-q:v", "2"], .jpeg),
+    ("d.webm", ["-c:v", "libvpx", "-b:v", "1M"], .i420), ("e.gif", [], .rgb24),
+    ("f.mjpeg", ["-c:v", "mjpeg", "-q:v", "2"], .jpeg),
+  ])
+  func everyPictureComesOnceInOrder(_ name: String, _ options: [String], _ pixels: PixelFormat) throws {
+    let folder = Folder()
+    let path = try film(folder, name, options)
+    let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
+    let frames = running.all()
+    #expect(running.finish() == nil)
+    #expect(try numbers(frames) == Array(0..<20))
+    #expect(frames.allSatisfy { $0.format == PictureFormat(pixels, width: 160, height: 120) })
+    #expect(running.status.current == .ended)
+    #expect(running.status.takeWarnings() == [])
+    #expect(running.counters.framesIn.load(ordering: .relaxed) == 20)
+  }
+
+  @Test func aLoopStartsAgain() throws {
+    let folder = Folder()
+    for name in ["a.mp4", "b.avi"] {
+      let path = try film(folder, name, frames: 5, ["-q:v", "2"])
+      let running = Running(try Source.make(path, options: SourceOptions(loop: true, realTime: false)))
+      let frames = running.all(atMost: 12)
+      #expect(running.finish() == nil)
+      #expect(try numbers(frames) == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1])
+    }
+  }
+
+  @Test func realTimeGivesTheSamePictures() throws {
+    let folder = Folder()
+    let path = try film(folder, "a.mp4", frames: 6)
+    let running = Running(try Source.make(path, options: SourceOptions()))
+    let numbers = try numbers(running.all())
+    #expect(numbers == Array(0..<6))
+    running.finish()
+  }
+
+  @Test func aLowerRateLeavesPicturesOut() throws {
+    let folder = Folder()
+    let path = try film(folder, "a.mp4")
+    let running = Running(try Source.make(path, options: SourceOptions(fps: 5, realTime: false)))
+    let numbers = try numbers(running.all())
+    #expect(numbers == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18])
+    running.finish()
+  }
+
+  @Test(arguments: [0.5, 0.8])
+  func aFilmThatEndsEarlyGivesWhatItHasAndWarns(_ share: Double) throws {
+    let folder = Folder()
+    let path = folder.file("whole.mp4")
+    try ffmpeg([
+      "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25", "-frames:v", "50", "-movflags", "+faststart",
+      path,
+    ])
+    let whole = contents(path)
+    let cut = folder.file("cut.mp4", Array(whole[..<Int(Double(whole.count) * share)]))
+    let running = Running(try Source.make(cut, options: SourceOptions(realTime: false)))
+    let frames = running.all()
+    #expect(running.finish() == nil)
+    #expect(frames.count > 5 && frames.count < 50)
+    let warnings = running.status.takeWarnings()
+    #expect(warnings.count == 1 && warnings[0].contains(cut), "\(warnings)")
+  }
+
+  @Test func aFilmWithoutItsIndexIsRefused() throws {
+    let folder = Folder()
+    let whole = contents(try film(folder, "a.mp4"))
+    let path = folder.file("cut.mp4", Array(whole[..<(whole.count / 2)]))
+    #expect {
+      _ = try Source.make(path, options: SourceOptions())
+    } throws: {
+      ($0 as? InputError)?.exitCode == EX_DATAERR && "\($0)".contains(path)
+    }
+  }
+
+  /// HD video is BT.709, standard definition BT.601; both must come out in the colours that went in.
+  @Test(arguments: [
+    ("1280x720", "bt709"), ("1280x720", "unspecified"), ("640x480", "smpte170m"), ("640x480", "bt709"),
+  ])
+  func coloursFollowTheMatrix(_ size: String, _ matrix: String) throws {
+    let folder = Folder()
+    let path = folder.file("a.mkv")
+    let means = matrix == "unspecified" ? "bt709" : matrix
+    var options = [
+      "-f", "lavfi", "-i", "color=0x20C040:size=\(size):rate=5", "-frames:v", "2", "-vf",
+      "scale=out_color_matrix=\(means):out_range=tv,format=yuv420p", "-c:v", "ffv1",
+    ]
+    if matrix != "unspecified" { options += ["-colorspace", matrix] }
+    try ffmpeg(options + [path])
+    let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
+    let frame = try #require(running.next())
+    running.finish()
+    #expect(
+      try frame.rgb().isNear(100, 100, [0x20, 0xC0, 0x40], within: 5))
+  }
+
+  @Test func oddSizesAndFullRangeCome() throws {
+    let folder = Folder()
+    let path = folder.file("a.mkv")
+    try ffmpeg([
+      "-f", "lavfi", "-i", "color=0xE0E0E0:size=102x76:rate=5,format=yuvj444p,crop=101:75:0:0:exact=1",
+      "-frames:v", "2", "-pix_fmt", "yuvj444p", "-c:v", "ffv1", path,
+    ])
+    let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
+    let frame = try #require(running.next())
+    running.finish()
+    #expect(frame.format == PictureFormat(.rgb24, width: 101, height: 75))
+    #expect(try frame.rgb().isNear(50, 40, [0xE0, 0xE0, 0xE0], within: 3))
+  }
+
+  @Test func turnedFilmsStandUpright() throws {
+    let folder = Folder()
+    let flat = folder.file("flat.mp4")
+    try ffmpeg([
+      "-f", "lavfi", "-i", "color=blue:size=160x120:rate=5,drawbox=0:0:160:60:red:fill", "-frames:v", "3",
+      "-pix_fmt", "yuv420p", flat,
+    ])
+    let turned = folder.file("turned.mp4")
+    try ffmpeg(["-i", flat, "-c", "copy", "-metadata:s:v:0", "rotate=90", turned])
+    let running = Running(try Source.make(turned, options: SourceOptions(realTime: false)))
+    let frame = try #require(running.next())
+    running.finish()
+    #expect(frame.format == PictureFormat(.rgb24, width: 120, height: 160))
+    // ffmpeg writes a quarter turn against the clock: the upper half becomes the left one.
+    #expect(try frame.rgb().isNear(20, 80, [255, 0, 0], within: 20))
+    #expect(try frame.rgb().isNear(100, 80, [0, 0, 255], within: 20))
+  }
+
+  @Test func largeFilmsAreMadeSmallerToWhatIsWanted() throws {
+    let folder = Folder()
+    let path = folder.file("a.mkv")
+    try ffmpeg(["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=5", "-frames:v", "2", "-c:v", "ffv1", path])
+    let running = Running(
+      try Source.make(path, options: SourceOptions(width: 256, height: 256, realTime: false)))
+    let frame = try #require(running.next())
+    running.finish()
+    #expect(frame.format.height >= 256 && frame.format.height < 300 && frame.format.width >= 456)
+  }
+
+  @Test func mutatedFilmsNeverCrash() throws {
+    let folder = Folder()
+    var random = SplitMix(state: 9)
+    for name in ["a.mp4", "a.avi", "a.mkv", "a.gif"] {
+      let whole = contents(try film(folder, name, frames: 8))
+      for _ in 0..<25 {
+        var bytes = whole
+        for _ in 0..<20 {
+          bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+        }
+        let path = folder.file("mutated-" + name, bytes)
+        guard let input = try? Source.make(path, options: SourceOptions(realTime: false)) else { continue }
+        let running = Running(input)
+        _ = running.all(atMost: 40)
+        running.finish()
+      }
+    }
+  }
+}
+
+/// SplitMix64 (Steele et al. 2014).
+struct SplitMix: RandomNumberGenerator {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}

@@ -1,0 +1,91 @@
+import Frames
+import Glibc
+import Inputs
+import Testing
+
+@Suite struct SourceTests {
+  /// The error must name the thing and say what to do.
+  private func refuses(_ spec: String, _ kind: InputError.Kind, _ code: Int32, naming: String? = nil) {
+    do {
+      _ = try Source.make(spec, options: SourceOptions())
+      Issue.record("\(spec) was taken")
+    } catch let error as InputError {
+      #expect(error.kind == kind, "\(error)")
+      #expect(error.exitCode == code)
+      #expect(error.description.contains(naming ?? spec), "\(error)")
+      #expect(!error.remedy.isEmpty, "\(error)")
+    } catch {
+      Issue.record("\(error)")
+    }
+  }
+
+  @Test func thingsThatAreNoInputs() {
+    refuses("", .usage, EX_USAGE)
+    refuses("-", .usage, EX_USAGE, naming: "standard input")
+    refuses("ftp://host/film.mp4", .usage, EX_USAGE, naming: "ftp://")
+    refuses("/nowhere/film.mp4", .missing, EX_NOINPUT)
+    refuses("film\u{7}.mp4", .missing, EX_NOINPUT)
+    refuses("/tmp", .wrongKind, EX_DATAERR)
+    refuses("/dev/null", .wrongKind, EX_DATAERR)
+    refuses("/dev/video9999", .missing, EX_NOINPUT)
+    refuses("/dev/../etc", .wrongKind, EX_DATAERR)
+  }
+
+  @Test func filesThatAreNoPictures() {
+    let folder = Folder()
+    var random = SystemRandomNumberGenerator()
+    let garbage = (0..<5000).map { _ in UInt8.random(in: 0...255, using: &random) }
+    refuses(folder.file("empty.png"), .missing, EX_NOINPUT)
+    let empty = folder.file("empty.jpg")
+    fclose(fopen(empty, "w"))
+    refuses(empty, .wrongKind, EX_DATAERR)
+    refuses(folder.file("garbage.bin", garbage), .wrongKind, EX_DATAERR)
+    refuses(folder.file("text.png", Array("this is a letter, not a picture\n".utf8)), .wrongKind, EX_DATAERR)
+    refuses(folder.file("garbage.mp4", garbage), .wrongKind, EX_DATAERR)
+  }
+
+  @Test func anAudioFileHasNoVideo() throws {
+    let folder = Folder()
+    let path = folder.file("tone.wav")
+    try ffmpeg(["-f", "lavfi", "-i", "sine=duration=0.2", path])
+    refuses(path, .wrongKind, EX_DATAERR)
+  }
+
+  @Test func sizesAreBounded() throws {
+    let folder = Folder()
+    let wide = folder.file("wide.png")
+    try ffmpeg(["-f", "lavfi", "-i", "color=size=17000x16:rate=1", "-frames:v", "1", wide])
+    refuses(wide, .wrongKind, EX_DATAERR)
+  }
+
+  @Test func ratesAndSizesOfThePatternAreBounded() {
+    for options in [
+      SourceOptions(width: 0, height: 10), SourceOptions(width: 10, height: 20000), SourceOptions(fps: 0),
+      SourceOptions(fps: .nan), SourceOptions(fps: -3),
+    ] {
+      #expect { _ = try Source.make("test", options: options) } throws: {
+        ($0 as? InputError)?.kind == .usage
+      }
+    }
+  }
+
+  @Test(arguments: [0, -1, 1e-12, 1e12, .nan, .infinity]) func ratesAreBoundedForFilesToo(_ rate: Double) {
+    #expect {
+      _ = try Source.make("http://127.0.0.1:1/", options: SourceOptions(fps: rate))
+    } throws: {
+      ($0 as? InputError)?.kind == .usage
+    }
+  }
+
+  @Test func passwordsInAddressesAreNotShown() throws {
+    let input = try Source.make("rtsp://anna:secret@camera.local:554/live", options: SourceOptions())
+    #expect(!input.label.contains("secret") && !input.label.contains("anna"))
+    #expect(input.label.contains("camera.local:554/live"))
+  }
+
+  /// Not a test of what is there, which differs, but that nothing there upsets it.
+  @Test func camerasAreListedByNumber() {
+    let numbers = Cameras.list().compactMap { Int($0.path.dropFirst("/dev/video".count)) }
+    #expect(numbers == numbers.sorted())
+  }
+}

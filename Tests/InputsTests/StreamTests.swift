@@ -1,0 +1,166 @@
+import Frames
+import Glibc
+import Inputs
+import Synchronization
+import Testing
+
+/// A web camera of the plainest kind on 127.0.0.1: each connection gets what the list says, then is closed.
+final class WebCamera: Sendable {
+  let port: UInt16
+  private let listener: Int32
+  private let isEnding = StopFlag()
+  private let thread: StageThread
+
+  /// `parts` of connection n are sent `repeats` times; with `isSilentAfter` the connection then stays open.
+  init(parts: @escaping @Sendable (Int) -> [[UInt8]], isSilentAfter: Bool = false) throws {
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(listener, $0, length) == 0 && listen(listener, 4) == 0 && getsockname(listener, $0, &length) == 0
+      }
+    }
+    try #require(bound)
+    self.listener = listener
+    port = UInt16(bigEndian: address.sin_port)
+    let state = State()
+    self.state = state
+    let ending = isEnding
+    thread = StageThread("web camera") {
+      while true {
+        let connection = accept(listener, nil, nil)
+        guard connection >= 0 else { return }
+        let number = state.connections.wrappingAdd(1, ordering: .relaxed).oldValue
+        WebCamera.serve(connection, parts(number), ending, staysOpen: isSilentAfter)
+        close(connection)
+      }
+    }
+  }
+  private let state: State
+  private final class State: Sendable { let connections = Atomic<Int>(0) }
+
+  var served: Int { state.connections.load(ordering: .relaxed) }
+  var address: String { "http://127.0.0.1:\(port)/stream" }
+
+  func end() {
+    isEnding.set()
+    shutdown(listener, Int32(SHUT_RDWR))
+    thread.join()
+    close(listener)
+  }
+
+  private static func serve(_ connection: Int32, _ parts: [[UInt8]], _ ending: StopFlag, staysOpen: Bool) {
+    var request = [UInt8](repeating: 0, count: 4096)
+    _ = read(connection, &request, request.count)
+    write(
+      connection,
+      Array("HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n".utf8))
+    for part in parts where !ending.isSet {
+      let head = "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: \(part.count)\r\n\r\n"
+      guard write(connection, Array(head.utf8) + part + Array("\r\n".utf8)) else { return }
+      usleep(20_000)
+    }
+    while staysOpen, !ending.isSet { usleep(10_000) }
+  }
+
+  @discardableResult
+  private static func write(_ connection: Int32, _ bytes: [UInt8]) -> Bool {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let sent = rest.withUnsafeBytes {
+        send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+      }
+      guard sent > 0 else { return false }
+      rest = rest.dropFirst(sent)
+    }
+    return true
+  }
+}
+
+@Suite struct StreamTests {
+  private func jpegs(_ folder: Folder, _ count: Int) throws -> [[UInt8]] {
+    try ffmpeg([
+      "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=5", "-frames:v", "\(count)", "-q:v", "3",
+      folder.path + "/%d.jpg",
+    ])
+    return (1...count).map { contents(folder.path + "/\($0).jpg") }
+  }
+
+  @Test func jpegsOfAWebCameraComeAsTheyAre() throws {
+    let pictures = try jpegs(Folder(), 30)
+    let camera = try WebCamera(parts: { _ in pictures })
+    let running = Running(try Source.make(camera.address, options: SourceOptions()))
+    let frames = running.all(atMost: 20)
+    #expect(running.finish() == nil)
+    camera.end()
+    #expect(frames.count == 20)
+    for frame in frames {
+      #expect(frame.format == PictureFormat(.jpeg, width: 320, height: 240))
+      #expect(
+        pictures.contains { $0.count <= frame.bytes.count + 600 && frame.bytes.starts(with: $0.prefix(64)) })
+      _ = try frame.rgb()
+    }
+  }
+
+  @Test func brokenJPEGsAreDroppedAndCounted() throws {
+    let pictures = try jpegs(Folder(), 30)
+    let parts = pictures.enumerated().flatMap { number, jpeg -> [[UInt8]] in
+      switch number % 4 {
+      case 1: return [Array(jpeg[..<(jpeg.count / 2)]) + [0xFF, 0xD9]]
+      case 2: return [Array(jpeg[..<200])]
+      default: return [jpeg]
+      }
+    }
+    let camera = try WebCamera(parts: { _ in parts })
+    let running = Running(try Source.make(camera.address, options: SourceOptions()))
+    for _ in 0..<10 { _ = try running.next()?.rgb() }
+    #expect(running.counters.corrupt.load(ordering: .relaxed) >= 5)
+    running.finish()
+    camera.end()
+  }
+
+  @Test func aBrokenConnectionIsMadeAgain() throws {
+    let pictures = try jpegs(Folder(), 12)
+    let camera = try WebCamera(parts: { _ in pictures })
+    let running = Running(try Source.make(camera.address, options: SourceOptions()), .newest)
+    #expect(
+      waited {
+        _ = running.mailbox.take(timeout: 10_000_000); return camera.served >= 3
+      })
+    #expect(running.next() != nil)
+    #expect(running.counters.reconnects.load(ordering: .relaxed) >= 1)
+    #expect(running.finish() == nil)
+    camera.end()
+  }
+
+  @Test func anAddressWhereNobodyAnswersIsWaitedFor() throws {
+    // A port that was free a moment ago.
+    let probe = try WebCamera(parts: { _ in [] })
+    let address = probe.address
+    probe.end()
+    let running = Running(try Source.make(address, options: SourceOptions()))
+    #expect(
+      waited {
+        if case .waiting(let text) = running.status.current { return text.contains(address) }
+        return false
+      }, "\(running.status.current)")
+    #expect(running.finish() == nil)
+  }
+
+  /// The stop must reach a read that waits for bytes that never come.
+  @Test func stoppingEndsABlockedRead() throws {
+    let pictures = try jpegs(Folder(), 12)
+    let camera = try WebCamera(parts: { _ in pictures }, isSilentAfter: true)
+    let running = Running(try Source.make(camera.address, options: SourceOptions()), .newest)
+    #expect(running.next() != nil)
+    #expect(waited { camera.served == 1 && running.isSilent(milliseconds: 300) })
+    let before = Clock.now()
+    running.finish()
+    // Far below the five seconds after which silence itself would end the read.
+    #expect(Clock.now() - before < 3_000_000_000)
+    camera.end()
+  }
+}

@@ -1,0 +1,261 @@
+import CAV
+import Frames
+import Glibc
+import Outputs
+import Testing
+
+/// All that write files: one suite, because a test here limits the size of files for the whole process.
+@Suite(.serialized) struct FileTests {
+  private let folder = TemporaryFolder()
+
+  private func options() -> SinkOptions {
+    var options = SinkOptions()
+    options.policy = .every
+    return options
+  }
+
+  private func record(_ path: String, _ frames: Int, _ frame: (Int) -> Frame) throws -> (any Error)? {
+    let running = try Running(Sink.make(path, options: options()))
+    for index in 0..<frames { running.output.mailbox.put(frame(index)) }
+    return running.end()
+  }
+
+  /// Milliseconds since some start, as a clock of capture has them.
+  private func at(_ milliseconds: Int) -> UInt64 { 5_000_000_000 + UInt64(milliseconds) * 1_000_000 }
+
+  // MARK: - Recorder
+
+  @Test(arguments: ["mp4", "mkv"])
+  func aRecordingKeepsTheTimesOfCapture(_ ending: String) throws {
+    let path = folder.file("clip.\(ending)")
+    // A rate that varies: 20 a second, a gap of two seconds, then 10 a second; 7.95 s in all.
+    let times = (0..<40).map { $0 * 50 } + (0..<40).map { 4000 + $0 * 100 }
+    let error = try record(path, times.count) {
+      Sample.picture(64, 48, color: (255, 0, 0), step: $0, captured: at(times[$0]))
+    }
+    #expect(error == nil)
+    let movie = try #require(Movie(path))
+    #expect(movie.codec == AV_CODEC_ID_H264)
+    #expect(movie.width == 64 && movie.height == 48)
+    #expect(movie.decoded == times.count)
+    #expect(movie.times.count == times.count)
+    for (found, wanted) in zip(movie.times, times) { #expect(abs(found - Double(wanted) / 1000) < 0.0011) }
+    #expect(abs(movie.duration - 8) < 0.15)
+    // BT.601, limited range: red is (81, 90, 240).
+    #expect(
+      abs(Int(movie.center.y) - 81) < 6 && abs(Int(movie.center.u) - 90) < 6
+        && abs(Int(movie.center.v) - 240) < 6)
+  }
+
+  @Test func sidesBecomeEvenAndStay() throws {
+    let path = folder.file("clip.mp4")
+    #expect(
+      try record(path, 10) { Sample.picture($0 < 5 ? 101 : 320, $0 < 5 ? 75 : 240, captured: at($0 * 40)) }
+        == nil)
+    let movie = try #require(Movie(path))
+    #expect(movie.width == 100 && movie.height == 74)
+    #expect(movie.decoded == 10)
+  }
+
+  @Test(arguments: ["mp4", "mkv"])
+  func whatAKilledRecorderLeftPlays(_ ending: String) throws {
+    let path = folder.file("clip.\(ending)")
+    let running = try Running(Sink.make(path, options: options()))
+    for index in 0..<120 {
+      running.output.mailbox.put(Sample.picture(64, 48, step: index, captured: at(index * 100)))
+    }
+    // The last of `put` waits only until the one before was fetched.
+    var found: Movie?
+    #expect(
+      eventually {
+        folder.write("copy.\(ending)", "")
+        copy("clip.\(ending)", "copy.\(ending)")
+        found = Movie(folder.file("copy.\(ending)"))
+        return found.map { $0.decoded >= 60 } ?? false
+      })
+    #expect(found?.decoded == found?.times.count)
+    #expect(running.end() == nil)
+    #expect(Movie(path)?.decoded == 120)
+  }
+
+  private func copy(_ name: String, _ other: String) {
+    let bytes = folder.read(name) ?? []
+    let descriptor = open(folder.file(other), O_WRONLY | O_TRUNC)
+    _ = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    close(descriptor)
+  }
+
+  @Test(arguments: ["mp4", "mkv", "mjpeg"])
+  func aFullDiskLeavesAPlayableFile(_ ending: String) throws {
+    let path = folder.file("clip.\(ending)")
+    // EFBIG takes the way of ENOSPC, and needs no file system of its own.
+    signal(SIGXFSZ, SIG_IGN)
+    var old = rlimit()
+    getrlimit(__rlimit_resource_t(1), &old)
+    var small = rlimit(rlim_cur: 200_000, rlim_max: old.rlim_max)
+    setrlimit(__rlimit_resource_t(1), &small)
+    let size = (width: 160, height: 128)
+    var state: UInt32 = 1
+    let error = try record(path, 200) {
+      // Noise does not compress.
+      let bytes = (0..<size.width * size.height * 3).map { _ in
+        state = state &* 1_664_525 &+ 1_013_904_223
+        return UInt8(state >> 24)
+      }
+      return Sample.frame(
+        bytes, PictureFormat(.rgb24, width: size.width, height: size.height), captured: at($0 * 250))
+    }
+    setrlimit(__rlimit_resource_t(1), &old)
+    let refusal = try #require(error as? OutputError)
+    #expect(refusal.exitCode == 74)
+    #expect(refusal.description.contains(path))
+    #expect(refusal.description.contains("make room"))
+    let movie = try #require(Movie(path))
+    #expect(movie.times.count > 3)
+    #expect(movie.decoded == movie.times.count)
+    #expect(folder.names == ["clip.\(ending)"])
+  }
+
+  @Test func nothingIsWrittenWithoutAFrame() throws {
+    for name in ["a.mp4", "b.mkv", "c.mjpeg", "d.jpg", "e.png"] {
+      #expect(try record(folder.file(name), 0) { _ in Sample.jpeg(0) } == nil)
+    }
+    #expect(folder.names.isEmpty)
+  }
+
+  @Test func brokenFramesAreLeftOut() throws {
+    let counters = Counters()
+    var options = options()
+    options.counters = counters
+    let running = try Running(Sink.make(folder.file("clip.mp4"), options: options))
+    for index in 0..<6 {
+      running.output.mailbox.put(
+        index == 3 ? Sample.jpeg(1) : Sample.picture(64, 48, captured: at(index * 40)))
+    }
+    #expect(running.end() == nil)
+    #expect(Movie(folder.file("clip.mp4"))?.decoded == 5)
+    #expect(counters.corrupt.load(ordering: .relaxed) == 1)
+  }
+
+  // MARK: - Motion JPEG
+
+  @Test func motionJPEGIsOneFileAfterTheOther() throws {
+    let path = folder.file("clip.mjpeg")
+    #expect(try record(path, 3) { Sample.jpeg(UInt32($0), count: 500) } == nil)
+    #expect(
+      folder.read("clip.mjpeg") == Sample.file(0, count: 500) + Sample.file(1, count: 500)
+        + Sample.file(2, count: 500))
+    #expect(try record(path, 10) { Sample.picture(64, 48, color: (0, 0, 255), step: $0) } == nil)
+    let movie = try #require(Movie(path))
+    #expect(movie.codec == AV_CODEC_ID_MJPEG)
+    #expect(movie.decoded == 10)
+    // Full range: blue is (29, 255, 107).
+    #expect(
+      abs(Int(movie.center.y) - 29) < 6 && abs(Int(movie.center.u) - 255) < 6
+        && abs(Int(movie.center.v) - 107) < 6)
+  }
+
+  // MARK: - Stills
+
+  @Test(arguments: ["jpg", "jpeg", "png"])
+  func aStillIsTheLastPicture(_ ending: String) throws {
+    let path = folder.file("still.\(ending)")
+    folder.write("still.\(ending)", "what was there before")
+    let error = try record(path, 5) { Sample.picture(63, 47, color: $0 == 4 ? (0, 255, 0) : (255, 0, 0)) }
+    #expect(error == nil)
+    let picture = try rgb(path)
+    #expect(picture.width == 63 && picture.height == 47)
+    for (found, wanted) in zip(picture.last, [0, 255, 0]) { #expect(abs(Int(found) - wanted) < 6) }
+    #expect(folder.names == ["still.\(ending)"])
+  }
+
+  @Test func aJPEGIsKeptAsItIs() throws {
+    #expect(try record(folder.file("still.jpg"), 1) { _ in Sample.jpeg(9) } == nil)
+    #expect(folder.read("still.jpg") == Sample.file(9))
+  }
+
+  @Test func aStillIsThereBeforeTheEnd() throws {
+    let running = try Running(Sink.make(folder.file("still.jpg"), options: options()))
+    running.output.mailbox.put(Sample.jpeg(1))
+    #expect(eventually { folder.read("still.jpg") == Sample.file(1) })
+    running.output.mailbox.put(Sample.jpeg(2))
+    running.output.mailbox.put(Sample.jpeg(3))
+    #expect(eventually { folder.read("still.jpg") == Sample.file(3) })
+    running.end()
+  }
+
+  @Test(arguments: ["jpg", "png"])
+  func picturesOfImageAreWrittenInOneStep(_ ending: String) throws {
+    let path = folder.file("a.\(ending)")
+    var bytes = [UInt8](repeating: 0, count: 24 * 16 * 3)
+    for pixel in 0..<24 * 16 { bytes[pixel * 3 + 1] = 200 }
+    try bytes.withUnsafeBytes { try Sink.writePicture($0, width: 24, height: 16, to: path) }
+    let picture = try rgb(path)
+    #expect(picture.width == 24 && picture.height == 16)
+    for (found, wanted) in zip(picture.last, [0, 200, 0]) {
+      #expect(ending == "png" ? Int(found) == wanted : abs(Int(found) - wanted) < 6)
+    }
+    #expect(folder.names == ["a.\(ending)"])
+  }
+
+  /// Decodes with libav, which the writer of JPEGs here does not use.
+  private func rgb(_ path: String) throws -> (width: Int, height: Int, last: [UInt8]) {
+    var format: UnsafeMutablePointer<AVFormatContext>?
+    try #require(avformat_open_input(&format, path, nil, nil) == 0)
+    defer { avformat_close_input(&format) }
+    let parameters = try #require(format?.pointee.streams[0]?.pointee.codecpar)
+    let decoder = try #require(avcodec_find_decoder(parameters.pointee.codec_id))
+    var context = avcodec_alloc_context3(decoder)
+    defer { avcodec_free_context(&context) }
+    avcodec_parameters_to_context(context, parameters)
+    try #require(avcodec_open2(context, decoder, nil) == 0)
+    var packet = av_packet_alloc()
+    var frame = av_frame_alloc()
+    defer {
+      av_packet_free(&packet)
+      av_frame_free(&frame)
+    }
+    try #require(av_read_frame(format, packet) == 0)
+    avcodec_send_packet(context, packet)
+    avcodec_send_packet(context, nil)
+    try #require(avcodec_receive_frame(context, frame) == 0)
+    let (width, height) = (Int(frame!.pointee.width), Int(frame!.pointee.height))
+    if frame!.pointee.format == AV_PIX_FMT_RGB24.rawValue {
+      let row = frame!.pointee.data.0! + (height - 1) * Int(frame!.pointee.linesize.0)
+      return (width, height, (0..<3).map { row[(width - 1) * 3 + $0] })
+    }
+    // JFIF's full-range BT.601.
+    let y = Double(frame!.pointee.data.0![(height - 1) * Int(frame!.pointee.linesize.0) + width - 1])
+    let chroma = (height - 1) / 2 * Int(frame!.pointee.linesize.1) + (width - 1) / 2
+    let u = Double(frame!.pointee.data.1![chroma]) - 128
+    let v = Double(frame!.pointee.data.2![chroma]) - 128
+    let values = [y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u]
+    return (width, height, values.map { UInt8(min(max($0.rounded(), 0), 255)) })
+  }
+
+  // MARK: - Refusals
+
+  @Test(arguments: ["clip.mp4", "clip.mkv", "clip.mjpeg", "still.jpg", "still.png"])
+  func whatCannotBeWrittenIsRefusedAtOnce(_ name: String) throws {
+    for (path, word) in [("/proc/\(name)", "/proc"), (folder.file("missing/\(name)"), "does not exist")] {
+      let error = try #require(throws: OutputError.self) { try Sink.make(path, options: options()).open() }
+      #expect(error.exitCode == 73)
+      #expect(error.description.contains(word))
+    }
+    let taken = folder.file(name)
+    mkdir(taken, 0o755)
+    let error = try #require(throws: OutputError.self) { try Sink.make(taken, options: options()).open() }
+    #expect(error.exitCode == 73)
+    rmdir(taken)
+    mkfifo(taken, 0o600)
+    #expect(throws: OutputError.self) { try Sink.make(taken, options: options()).open() }
+  }
+
+  @Test func openingTouchesNothing() throws {
+    for name in ["clip.mp4", "clip.mkv", "clip.mjpeg", "still.jpg"] {
+      folder.write(name, "precious")
+      try Sink.make(folder.file(name), options: options()).open()
+      #expect(folder.read(name) == Array("precious".utf8))
+    }
+  }
+}

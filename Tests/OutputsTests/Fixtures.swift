@@ -1,0 +1,153 @@
+import Frames
+import Glibc
+import Outputs
+import Synchronization
+
+/// Frames made by code.
+enum Sample {
+  /// Bytes that begin and end as a JPEG and carry `number`; nothing in the server looks inside.
+  static func file(_ number: UInt32, count: Int = 4096) -> [UInt8] {
+    var bytes = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: count)
+    bytes.replaceSubrange(0..<4, with: [0xFF, 0xD8, 0xFF, 0xD9])
+    withUnsafeBytes(of: number.bigEndian) { bytes.replaceSubrange(4..<8, with: $0) }
+    bytes.replaceSubrange(count - 2..<count, with: [0xFF, 0xD9])
+    return bytes
+  }
+
+  /// What `file` carries.
+  static func number(_ file: [UInt8]) -> UInt32? {
+    guard file.count >= 8 else { return nil }
+    return file[4..<8].reduce(0) { $0 << 8 | UInt32($1) }
+  }
+
+  static func frame(_ bytes: [UInt8], _ format: PictureFormat, captured: UInt64 = 0) -> Frame {
+    let draft = FramePool(count: 1, capacity: max(1, bytes.count)).take()!
+    draft.bytes.copyBytes(from: bytes)
+    draft.stamps[.captured] = captured
+    return draft.finish(format, byteCount: bytes.count, sequence: 0)
+  }
+
+  static func jpeg(_ number: UInt32, count: Int = 4096) -> Frame {
+    frame(file(number, count: count), PictureFormat(.jpeg, width: 640, height: 480))
+  }
+
+  /// One colour, with a brighter square that moves with `step`.
+  static func picture(
+    _ width: Int, _ height: Int, color: (UInt8, UInt8, UInt8) = (200, 60, 30), step: Int = 0,
+    captured: UInt64 = 0
+  ) -> Frame {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(width * height * 3)
+    let left = step * 4 % max(1, width - 16)
+    for y in 0..<height {
+      for x in 0..<width {
+        let isLit = x >= left && x < left + 16 && y < 16
+        bytes += isLit ? [255, 255, 255] : [color.0, color.1, color.2]
+      }
+    }
+    return frame(bytes, PictureFormat(.rgb24, width: width, height: height), captured: captured)
+  }
+}
+
+/// An output at work on its own thread, ended with its owner.
+final class Running {
+  let output: any Output
+  private let thread: StageThread
+  private let outcome: Outcome
+  private var isOver = false
+
+  private final class Outcome: Sendable {
+    let error = Mutex<(any Error)?>(nil)
+  }
+
+  init(_ output: any Output) throws {
+    self.output = output
+    try output.open()
+    let outcome = Outcome()
+    self.outcome = outcome
+    thread = StageThread("output") {
+      do { try output.run() } catch { outcome.error.withLock { $0 = error } }
+    }
+  }
+  deinit { end() }
+
+  /// Closes the mailbox, waits, and gives what `run` threw.
+  @discardableResult
+  func end() -> (any Error)? {
+    if !isOver {
+      isOver = true
+      output.mailbox.close()
+      thread.join()
+    }
+    return outcome.error.withLock { $0 }
+  }
+}
+
+/// Waits until `condition`, at most ten seconds.
+func eventually(_ condition: () -> Bool) -> Bool {
+  for _ in 0..<1000 {
+    if condition() { return true }
+    usleep(10_000)
+  }
+  return condition()
+}
+
+/// A folder that is removed with its owner.
+final class TemporaryFolder {
+  let path: String
+  init() {
+    var template = Array("/tmp/turbocam-test-XXXXXX".utf8CString)
+    path = String(cString: mkdtemp(&template))
+  }
+  deinit {
+    for name in names { unlink("\(path)/\(name)") }
+    rmdir(path)
+  }
+  func file(_ name: String) -> String { "\(path)/\(name)" }
+
+  var names: [String] {
+    guard let folder = opendir(path) else { return [] }
+    defer { closedir(folder) }
+    var names: [String] = []
+    while let entry = readdir(folder) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  func read(_ name: String) -> [UInt8]? {
+    let descriptor = open(file(name), O_RDONLY)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var block = [UInt8](repeating: 0, count: 65536)
+    while true {
+      let count = Glibc.read(descriptor, &block, block.count)
+      guard count > 0 else { return bytes }
+      bytes += block[..<count]
+    }
+  }
+
+  func write(_ name: String, _ text: String) {
+    let descriptor = open(file(name), O_WRONLY | O_CREAT | O_TRUNC, 0o644)
+    _ = Array(text.utf8).withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+    close(descriptor)
+  }
+}
+
+/// Settings with one member: a strength that must be a number up to 1.
+final class OneSetting: Control {
+  let strength = Mutex(0.5)
+  func stateJSON() -> [UInt8] { Array("{\"strength\":\(strength.withLock { $0 })}".utf8) }
+  func patch(_ json: [UInt8]) -> Result<[UInt8], ControlRefusal> {
+    let text = String(decoding: json, as: UTF8.self)
+    guard text.hasPrefix("{\"strength\":"), text.hasSuffix("}"),
+      let value = Double(text.dropFirst(12).dropLast()), value <= 1
+    else { return .failure(ControlRefusal("strength is \"wrong\"")) }
+    strength.withLock { $0 = value }
+    return .success(stateJSON())
+  }
+}
