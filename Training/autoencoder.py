@@ -39,7 +39,7 @@ def picture_loss(a, b):
 def loss(vae, x):
     """Reconstruction through noisy latents: noise teaches the encoder to spread a picture over all its channels."""
     z = encode(vae, x)
-    sigma = torch.rand(len(x), 1, 1, 1) * 0.3
+    sigma = torch.rand(len(x), 1, 1, 1, device=x.device) * 0.3
     restored = decode(vae, z + sigma * torch.randn_like(z))
     return picture_loss(restored, x) + 0.02 * F.relu(z.abs() - 2).pow(2).mean() + 0.001 * z.pow(2).mean(), restored
 

@@ -28,7 +28,7 @@ def export(vae, unet, encoders, vocabulary, folder):
     for root, _, names in os.walk(fresh):
         for name in names:
             os.chmod(os.path.join(root, name), 0o644)
-            if name.endswith(".json"):
+            if name.endswith(".json") and name != "vocab.json":
                 tidy(os.path.join(root, name))
     os.makedirs(folder, exist_ok=True)
     for name in os.listdir(fresh):
@@ -53,11 +53,13 @@ def published_names(path):
 
 
 def tidy(path):
-    """Drops the paths of the machine that trained the model."""
+    """Drops the paths of the machine that trained the model, and lets CLIP compute in single precision as diffusers'
+    parts do where nobody asks for another: transformers otherwise takes the type of the file."""
     with open(path, encoding="utf-8") as f:
         values = json.load(f)
-    if "_name_or_path" in values:
-        del values["_name_or_path"]
-        with open(path, "w", encoding="utf-8") as f:
-            json.dump(values, f, indent=2)
-            f.write("\n")
+    values.pop("_name_or_path", None)
+    if "dtype" in values:
+        values["dtype"] = "float32"
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(values, f, indent=2, ensure_ascii=False)
+        f.write("\n")

@@ -49,7 +49,7 @@ def time_ids(n):
 
 def denoise(unet, z, t, noise, states, pooled, ids):
     """One step: scaled clean latents [B, 8, h, w], timesteps [B] and noise to the predicted clean latents."""
-    sigma = SIGMAS[t][:, None, None, None]
+    sigma = SIGMAS.to(t.device)[t][:, None, None, None]
     x = z + sigma * noise
     v = unet(x / (sigma**2 + 1).sqrt(), t, states, added_cond_kwargs={"text_embeds": pooled, "time_ids": ids}).sample
     return x / (sigma**2 + 1) - v * sigma / (sigma**2 + 1).sqrt()

@@ -1,5 +1,4 @@
 import Frames
-import Glibc
 import Synchronization
 
 /// One way of turning frames into frames. `run` blocks on the stage's own thread until the mailbox is closed
@@ -78,12 +77,6 @@ public final class FilterStatus: Sendable {
 
   /// Blocks until the filter has worked once, or `stop` is set.
   public func awaitLive(_ stop: StopFlag) {
-    while current != .live && !stop.isSet { sleep(nanoseconds: 10_000_000) }
+    while current != .live && !stop.isSet { Clock.sleep(10_000_000) }
   }
-}
-
-/// Blocks this thread.
-func sleep(nanoseconds: UInt64) {
-  var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
-  nanosleep(&time, nil)
 }

@@ -52,10 +52,10 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     notices.show(
       "\(progress.text) \(Int(progress.fraction * 100))%", size: box.current.settings.size, link)
     if link.takesEvery {
-      sleep(nanoseconds: 20_000_000)
+      Clock.sleep(20_000_000)
     } else {
       _ = link.mailbox.take(timeout: 50_000_000)
-      if link.mailbox.isClosed { sleep(nanoseconds: 20_000_000) }
+      if link.mailbox.isClosed { Clock.sleep(20_000_000) }
     }
   }
 

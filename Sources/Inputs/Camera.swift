@@ -13,6 +13,7 @@ public final class Camera: Input, @unchecked Sendable {
   private var watch: JPEGWatch
   private var lastSequence: UInt32?
   private var sequence: UInt64 = 0
+  private var limit: RateLimit
   private let shownLabel: Lock<String>
 
   /// No frame for this long: the person is told.
@@ -31,7 +32,9 @@ public final class Camera: Input, @unchecked Sendable {
 
   init(_ choice: CameraChoice, _ options: SourceOptions) throws {
     search = CameraSearch(choice: choice, wish: options.captureWish)
+    try options.checkRate("opening a camera")
     buffers = options.buffers
+    limit = RateLimit(options.fps)
     let stream = try search.open()
     self.stream = stream
     pool = FramePool(count: options.buffers, capacity: stream.layout.capacity)
@@ -96,14 +99,12 @@ public final class Camera: Input, @unchecked Sendable {
       guard now - lastBuffer < Camera.longSilence else { throw silenceError(stream) }
       if link.mailbox.isWanted { lastWanted = now }
       if now - lastWanted > Camera.restAfter {
+        // The status stays: whoever looks in again should see pictures, not a notice about a nap.
         stream.stop()
-        link.status.set(.waiting("camera \(stream.device.path) resting, nobody watches"))
         sleepUntilWanted(link)
         if link.stop.isSet { return }
         lastSequence = nil
-        link.status.set(.starting("camera \(stream.device.path) starting"))
         try stream.start()
-        isLive = false
         lastBuffer = Clock.now()
         lastGood = lastBuffer
         lastWanted = lastBuffer
@@ -123,6 +124,7 @@ public final class Camera: Input, @unchecked Sendable {
       link.counters.corrupt.add(1, ordering: .relaxed)
       return false
     }
+    guard link.mailbox.isWanted, limit.isDue(received) else { return true }
     guard let draft = pool.take() else {
       link.counters.starved.add(1, ordering: .relaxed)
       return true

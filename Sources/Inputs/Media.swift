@@ -19,7 +19,7 @@ public final class Media: Input, @unchecked Sendable {
   private let jpegDecoder: JPEGDecoder
   private var pacer = Pacer()
   private var sequence: UInt64 = 0
-  private var nextDue: UInt64 = 0
+  private var limit: RateLimit
   private let started = Clock.now()
 
   private static let retryPause: UInt64 = 1_000_000_000
@@ -38,9 +38,8 @@ public final class Media: Input, @unchecked Sendable {
     } else {
       picture = MediaPicture()
     }
-    if let rate = options.fps, !(rate > 0 && rate <= 1000) {
-      throw InputError(.usage, "opening \(place)", "\(rate) fps", remedy: "rates are above 0 to 1000")
-    }
+    limit = RateLimit(options.fps)
+    try options.checkRate("opening \(place)")
     if !place.isNetwork {
       try place.checkFile()
       reader = try MediaReader(place, stop: opening)
@@ -98,7 +97,7 @@ public final class Media: Input, @unchecked Sendable {
       guard options.loop else { return }
       if !reader.rewind() { reader = try MediaReader(place, stop: opening) }
       pacer.restart()
-      nextDue = 0
+      limit.restart()
     }
   }
 
@@ -117,11 +116,11 @@ public final class Media: Input, @unchecked Sendable {
         time = stamp
         isJPEG = true
       }
-      let rate = reader.rate > 0 ? reader.rate : SourceOptions.usualRate
+      let rate = SourceOptions.rates.contains(reader.rate) ? reader.rate : SourceOptions.usualRate
       let due = time ?? UInt64(Double(count) * 1e9 / rate)
       count += 1
       given += 1
-      guard isDue(due) else { continue }
+      guard limit.isDue(due) else { continue }
       if options.realTime {
         pacer.wait(for: due, link.stop)
         if !link.mailbox.isWanted { pause(link) }
@@ -137,16 +136,6 @@ public final class Media: Input, @unchecked Sendable {
       }
     }
     return given
-  }
-
-  /// Leaves out what is more than the rate that was asked for.
-  private func isDue(_ time: UInt64) -> Bool {
-    guard let fps = options.fps else { return true }
-    let interval = UInt64(1e9 / fps)
-    // Stamps are rounded: a millisecond early is in time.
-    guard time + 1_000_000 >= nextDue else { return false }
-    nextDue = max(nextDue + interval, time + interval / 2)
-    return true
   }
 
   /// Stands still while nobody watches.
@@ -180,6 +169,7 @@ public final class Media: Input, @unchecked Sendable {
         if hasPlayed { link.counters.reconnects.add(1, ordering: .relaxed) }
         hasPlayed = true
         pacer.restart()
+        limit.restart()
         link.status.set(.live)
         if reader.isLive {
           try playLive(reader, link)
@@ -217,9 +207,9 @@ public final class Media: Input, @unchecked Sendable {
       case .nothing: continue
       case .end: return
       case .picture(let time):
-        if isDue(time ?? now) { try putPicture(reader, Clock.now(), link) }
+        if limit.isDue(time ?? now) { try putPicture(reader, Clock.now(), link) }
       case .jpeg(let time):
-        if isDue(time ?? now) { putJPEG(reader, Clock.now(), link) }
+        if limit.isDue(time ?? now) { putJPEG(reader, Clock.now(), link) }
       }
     }
   }

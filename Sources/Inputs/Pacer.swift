@@ -35,3 +35,29 @@ struct Pacer {
     }
   }
 }
+
+/// Leaves out frames of a source that is faster than the rate that was asked for.
+struct RateLimit {
+  private let interval: UInt64
+  private var nextDue: UInt64 = 0
+  /// Stamps are rounded and cameras jitter: this much early is in time.
+  private let earliness: UInt64
+
+  /// nil: every frame is due.
+  init(_ rate: Double?) {
+    interval = rate.map { SourceOptions.rates.contains($0) ? UInt64(1e9 / $0) : 0 } ?? 0
+    earliness = max(1_000_000, interval / 8)
+  }
+
+  /// Whether the frame of `time`, nanoseconds of the source's clock, is due.
+  mutating func isDue(_ time: UInt64) -> Bool {
+    guard interval > 0 else { return true }
+    guard time + earliness >= nextDue else { return false }
+    // Behind by more than a frame there is nothing to catch up with.
+    nextDue = max(nextDue + interval, time + interval / 2)
+    return true
+  }
+
+  /// The source's clock starts again.
+  mutating func restart() { nextDue = 0 }
+}

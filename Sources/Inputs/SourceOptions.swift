@@ -28,4 +28,13 @@ public struct SourceOptions: Equatable, Sendable {
   }
 
   static let usualRate = 30.0
+  /// Rates that times can be reckoned with.
+  static let rates = 0.01...1000.0
+
+  func checkRate(_ attempt: String) throws {
+    guard let fps, !SourceOptions.rates.contains(fps) else { return }
+    throw InputError(
+      .usage, attempt, "\(fps) frames a second",
+      remedy: "rates are \(SourceOptions.rates.lowerBound) to \(SourceOptions.rates.upperBound)")
+  }
 }

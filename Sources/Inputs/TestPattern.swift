@@ -23,10 +23,8 @@ public final class TestPattern: Input, @unchecked Sendable {
         .usage, "drawing the test pattern", "\(width)x\(height) pixels",
         remedy: "sides are 1 to \(PictureFormat.maximumSide)")
     }
+    try options.checkRate("drawing the test pattern")
     rate = options.fps ?? SourceOptions.usualRate
-    guard rate > 0, rate <= 1000 else {
-      throw InputError(.usage, "drawing the test pattern", "\(rate) fps", remedy: "rates are above 0 to 1000")
-    }
     format = PictureFormat(.rgb24, width: width, height: height)
     realTime = options.realTime
     pool = FramePool(count: options.buffers, capacity: width * height * 3)

@@ -151,13 +151,15 @@ final class LoopbackDevice {
       capability.capabilities & UInt32(V4L2_CAP_DEVICE_CAPS) != 0
       ? capability.device_caps : capability.capabilities
     let isOutput = flags & UInt32(V4L2_CAP_VIDEO_OUTPUT) != 0
-    // With exclusive_caps=1, 0.12 shows an output until somebody writes, and from 0.14 on a capture device
-    // until somebody writes with nothing set; only S_FMT tells there.
-    guard isOutput || isLoopback else {
+    if isOutput { return (card, isLoopback) }
+    guard isLoopback else {
       throw OutputError(
         .unavailable, attempt, "\(card) (\(driver)) is a camera, not a virtual camera's input",
         remedy: "turbocam devices lists the virtual cameras")
     }
+    // Without exclusive_caps it always is an output; with it, until somebody writes. Only a format that was
+    // set to stay (keep_format, from 0.14 on) makes it a camera before that.
+    guard keepsFormat(descriptor) else { throw inUse(path, "it shows no output") }
     return (card, isLoopback)
   }
 
@@ -212,10 +214,18 @@ final class LoopbackDevice {
     return (format, byteCount)
   }
 
+  /// The driver's control "keep_format": V4L2_CID_USER_BASE | 0xf000.
+  private static func keepsFormat(_ descriptor: Int32) -> Bool {
+    var control = v4l2_control(id: turbocam_loopback_keep_format, value: 0)
+    return turbocam_ioctl(descriptor, turbocam_VIDIOC_G_CTRL, &control) == 0 && control.value != 0
+  }
+
   private static func inUse(_ path: String, _ fact: String) -> OutputError {
     OutputError(
       .unavailable, "opening \(path)", "another program writes to it (\(fact))",
-      remedy: "end that program (fuser \(path)) or take another virtual camera")
+      remedy:
+        "end that program (fuser \(path)) or take another virtual camera; where there is no such program, "
+        + "one has left it dead: sudo modprobe -r v4l2loopback, then modprobe it again")
   }
 
   private static func subscribe(_ descriptor: Int32) -> Bool {
@@ -264,13 +274,15 @@ final class LoopbackDevice {
 
   /// 0 or the error number.
   private func call<Argument>(_ request: UInt, _ argument: inout Argument) -> Int32 {
-    turbocam_ioctl(descriptor, request, &argument) == 0 ? 0 : errno
+    withUnsafeMutablePointer(to: &argument) { turbocam_ioctl(descriptor, request, $0) == 0 ? 0 : errno }
   }
   private func call(_ request: UInt, _ argument: UInt32) -> Int32 {
     var argument = argument
     return call(request, &argument)
   }
-  private func check<Argument>(_ name: String, _ request: UInt, _ argument: inout Argument) throws {
+  private func check<Argument>(_ name: String, _ request: UInt, _ argument: inout Argument)
+    throws
+  {
     let failure = call(request, &argument)
     guard failure == 0 else { throw error(name, String(cString: strerror(failure))) }
   }

@@ -20,7 +20,8 @@ extension Board {
       "settings": settings.current.settings.json,
       "uptime_s": .number(rounded(Double(Clock.now() - started) / 1e9, 1)),
       "fps": .object([
-        "in": .number(rounded(arrivals.rate, 2)), "out": .number(rounded(statistics.published.read().rate, 2)),
+        "in": .number(rounded(arrivals.rate, 2)),
+        "out": .number(rounded(statistics.published.read().rate, 2)),
       ]),
       "latency_ms": takesEvery ? .null : reading(statistics.latency.read()),
       "stages_ms": stages,

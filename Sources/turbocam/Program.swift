@@ -6,11 +6,14 @@ enum Program {
   static let version = "0.1.0"
   static let subcommands: [any Subcommand.Type] = [
     RunCommand.self, ImageCommand.self, TextCommand.self, DevicesCommand.self, DoctorCommand.self,
+    BenchCommand.self,
   ]
 
   static func main() {
     // A reader that went away is an error of write(2), not the end of the program.
     signal(SIGPIPE, SIG_IGN)
+    // So is a file that reached its limit.
+    signal(SIGXFSZ, SIG_IGN)
     Terminal.end(with: run(CommandLine.arguments.dropFirst()))
   }
 

@@ -71,7 +71,8 @@ struct RunCommand: Subcommand {
     // A file turned into files: no frame is lost, and it takes the time it takes.
     let takesEvery = Place.isFile(place.spec) && !place.loops && outputs.allSatisfy(Place.isFile)
     let chain = try model.isNone ? .none(settings(nil)) : chain(model.open())
-    let input = try Source.make(place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
+    let input = try Source.make(
+      place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
     let board = Board(chain, input: input.label, takesEvery: takesEvery, isQuiet: quiet)
     let sinks = try outputs.map { try Sink.make($0, options: sinkOptions(board, takesEvery: takesEvery)) }
     let spine = Spine(input, chain.stage, sinks, board)

@@ -18,6 +18,9 @@ struct Program {
     return "/" + (folder + ["turbocam"]).joined(separator: "/")
   }()
 
+  /// The folder of the package.
+  static let checkout = String(#filePath.dropLast("/Tests/CommandTests/Program.swift".count))
+
   /// Runs it to its end.
   static func run(_ arguments: String..., seconds: Int = 60) throws -> Result {
     try start(arguments).wait(seconds: seconds)

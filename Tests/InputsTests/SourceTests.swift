@@ -69,6 +69,14 @@ import Testing
     }
   }
 
+  @Test(arguments: [0, -1, 1e-12, 1e12, .nan, .infinity]) func ratesAreBoundedForFilesToo(_ rate: Double) {
+    #expect {
+      _ = try Source.make("http://127.0.0.1:1/", options: SourceOptions(fps: rate))
+    } throws: {
+      ($0 as? InputError)?.kind == .usage
+    }
+  }
+
   @Test func passwordsInAddressesAreNotShown() throws {
     let input = try Source.make("rtsp://anna:secret@camera.local:554/live", options: SourceOptions())
     #expect(!input.label.contains("secret") && !input.label.contains("anna"))

@@ -32,3 +32,6 @@ REQUEST(VIDIOC_UNSUBSCRIBE_EVENT);
 // v4l2loopback's own event, from its v4l2loopback.h (0.13 and later): V4L2_EVENT_PRI_CLIENT_USAGE. Its data is
 // one __u32: whether anybody streams from the device.
 static const unsigned int turbocam_client_usage_event = V4L2_EVENT_PRIVATE_START + 0x08E00000 + 1;
+
+// v4l2loopback's control CID_KEEP_FORMAT, from its v4l2loopback.c.
+static const unsigned int turbocam_loopback_keep_format = V4L2_CID_USER_BASE | 0xf000;

@@ -1,0 +1,88 @@
+import Diffusion
+import Engine
+import Filter
+
+/// `turbocam bench`: what each stage takes, and what it could take at best on this machine.
+struct BenchCommand: Subcommand {
+  static let name = "bench"
+  static let summary = "Measure every stage against this machine's own peak."
+  static let synopsis = "[--suite NAME]... [--json] [OPTIONS]"
+  static let suites = ["start", "live", "pass", "model"]
+  static let options =
+    [
+      Option(
+        "suite", "NAME",
+        "start: from the start of the program to the first picture\nlive: camera (the test pattern as MJPEG) to web stream\npass: the same at 1280x720 with --model none\nmodel: the model alone, op by op\n(default: all)"
+      ),
+      Option("seconds", "N", "how long live and pass run (default 10)"),
+      Option("json", nil, "one JSON object on standard output"),
+    ] + ModelOptions.options
+
+  private let suites: [String]
+  private let seconds: Int
+  private let json: Bool
+  private let model: ModelOptions
+
+  init(_ arguments: Arguments) throws {
+    try arguments.expectOperands([])
+    let named = arguments.all("suite")
+    for name in named where !Self.suites.contains(name) {
+      throw arguments.fail("--suite must be \(Self.suites.joined(separator: ", ")), not '\(name)'")
+    }
+    suites = named.isEmpty ? Self.suites : Self.suites.filter(named.contains)
+    seconds = try arguments.integer("seconds", in: 1...3600) ?? 10
+    json = arguments.has("json")
+    model = try ModelOptions(arguments)
+    guard !model.isNone else { throw arguments.fail("--model none has nothing to measure; see --suite pass") }
+  }
+
+  func run() throws -> Int32 {
+    let folder = try model.open()
+    var results = [JSONObject.Member(name: "machine", value: try machine())]
+    for suite in suites {
+      Terminal.say("turbocam bench: \(suite)")
+      results.append(JSONObject.Member(name: suite, value: try measure(suite, folder)))
+    }
+    let result = JSON.object(JSONObject(results))
+    Terminal.print(json ? result.text : result.table)
+    return 0
+  }
+
+  private func measure(_ suite: String, _ folder: ModelFolder) throws -> JSON {
+    switch suite {
+    case "start": return try StartBench(model).run()
+    case "live": return try LiveBench(seconds: seconds).repainting(folder, model)
+    case "pass": return try LiveBench(seconds: seconds).passing()
+    default: return try ModelBench(folder, model).run()
+    }
+  }
+
+  private func machine() throws -> JSON {
+    .object(["device": .string(try Device.backend(model.device).description)])
+  }
+}
+
+extension JSON {
+  /// Names and numbers in lines, nested ones indented.
+  var table: String { lines("").joined(separator: "\n") }
+
+  private func lines(_ margin: String) -> [String] {
+    switch self {
+    case .object(let object):
+      return object.members.flatMap { member -> [String] in
+        switch member.value {
+        case .object, .array: return ["\(margin)\(member.name)"] + member.value.lines(margin + "  ")
+        default: return ["\(margin)\(member.name)  \(member.value.plain)"]
+        }
+      }
+    case .array(let items):
+      return items.map { item in
+        guard let members = item.object?.members else { return margin + item.plain }
+        return margin + members.map { "\($0.name) \($0.value.plain)" }.joined(separator: "  ")
+      }
+    default: return [margin + plain]
+    }
+  }
+
+  private var plain: String { string ?? text }
+}

@@ -1,0 +1,86 @@
+import Glibc
+import Testing
+
+/// What is wrong outside the command line: a message with the path and the remedy, and nothing half-written.
+@Suite struct BadInputTests {
+  /// Runs in a folder; `{}` in a word is its path. Gives what is left there, too.
+  private func run(_ words: [String], _ files: [String: [UInt8]] = [:]) throws -> (Program.Result, [String]) {
+    let folder = try Folder()
+    for (name, bytes) in files { try write(bytes, to: folder.file(name)) }
+    let result = try Program.start(words.map { $0.replacing("{}", with: folder.path) }).wait()
+    return (result, folder.names.filter { files[$0] == nil })
+  }
+
+  static let cases: [(words: [String], code: Int32, says: String)] = [
+    (["run", "--model", "none", "--input", "{}/no.mp4", "--output", "{}/o.mp4"], 66, "no.mp4"),
+    (["run", "--model", "none", "--input", "{}/text.jpg", "--output", "{}/o.mp4"], 65, "text.jpg"),
+    (["run", "--model", "none", "--input", "/dev/null", "--output", "{}/o.mp4"], 65, "/dev/null"),
+    (["run", "--model", "none", "--input", "/dev/video99", "--output", "{}/o.mp4"], 66, "/dev/video99"),
+    (["run", "--model", "none", "--input", "ftp://a/b", "--output", "{}/o.mp4"], 64, "ftp"),
+    (["run", "--model", "none", "--input", "test", "--output", "{}/o.mpg"], 64, ".mp4"),
+    (["run", "--model", "none", "--input", "test", "--output", "{}/none/o.mp4"], 73, "none"),
+    (["run", "--model", "none", "--input", "test", "--output", "http://0.0.0.0:0"], 64, "--token"),
+    (["run", "--model", "none", "--input", "test", "--output", "http://127.0.0.1:99999"], 64, "99999"),
+    (["run", "--model", "none", "--input", "test", "--output", "/dev/null"], 69, "/dev/null"),
+    (["run", "--model", "{}/model", "--input", "test", "--output", "{}/o.mp4"], 66, "/model"),
+    (["run", "--model", "nobody/nothing", "--input", "test", "--output", "{}/o.mp4"], 66, "download"),
+    (["image", "{}/no.jpg", "--output", "{}/o.png"], 66, "no.jpg"),
+    (["image", "{}/text.jpg", "--output", "{}/o.png"], 65, "text.jpg"),
+    (["image", "{}/text.jpg", "--output", "{}/none/o.png"], 73, "none"),
+  ]
+
+  @Test(arguments: cases.indices)
+  func isRefusedWithItsNameAndItsExitCode(index: Int) throws {
+    let wanted = Self.cases[index]
+    let (result, left) = try run(wanted.words, ["text.jpg": Array("this is no picture".utf8)])
+    #expect(result.code == wanted.code, "\(wanted.words): \(result.errors)")
+    #expect(result.errors.contains(wanted.says), "\(wanted.words): \(result.errors)")
+    #expect(left.isEmpty, "left behind: \(left)")
+  }
+
+  @Test func aPortInUseIsNamed() throws {
+    let first = try Program.start(
+      ["run", "--input", "test", "--model", "none", "--output", "http://127.0.0.1:0"])
+    let port = try first.port()
+    let second = try Program.run(
+      "run", "--input", "test", "--model", "none", "--output", "http://127.0.0.1:\(port)")
+    #expect(second.code == 69)
+    #expect(second.errors.contains("\(port)"))
+    first.send(SIGTERM)
+    #expect(first.wait(seconds: 30).code == 0)
+  }
+
+  /// The embedded model with one file of its own.
+  private func model(_ folder: Folder, _ path: String, _ bytes: [UInt8]) throws -> Program.Result {
+    let source = Program.checkout + "/Fixtures/models/spark"
+    let copy = folder.file("model")
+    #expect(try Running("/bin/cp", ["-r", source, copy]).wait().code == 0)
+    defer { _ = try? Running("/bin/rm", ["-r", copy]).wait() }
+    try write(bytes, to: "\(copy)/\(path)")
+    return try Program.run("text", "--model", copy, "--output", folder.file("o.png"))
+  }
+
+  @Test func aTruncatedCheckpointIsNamed() throws {
+    let path = "unet/diffusion_pytorch_model.safetensors"
+    let whole = try read(Program.checkout + "/Fixtures/models/spark/" + path)
+    let folder = try Folder()
+    let result = try model(folder, path, Array(whole.dropLast(1000)))
+    #expect(result.code == 65, "\(result.errors)")
+    #expect(result.errors.contains(path))
+    #expect(folder.names.isEmpty)
+  }
+
+  @Test(arguments: [
+    ("unet/config.json", "{", Int32(65)), ("unet/config.json", "{}", 78), ("model_index.json", "[]", 65),
+    ("vae/config.json", #"{"_class_name":"AutoencoderMagic"}"#, 69),
+    ("scheduler/scheduler_config.json", #"{"_class_name":"PNDMScheduler"}"#, 69),
+    ("tokenizer/vocab.json", "no", 65),
+  ])
+  func aBrokenConfigurationIsNamed(path: String, text: String, code: Int32) throws {
+    let folder = try Folder()
+    let result = try model(folder, path, Array(text.utf8))
+    #expect(result.code == code || (result.code >= 65 && result.code <= 78), "\(result.errors)")
+    #expect(result.errors.contains(path) || result.errors.contains("model"), "\(result.errors)")
+    #expect(folder.names.isEmpty)
+  }
+}

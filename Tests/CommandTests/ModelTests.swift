@@ -1,0 +1,94 @@
+import Glibc
+import Testing
+
+/// Runs with the embedded model.
+@Suite(.serialized) struct ModelTests {
+  @Test func theSameSeedGivesTheSamePicture() throws {
+    let folder = try Folder()
+    func paint(_ name: String, _ words: String...) throws -> [UInt8] {
+      let result = try Program.start(["image", RunTests.clip, "--output", folder.file(name)] + words).wait(
+        seconds: 120)
+      #expect(result.code == 0, "\(result.errors)")
+      return try read(folder.file(name))
+    }
+    let first = try paint("a.png", "--prompt", "oil painting", "--size", "128x96", "--seed", "3")
+    #expect(first.starts(with: [0x89, 0x50, 0x4E, 0x47]))
+    #expect(try Film(folder.file("a.png")).size == "128,96")
+    #expect(try paint("b.png", "--prompt=oil painting", "--size=128x96", "--seed=3") == first)
+    #expect(try paint("c.png", "--prompt", "neon lights", "--size", "128x96", "--seed", "3") != first)
+  }
+
+  @Test func textPaintsFromNoise() throws {
+    let folder = try Folder()
+    let result = try Program.run(
+      "text", "--prompt", "mosaic", "--size", "64x64", "--steps", "2", "--output", folder.file("a.jpg"),
+      seconds: 120)
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(try Film(folder.file("a.jpg")).size == "64,64")
+  }
+
+  @Test func anEndlessPromptIsCutWithAWarning() throws {
+    let folder = try Folder()
+    let prompt = String(repeating: "oil painting of a house ", count: 40)
+    let result = try Program.run(
+      "text", "--prompt", prompt, "--size", "64x64", "--output", folder.file("a.png"), seconds: 120)
+    #expect(result.code == 0)
+    #expect(result.errors.contains("too long"))
+  }
+
+  @Test func aFilmIsRepaintedFrameByFrame() throws {
+    let folder = try Folder()
+    let result = try Program.run(
+      "run", "--input", RunTests.clip, "--size", "64x64", "--frames", "6", "--output", folder.file("a.mp4"),
+      seconds: 120)
+    #expect(result.code == 0, "\(result.errors)")
+    let film = try Film(folder.file("a.mp4"))
+    #expect(film.frames == 6)
+    #expect(film.size == "64,64")
+  }
+
+  @Test func settingsChangeWhileItRuns() throws {
+    let running = try Program.start(
+      ["run", "--input", "test", "--size", "64x64", "--output", "http://127.0.0.1:0"])
+    let port = try running.port()
+    // There is a picture from the first moment: it says that the model is loading.
+    let first = try HTTPAnswer("GET /snapshot", port: port)
+    #expect(first.body.starts(with: [0xFF, 0xD8, 0xFF]))
+    #expect(try running.state(port, until: "\"name\":\"live\"").contains("\"prompt\""))
+    for bad in [#"{"steps":0}"#, #"{"prompt":"x","strength":2}"#, "{", #"{"size":"65x64"}"#, #"{"sede":1}"#] {
+      let answer = try HTTPAnswer("PATCH /settings", port: port, body: bad)
+      #expect(answer.status == 400, "\(bad): \(answer.text)")
+    }
+    #expect(!(try HTTPAnswer("GET /state", port: port).text.contains("\"prompt\":\"x\"")))
+    let patch = #"{"prompt":"neon lights","seed":9,"size":"96x64"}"#
+    let good = try HTTPAnswer("PATCH /settings", port: port, body: patch)
+    #expect(good.status == 200)
+    #expect(good.text.contains("\"prompt\":\"neon lights\""))
+    #expect(good.text.contains("\"size\":\"96x64\""))
+    #expect(try HTTPAnswer("GET /snapshot", port: port).status == 200)
+    running.send(SIGINT)
+    #expect(running.wait(seconds: 60).code == 0)
+  }
+
+  @Test func doctorAndDevicesTellWhatIsThere() throws {
+    let doctor = try Program.run("doctor", "--json")
+    #expect(doctor.code == 0, "\(doctor.text)")
+    #expect(doctor.text.contains(#"{"name":"embedded model","found":true"#))
+    let text = try Program.run("doctor").text
+    for line in text.split(separator: "\n") where line.hasPrefix("no ") || line.hasPrefix("MISSING") {
+      #expect(line.contains(": "))
+    }
+    let devices = try Program.run("devices", "--json")
+    #expect(devices.code == 0)
+    #expect(devices.text.hasPrefix(#"{"cameras":["#))
+    #expect(devices.text.contains(#""gpus":["#))
+  }
+
+  @Test func benchMeasuresTheModel() throws {
+    let result = try Program.run("bench", "--suite", "model", "--size", "64x64", "--json", seconds: 120)
+    #expect(result.code == 0, "\(result.errors)")
+    for key in ["\"floor_ms\":", "\"ratio\":", "\"peak_gflops\":", "\"memory_mb\":"] {
+      #expect(result.text.contains(key))
+    }
+  }
+}

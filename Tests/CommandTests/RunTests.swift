@@ -1,0 +1,131 @@
+import Glibc
+import Testing
+
+/// Runs without a model: the way of a frame.
+@Suite(.serialized) struct RunTests {
+  static let clip = Program.checkout + "/Fixtures/clips/demo.mp4"
+
+  @Test func aFilmBecomesAFilmFrameByFrame() throws {
+    let folder = try Folder()
+    let result = try Program.run(
+      "run", "--input", Self.clip, "--model", "none", "--output", folder.file("a.mp4"), "--output",
+      folder.file("b.mkv"))
+    #expect(result.code == 0, "\(result.errors)")
+    for name in ["a.mp4", "b.mkv"] {
+      let film = try Film(folder.file(name))
+      #expect(film.frames == 150)
+      #expect(film.size == "640,480")
+      #expect(abs(film.seconds - 5) < 0.1)
+    }
+  }
+
+  @Test func framesEndsTheRun() throws {
+    let folder = try Folder()
+    let result = try Program.run(
+      "run", "--input", Self.clip, "--model", "none", "--frames", "30", "--output", folder.file("a.mp4"))
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(try Film(folder.file("a.mp4")).frames == 30)
+    #expect(result.errors.contains("30 frames"))
+  }
+
+  @Test func theTestPatternIsRecordedLive() throws {
+    let folder = try Folder()
+    let result = try Program.run(
+      "run", "--input", "test", "--model", "none", "--frames", "30", "--output", folder.file("clip.mp4"))
+    #expect(result.code == 0, "\(result.errors)")
+    // A live recording may lose frames where the machine is busy.
+    #expect((1...30).contains(try Film(folder.file("clip.mp4")).frames))
+  }
+
+  @Test func standardOutputIsMotionJPEGAndNothingElse() throws {
+    let result = try Program.run(
+      "run", "--input", Self.clip, "--model", "none", "--frames", "10", "--output", "-")
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(result.output.starts(with: [0xFF, 0xD8, 0xFF]))
+    #expect(result.output.suffix(2) == [0xFF, 0xD9])
+    let folder = try Folder()
+    try write(result.output, to: folder.file("out.mjpeg"))
+    #expect(try Film(folder.file("out.mjpeg")).frames == 10)
+  }
+
+  @Test(arguments: [SIGINT, SIGTERM])
+  func aSignalFinishesTheRecording(signal: Int32) throws {
+    let folder = try Folder()
+    let running = try Program.start(
+      ["run", "--input", "test", "--model", "none", "--output", folder.file("a.mp4"), "--json"])
+    while running.outputSoFar.filter({ $0 == 10 }).count < 2 { usleep(10_000) }
+    running.send(signal)
+    let result = running.wait(seconds: 30)
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(try Film(folder.file("a.mp4")).frames > 0)
+  }
+
+  @Test func jsonIsOneObjectALine() throws {
+    let folder = try Folder()
+    let result = try Program.run(
+      "run", "--input", "test", "--model", "none", "--frames", "5", "--json", "--output",
+      folder.file("a.mjpeg"))
+    let lines = result.text.split(separator: "\n")
+    #expect(!lines.isEmpty)
+    #expect(lines.allSatisfy { $0.hasPrefix("{\"version\":") && $0.hasSuffix("}") })
+    #expect(lines.last?.contains("\"frames_out\":5") == true)
+  }
+
+  @Test func theWebServerShowsThePicture() throws {
+    let running = try Program.start(
+      ["run", "--input", "test", "--model", "none", "--output", "http://127.0.0.1:0"])
+    let port = try running.port()
+    let snapshot = try HTTPAnswer("GET /snapshot", port: port)
+    #expect(snapshot.status == 200)
+    #expect(snapshot.body.starts(with: [0xFF, 0xD8, 0xFF]))
+    for path in ["/stream", "/?action=stream"] {
+      let stream = try HTTPAnswer("GET \(path)", port: port, limit: 200_000)
+      #expect(stream.status == 200)
+      #expect(stream.headers.contains("multipart/x-mixed-replace"))
+      #expect(stream.body.count > 100_000)
+    }
+    let state = try running.state(port, until: "\"name\":\"live\"")
+    #expect(state.contains("\"model\":\"none\""))
+    #expect(state.contains("\"input\":\"test pattern\""))
+    #expect(try HTTPAnswer("PATCH /settings", port: port, body: #"{"steps":2}"#).status == 400)
+    running.send(SIGTERM)
+    #expect(running.wait(seconds: 30).code == 0)
+  }
+
+  @Test func aLostOutputLeavesTheOthers() throws {
+    let folder = try Folder()
+    // No file may grow beyond 1.5 MB: the pictures need more, the film does not.
+    let script = #"ulimit -f 1536; exec "$0" run --input "$1" --model none --output "$2" --output "$3""#
+    let result = try Running(
+      "/bin/bash", ["-c", script, Program.path, Self.clip, folder.file("full.mjpeg"), folder.file("good.mp4")]
+    ).wait()
+    #expect(result.code >= 64 && result.code <= 78, "\(result.errors)")
+    #expect(try Film(folder.file("good.mp4")).frames == 150)
+  }
+}
+
+/// What ffprobe says of a film.
+struct Film {
+  var frames: Int
+  var size: String
+  var seconds: Double
+
+  init(_ path: String) throws {
+    let probe = try Running(
+      "/usr/bin/ffprobe",
+      [
+        "-v", "error", "-count_frames", "-select_streams", "v:0", "-show_entries",
+        "stream=width,height,nb_read_frames:format=duration", "-of", "csv=p=0", path,
+      ]
+    ).wait()
+    guard probe.code == 0 else { throw SystemFailure(call: "ffprobe \(path): \(probe.errors)", number: 0) }
+    let lines = probe.text.split(separator: "\n")
+    let stream = lines.first?.split(separator: ",") ?? []
+    guard stream.count == 3, let frames = Int(stream[2]) else {
+      throw SystemFailure(call: "ffprobe \(path): \(probe.text)", number: 0)
+    }
+    self.frames = frames
+    size = "\(stream[0]),\(stream[1])"
+    seconds = lines.count > 1 ? Double(lines[1]) ?? 0 : 0
+  }
+}
