@@ -42,7 +42,8 @@ public final class JPEGEncoder {
     _ bytes: UnsafeRawBufferPointer, _ format: PictureFormat, into: UnsafeMutableRawBufferPointer
   ) throws -> Int {
     let (width, height) = (format.width, format.height)
-    let attempt = "encoding \(format)"
+    // A text only where something is wrong: this runs for every frame.
+    var attempt: String { "encoding \(format)" }
     guard Self.sides.contains(width), Self.sides.contains(height) else {
       throw FrameError(.unsupported, attempt, "the sides of a JPEG are 1 to 65500 pixels")
     }
