@@ -33,7 +33,7 @@ enum Peak {
   private static func rate(_ backend: any Backend, _ graph: Graph, operations: Double) throws -> Double {
     let weights = ZeroWeights(graph)
     let executable = try backend.compile(graph, weights: weights) { _ in }
-    try executable.withInput("x") { $0.initializeMemory(as: UInt8.self, repeating: 0) }
+    _ = try executable.withInput("x") { $0.initializeMemory(as: UInt8.self, repeating: 0) }
     var best = Double.infinity
     for _ in 0..<12 {
       let start = Clock.now()

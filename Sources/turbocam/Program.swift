@@ -4,10 +4,12 @@ import Glibc
 @main
 enum Program {
   static let version = "0.1.0"
-  static let subcommands: [any Subcommand.Type] = [
-    RunCommand.self, ImageCommand.self, TextCommand.self, DevicesCommand.self, DoctorCommand.self,
-    BenchCommand.self,
-  ]
+  static var subcommands: [any Subcommand.Type] {
+    [
+      RunCommand.self, ImageCommand.self, TextCommand.self, DevicesCommand.self, DoctorCommand.self,
+      BenchCommand.self,
+    ]
+  }
 
   static func main() {
     // A reader that went away is an error of write(2), not the end of the program.

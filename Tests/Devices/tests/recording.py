@@ -60,9 +60,10 @@ def full_disk_ends_only_the_recording():
     show("bars")
     with Turbocam("--input", CAMERA, "--output", clip, "--output", ADDRESS) as program:
         program.serving()
-        wait_until("a clip that grows", lambda: os.path.exists(clip) and os.path.getsize(clip) > 10_000)
+        wait_until("a clip that grows", lambda: os.path.exists(clip) and os.path.getsize(clip) > 3000)
         show("noise")  # fills six megabytes soon
-        wait_until("an error that names the clip", lambda: clip in program.messages(), 90)
+        wait_until("an error that names the clip", lambda: f"writing {clip}" in program.messages(), 90)
+        assert "space" in program.messages(), "the error does not say what is wrong"
         with Viewer() as viewer:
             show("bars")
             wait_until("bars in the stream", lambda: picture_of(viewer.fresh()).shows_bars())
