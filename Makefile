@@ -10,14 +10,15 @@ BUILD_PACKAGES := pkg-config libdnnl-dev libturbojpeg0-dev libv4l-dev libavforma
   libavutil-dev libswscale-dev libmicrohttpd-dev
 TEST_PACKAGES := ffmpeg $(shell cat Tests/Devices/packages)
 
-# The Swift run-time libraries go into the program, so that it needs no Swift where it is installed.
-BUILD := $(SWIFT) build -c release --static-swift-stdlib --product turbocam
-BINARY := .build/release/turbocam
+BUILD := $(SWIFT) build -c release --product turbocam
+# What is installed carries Swift's run-time libraries in itself, so that it needs no Swift.
+STATIC := $(SWIFT) build -c release --product turbocam --static-swift-stdlib --scratch-path .build-static
+BINARY := .build-static/release/turbocam
 INSTALLED = $(shell cd Fixtures && find models clips -type f -not -name '.*')
 SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
-.PHONY: all run build test install uninstall clean format lint packages test-packages
+.PHONY: all run build static test install uninstall clean format lint packages test-packages
 all: build
 
 run: build
@@ -29,14 +30,16 @@ build: packages
 test: test-packages
 	@Tests/run
 
-# Builds only what is not there yet, so that 'sudo make install' after 'make' needs no Swift for root. What the
-# tests built needs Swift's libraries and is not installed.
+static: packages
+	@$(STATIC)
+
+# Does not build what is there, so that 'make static && sudo make install' needs no Swift for root.
 install:
-	@ldd $(BINARY) 2>/dev/null | grep -q libdnnl && ! ldd $(BINARY) | grep -q libswift || $(MAKE) build
-	install -D -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/turbocam"
+	@test -x $(BINARY) || $(MAKE) static
+	install -D -s -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/turbocam"
 	@for file in $(INSTALLED); do install -D -m 644 Fixtures/$$file "$(SHARE)/$$file"; done
 	@for unit in systemd/*.service; do install -d "$(UNITS)"; \
-	  sed 's|/usr/local|$(PREFIX)|g' $$unit > "$(UNITS)/$${unit#systemd/}"; done
+	  sed 's|@PREFIX@|$(PREFIX)|g' $$unit > "$(UNITS)/$${unit#systemd/}"; done
 	@echo "Models and clip in $(SHARE), systemd units in $(UNITS)"
 
 uninstall:
@@ -44,7 +47,7 @@ uninstall:
 	rm -rf "$(SHARE)"
 
 clean:
-	rm -rf .build .build-tsan Tests/output
+	rm -rf .build .build-static .build-tsan Tests/output
 
 format:
 	$(SWIFT) format -i -r -p Package.swift Sources Tests
