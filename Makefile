@@ -8,10 +8,12 @@ ARGS ?=
 
 BUILD_PACKAGES := pkg-config libdnnl-dev libturbojpeg0-dev libv4l-dev libavformat-dev libavcodec-dev \
   libavutil-dev libswscale-dev libmicrohttpd-dev
-TEST_PACKAGES := ffmpeg v4l-utils curl qemu-system-x86 seabios busybox-static cpio kmod
+TEST_PACKAGES := ffmpeg $(shell cat Tests/Devices/packages)
 
 # The Swift run-time libraries go into the program, so that it needs no Swift where it is installed.
 BUILD := $(SWIFT) build -c release --static-swift-stdlib --product turbocam
+BINARY := .build/release/turbocam
+INSTALLED = $(shell cd Fixtures && find models clips -type f -not -name '.*')
 SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
@@ -27,14 +29,15 @@ build: packages
 test: test-packages
 	@Tests/run
 
-# Builds only what is not there yet, so that 'sudo make install' after 'make' needs no Swift for root.
+# Builds only what is not there yet, so that 'sudo make install' after 'make' needs no Swift for root. What the
+# tests built needs Swift's libraries and is not installed.
 install:
-	@test -x "$(BINARY)" || $(MAKE) build
-	install -D -m 755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/turbocam"
-	cd Fixtures && find models clips/*.mp4 -type f -exec install -D -m 644 {} "$(SHARE)/{}" \;
-	for unit in systemd/*.service; do \
-	  install -d "$(UNITS)" && sed 's|@PREFIX@|$(PREFIX)|g' "$$unit" > "$(UNITS)/$$(basename "$$unit")"; done
-BINARY := .build/release/turbocam
+	@ldd $(BINARY) 2>/dev/null | grep -q libdnnl && ! ldd $(BINARY) | grep -q libswift || $(MAKE) build
+	install -D -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/turbocam"
+	@for file in $(INSTALLED); do install -D -m 644 Fixtures/$$file "$(SHARE)/$$file"; done
+	@for unit in systemd/*.service; do install -d "$(UNITS)"; \
+	  sed 's|/usr/local|$(PREFIX)|g' $$unit > "$(UNITS)/$${unit#systemd/}"; done
+	@echo "Models and clip in $(SHARE), systemd units in $(UNITS)"
 
 uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/turbocam" $(patsubst systemd/%,"$(UNITS)/%",$(wildcard systemd/*.service))

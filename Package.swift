@@ -36,7 +36,8 @@ let package = Package(
 
     // Tests mirror the rooms.
     .testTarget(name: "EngineTests", dependencies: ["Engine"]),
-    .testTarget(name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend"]),
+    .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+    .testTarget(name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter"]),
     .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),

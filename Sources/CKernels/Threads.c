@@ -1,8 +1,11 @@
 #define _GNU_SOURCE
 #include "CKernels.h"
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // The entry points of libgomp's stable ABI that a compiler emits for `#pragma omp parallel`: Swift's clang
 // ships no OpenMP headers, but oneDNN brings the library.
@@ -36,6 +39,35 @@ int tc_available_threads(void) {
   int limit = quota();
   if (limit > 0 && limit < count) count = limit;
   return count > 0 ? count : 1;
+}
+
+static void nothing(void *data) {}
+
+static void *park(void *data) {
+  GOMP_parallel(nothing, NULL, (unsigned)sysconf(_SC_NPROCESSORS_CONF) + 1, 0);
+  for (;;) pause();
+  return NULL;
+}
+
+// libgomp's threads spin for milliseconds at every barrier unless it counts more threads than processors, or
+// OMP_WAIT_POLICY or GOMP_SPINCOUNT said otherwise before the program began. Beside cameras, encoders and other
+// programs, spinning threads keep the ones they wait for from running: frames took five times as long. So a
+// team of one thread more than processors is started once, and sleeps from then on: with it in the count, all
+// waits spin for microseconds and then sleep.
+static void make_waits_short(void) {
+  if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+  pthread_attr_t attributes;
+  pthread_t thread;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 64 << 10);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_create(&thread, &attributes, park, NULL);
+  pthread_attr_destroy(&attributes);
+}
+
+void tc_prepare_threads(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_waits_short);
 }
 
 void tc_set_threads(int count) { omp_set_num_threads(count); }

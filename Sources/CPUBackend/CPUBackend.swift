@@ -15,12 +15,16 @@ public final class CPUBackend: Backend {
   public let preferredElement: ElementType
   /// Threads that a program runs on.
   public let threads: Int
+  private let fuses: Bool
   private let dnnl: DNNL
   private var caches: [WeightCache] = []
 
-  /// `threads` nil takes what the affinity mask and the control group allow.
-  public init(precision: Precision = .automatic, threads: Int? = nil) throws {
+  /// `threads` nil takes what the affinity mask and the control group allow; `fuses` false runs the graph as it
+  /// was written, to find out which of the two is wrong.
+  public init(precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true) throws {
+    self.fuses = fuses
     self.threads = max(1, threads ?? Int(tc_available_threads()))
+    tc_prepare_threads()
     dnnl = try DNNL()
     switch precision {
     case .f32: preferredElement = .f32
@@ -44,7 +48,7 @@ public final class CPUBackend: Backend {
   public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
     -> any Executable
   {
-    let plan = Plan(graph, rules: Lowering.rules)
+    let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
     return try CPUExecutable(
       plan, dnnl, threads: threads, source: weights, cache: cache(of: weights), progress: progress)
   }

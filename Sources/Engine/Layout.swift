@@ -77,6 +77,7 @@ struct LayoutPass {
       if isLast {
         return Layout(root: layout.root, offset: layout.offset + start, rowStride: node.type.columns)
       }
+      guard dense || mayBeStrided(value) else { return nil }
       let rows = inner / type.columns
       return Layout(
         root: layout.root, offset: layout.offset + start * rows * layout.rowStride,

@@ -29,6 +29,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       try followSettings(link)
       link.mailbox.isWanted = link.broadcast.isWanted
       guard let painter else {
+        // A source that failed before there was a model has nothing to wait for.
+        if link.mailbox.isClosed && !link.takesEvery { break }
         try awaitPainter(link)
         continue
       }
@@ -55,7 +57,6 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       Clock.sleep(20_000_000)
     } else {
       _ = link.mailbox.take(timeout: 50_000_000)
-      if link.mailbox.isClosed { Clock.sleep(20_000_000) }
     }
   }
 

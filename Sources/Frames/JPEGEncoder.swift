@@ -27,10 +27,14 @@ public final class JPEGEncoder {
   }
 
   /// Bytes that hold the largest JPEG libturbojpeg may make of a picture of `format`: what `encode` needs.
-  /// For `.jpeg` itself, a bound for any sane JPEG of that size.
+  /// For `.jpeg` itself, a bound for any sane JPEG of that size. 0 for sizes that no JPEG has.
   public static func capacity(for format: PictureFormat) -> Int {
-    Int(tjBufSize(Int32(format.width), Int32(format.height), subsampling(of: format.pixels)))
+    guard sides.contains(format.width), sides.contains(format.height) else { return 0 }
+    return Int(tjBufSize(Int32(format.width), Int32(format.height), subsampling(of: format.pixels)))
   }
+
+  /// Up to JPEG_MAX_DIMENSION.
+  private static let sides = 1...65500
 
   /// Writes `bytes`, a whole raw picture of `format`, as one JPEG file to the start of `into` and gives its
   /// size. `into` holds at least `capacity(for: format)` bytes: libturbojpeg checks nothing smaller.
@@ -39,8 +43,7 @@ public final class JPEGEncoder {
   ) throws -> Int {
     let (width, height) = (format.width, format.height)
     let attempt = "encoding \(format)"
-    // 65500: JPEG_MAX_DIMENSION.
-    guard (1...65500).contains(width), (1...65500).contains(height) else {
+    guard Self.sides.contains(width), Self.sides.contains(height) else {
       throw FrameError(.unsupported, attempt, "the sides of a JPEG are 1 to 65500 pixels")
     }
     guard let byteCount = format.pixels.byteCount(width: width, height: height) else {

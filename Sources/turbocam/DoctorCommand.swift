@@ -70,18 +70,13 @@ struct Check {
   }
 
   private static var embeddedModel: Check {
-    var check = Check(name: "embedded model", isFound: false, fact: "not beside the program", isNeeded: true)
-    guard let path = Resources.model(Resources.defaultModel) else {
-      check.remedy = "make install    # in a checkout of turbocam"
-      return check
-    }
     do {
-      _ = try ModelFolder(path: path)
+      let path = try ModelFolder.find(ModelOptions.defaultModel).path
       return Check(name: "embedded model", isFound: true, fact: path, isNeeded: true)
     } catch {
-      check.fact = "\(error)"
-      check.remedy = "make install    # in a checkout of turbocam"
-      return check
+      return Check(
+        name: "embedded model", isFound: false, fact: "\(error)".firstLine,
+        remedy: "make install    # in a checkout of turbocam", isNeeded: true)
     }
   }
 
@@ -167,8 +162,13 @@ struct Check {
         name: "SDXL-Turbo", isFound: true, fact: try ModelFolder.find("stabilityai/sdxl-turbo").path)
     } catch {
       return Check(
-        name: "SDXL-Turbo", isFound: false, fact: "not downloaded; non-commercial licence of Stability AI",
-        remedy: "hf download stabilityai/sdxl-turbo --exclude 'sd_xl_turbo*' '*.onnx*' 'sd_*' '*.md'")
+        name: "SDXL-Turbo", isFound: false,
+        fact: "not downloaded; for non-commercial use (Stability AI's licence)",
+        remedy: (error as? DiffusionError)?.remedy ?? "")
     }
   }
+}
+
+extension String {
+  var firstLine: String { String(prefix { $0 != "\n" }) }
 }

@@ -9,7 +9,7 @@ struct ModelOptions {
   static let options = [
     Option(
       "model", "DIR|NAME",
-      "a folder in the diffusers layout, a name in the local\nHugging Face cache (stabilityai/sdxl-turbo), '\(Resources.defaultModel)' (the\nembedded one, default), or 'none'"
+      "a folder in the diffusers layout, a name in the local\nHugging Face cache (stabilityai/sdxl-turbo), '\(defaultModel)' (the\nembedded one, default), or 'none'"
     ),
     Option("prompt", "TEXT", "what the picture should look like (default \"\(defaultPrompt)\")"),
     Option("strength", "S", "above 0, at most 1: how much is repainted (default 0.5)"),
@@ -18,6 +18,8 @@ struct ModelOptions {
     Option("size", "WxH", "size of the repainted picture, multiples of 8\n(default: the model's own)"),
     Option("device", "auto|cpu", "where to compute (default auto)"),
   ]
+  /// The embedded one.
+  static let defaultModel = "spark"
   static let defaultPrompt = "watercolour painting"
 
   let model: String
@@ -29,7 +31,7 @@ struct ModelOptions {
   let device: String
 
   init(_ arguments: Arguments) throws(UsageError) {
-    model = arguments.last("model") ?? Resources.defaultModel
+    model = arguments.last("model") ?? Self.defaultModel
     prompt = arguments.last("prompt")
     strength = try arguments.positive("strength", atMost: 1)
     steps = try arguments.integer("steps", in: Settings.stepsRange)
@@ -46,15 +48,7 @@ struct ModelOptions {
   var isNone: Bool { model == "none" }
 
   /// The model's folder, with everything in it checked.
-  func open() throws -> ModelFolder {
-    if let path = Resources.model(model), !model.contains("/") { return try ModelFolder(path: path) }
-    guard model != Resources.defaultModel else {
-      throw DiffusionError(
-        .noInput, "the embedded model '\(model)' is not beside the program",
-        remedy: "run 'make install' in a checkout, or give a folder: --model DIR")
-    }
-    return try ModelFolder.find(model)
-  }
+  func open() throws -> ModelFolder { try ModelFolder.find(model) }
 
   /// Settings for a model whose own size is `native` pixels.
   func settings(native: PictureSize, fit: Fit = .cover, mirror: Bool = false, strength: Double? = nil) throws

@@ -1,11 +1,7 @@
-/// What comes with the program: models and the demo clip.
+/// What comes with the program, beside its models: the demo clip.
 ///
-/// Installed, they lie in PREFIX/share/turbocam beside PREFIX/bin; in a checkout, in Fixtures.
+/// Installed, it lies in PREFIX/share/turbocam beside PREFIX/bin; in a checkout, in Fixtures.
 enum Resources {
-  static let defaultModel = "spark"
-
-  /// The folder of an embedded model.
-  static func model(_ name: String) -> String? { find("models/\(name)") }
   static var demoClip: String? { find("clips/demo.mp4") }
 
   private static func find(_ path: String) -> String? {

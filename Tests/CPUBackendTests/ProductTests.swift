@@ -59,6 +59,23 @@ private let bf16Tolerance = 4e-3
     try test.check(element == .f32 ? f32Tolerance : bf16Tolerance, "\(type)")
   }
 
+  /// Operands that are views into other memory, at odd addresses.
+  @Test(arguments: 0..<40) func operandsMayBeViews(seed: Int) throws {
+    let test = Case(seed: 3000 + UInt64(seed))
+    let element: ElementType = seed % 2 == 0 ? .f32 : .bf16
+    let (channels, filters) = (test.dice.pick(1...20), test.dice.pick(1...20))
+    let x = test.graph.slice(test.input([7, 8, channels], element), axis: 0, start: 1, count: 5)
+    let whole = test.graph.activation(test.input([9, 8, filters], element), .tanh)
+    let residual = test.graph.slice(whole, axis: 0, start: 3, count: 5)
+    let kernel = [1, 3][seed / 2 % 2]
+    let w = test.weight([filters, kernel, kernel, channels], element)
+    let y = test.graph.convolution(x, weight: w, padding: Padding(kernel / 2))
+    test.graph.output("convolution", test.graph.add(y, residual))
+    let matrix = test.weight([filters, channels], element)
+    test.graph.output("linear", test.graph.add(test.graph.linear(x, weight: matrix), residual))
+    try test.check(element == .f32 ? f32Tolerance : bf16Tolerance, "\(channels) \(filters) \(kernel)")
+  }
+
   @Test func weightsOfEveryCadenceArePacked() throws {
     let test = Case(seed: 5)
     let x = test.input([9, 24])

@@ -97,7 +97,8 @@ import Testing
     // No file may grow beyond 1.5 MB: the pictures need more, the film does not.
     let script = #"ulimit -f 1536; exec "$0" run --input "$1" --model none --output "$2" --output "$3""#
     let result = try Running(
-      "/bin/bash", ["-c", script, Program.path, Self.clip, folder.file("full.mjpeg"), folder.file("good.mp4")]
+      "/bin/bash",
+      ["-c", script, Program.path, Self.clip, folder.file("full.mjpeg"), folder.file("good.mp4")]
     ).wait()
     #expect(result.code >= 64 && result.code <= 78, "\(result.errors)")
     #expect(try Film(folder.file("good.mp4")).frames == 150)

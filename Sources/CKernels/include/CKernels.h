@@ -34,6 +34,8 @@ const char *tc_instruction_set(void);
 
 /// Threads worth using: the affinity mask, limited by the control group's quota.
 int tc_available_threads(void);
+/// Makes waiting threads sleep soon instead of spinning for milliseconds; once for the process.
+void tc_prepare_threads(void);
 /// Number of threads that parallel work started by the calling thread uses, oneDNN's included.
 void tc_set_threads(int count);
 int tc_threads(void);

@@ -1,0 +1,8 @@
+/// The rewritings that make a graph cheaper without changing what it means. Rounding to the element type falls
+/// away between fused ops, so results come nearer to exact arithmetic.
+public enum Fusion {
+  /// All passes, in the order in which they find most.
+  public static func run(_ graph: Graph) -> Graph {
+    mergeProjections(fuseEpilogues(graph))
+  }
+}

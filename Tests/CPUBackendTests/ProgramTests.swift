@@ -1,0 +1,119 @@
+import CPUBackend
+import Engine
+import Testing
+
+/// Whole programs: fusion, planning, cadences, sharing.
+@Suite struct ProgramTests {
+  /// Fused against unfused, each on both backends. f32 errors grow with the length of the graph.
+  @Test(arguments: 0..<60) func randomGraphsMeanTheSameFused(seed: Int) throws {
+    let test = Case(seed: UInt64(seed))
+    test.writeRandomGraph(length: 3 + seed % 20, element: .f32)
+    let expected = try test.run(ReferenceBackend())
+    let fusedGraph = Fusion.run(test.graph)
+    let reference = try test.run(ReferenceBackend(), fusedGraph)
+    let plain = try test.run(try CPUBackend(precision: .f32, fuses: false))
+    let fused = try test.run(try CPUBackend(precision: .f32))
+    for (name, numbers) in expected {
+      #expect(relativeError(try #require(reference[name]), numbers) <= 5e-5, "reference, fused")
+      #expect(relativeError(try #require(plain[name]), numbers) <= 5e-5, "oneDNN, unfused")
+      #expect(relativeError(try #require(fused[name]), numbers) <= 5e-5, "oneDNN, fused")
+    }
+  }
+
+  /// bf16: fusion leaves roundings out, so both are held against f32 and fusion must not make it worse.
+  @Test(arguments: 0..<20) func randomGraphsStayNearInBfloat16(seed: Int) throws {
+    let exact = Case(seed: UInt64(seed))
+    exact.writeRandomGraph(length: 3 + seed % 8, element: .f32)
+    let rounded = Case(seed: UInt64(seed))
+    rounded.writeRandomGraph(length: 3 + seed % 8, element: .bf16)
+    let expected = try exact.run(ReferenceBackend())
+    let reference = try rounded.run(ReferenceBackend())
+    let found = try rounded.run(try CPUBackend())
+    for (name, numbers) in expected {
+      let allowed = 1.5 * relativeError(try #require(reference[name]), numbers) + 4e-3
+      #expect(relativeError(try #require(found[name]), numbers) <= allowed)
+    }
+  }
+
+  @Test func inputsOfAllCadencesCanBeWrittenAgain() throws {
+    let test = Case(seed: 11)
+    test.writeRandomGraph(length: 25, element: .f32)
+    let backend = try CPUBackend(precision: .f32)
+    let program = try backend.compile(test.graph, weights: test.weights) { _ in }
+    for round in 0..<4 {
+      for index in test.inputs.indices where round == 0 || test.dice.pick(0...1) == 0 {
+        let type = try #require(program.type(of: test.inputs[index].name))
+        test.inputs[index].bytes = ElementCodec.encode(test.dice.floats(type.count), type.element)
+        try test.inputs[index].bytes.withUnsafeBytes { try program.write(test.inputs[index].name, $0) }
+      }
+      try program.run()
+      let found = try Case.outputs(program, test.graph)
+      for (name, numbers) in try test.run(ReferenceBackend()) {
+        #expect(relativeError(try #require(found[name]), numbers) <= 5e-5, "round \(round)")
+      }
+    }
+  }
+
+  @Test func weightsAreSharedBetweenProgramsAndReadOnce() throws {
+    let backend = try CPUBackend(precision: .f32)
+    let (small, large) = (Case(seed: 1), Case(seed: 1))
+    func write(_ test: Case, _ size: Int) {
+      let w = test.graph.transpose(test.graph.weight("w", [32, 16, 3, 3], .f32), [0, 2, 3, 1])
+      let b = test.graph.weight("b", [32], .f32)
+      test.graph.output(
+        "y", test.graph.convolution(test.input([size, size, 16]), weight: w, bias: b, padding: Padding(1)))
+    }
+    write(small, 8)
+    write(large, 16)
+    small.weights.set("w", [32, 16, 3, 3], .f16, small.dice.floats(32 * 16 * 9))
+    small.weights.set("b", [32], .f32, small.dice.floats(32))
+    let first = try backend.compile(small.graph, weights: small.weights) { _ in }
+    let second = try backend.compile(large.graph, weights: small.weights) { _ in }
+    #expect(small.weights.released == ["w": 1, "b": 1])
+    for (program, test) in [(first, small), (second, large)] {
+      for input in test.inputs { try input.bytes.withUnsafeBytes { try program.write(input.name, $0) } }
+      try program.run()
+      let reference = try ReferenceBackend().compile(test.graph, weights: small.weights) { _ in }
+      for input in test.inputs { try input.bytes.withUnsafeBytes { try reference.write(input.name, $0) } }
+      try reference.run()
+      let expected = try #require(try Case.outputs(reference, test.graph)["y"])
+      #expect(relativeError(try #require(try Case.outputs(program, test.graph)["y"]), expected) <= 1e-5)
+    }
+  }
+
+  @Test func wrongNamesSizesAndWeightsAreRefused() throws {
+    let test = Case(seed: 2)
+    test.graph.output("y", test.graph.linear(test.input([3, 4]), weight: test.weight([5, 4])))
+    let backend = try CPUBackend(precision: .f32)
+    let program = try backend.compile(test.graph, weights: test.weights) { _ in }
+    #expect(throws: EngineError.unknownName("nobody")) {
+      try program.withOutput("nobody") { _ in }
+    }
+    #expect(throws: EngineError.byteCount("input 0", expected: 48, found: 4)) {
+      try [UInt8](repeating: 0, count: 4).withUnsafeBytes { try program.write("input 0", $0) }
+    }
+    let graph = Graph()
+    graph.output("y", graph.weight("absent", [2], .f32))
+    #expect(throws: EngineError.missingWeight("absent")) {
+      _ = try backend.compile(graph, weights: test.weights) { _ in }
+    }
+    let other = Graph()
+    other.output("y", other.weight("w", [2, 3], .f32))
+    test.weights.set("w", [3, 2], .f32, [1, 2, 3, 4, 5, 6])
+    #expect(throws: EngineError.weightShape("w", expected: [2, 3], found: [3, 2])) {
+      _ = try backend.compile(other, weights: test.weights) { _ in }
+    }
+  }
+
+  @Test func profileTellsTheWorkOfEachOp() throws {
+    let test = Case(seed: 3)
+    let x = test.input([10, 10, 8])
+    test.graph.output("y", test.graph.convolution(x, weight: test.weight([16, 3, 3, 8])))
+    let program = try CPUBackend(precision: .f32).compile(test.graph, weights: test.weights) { _ in }
+    let times = try program.profile()
+    let operations = Double(2 * 8 * 8 * 16) * Double(9 * 8)
+    #expect(times.map(\.operations) == [operations])
+    #expect(times.allSatisfy { $0.cadence == .frame && $0.seconds > 0 })
+    #expect(program.memory.weights >= 16 * 9 * 8 * 4)
+  }
+}

@@ -1,0 +1,66 @@
+import Engine
+import Testing
+
+/// What the passes do to the graph; that it still means the same is tested with random graphs on both backends.
+@Suite struct FusionTests {
+  private let graph = Graph()
+  private var x: Value { graph.input("x", [8, 8, 4], .f32, .frame) }
+  private func kernel(_ name: String) -> Value { graph.weight(name, [4, 3, 3, 4], .f32) }
+  private func conv(_ x: Value, _ name: String, bias: Value? = nil) -> Value {
+    graph.convolution(x, weight: kernel(name), bias: bias, padding: Padding(1))
+  }
+
+  /// Ops that the frame program of the fused graph runs.
+  private func frameOps() -> [Op] {
+    let plan = Plan(Fusion.run(graph))
+    return plan.frame.map { plan.graph[$0].op }
+  }
+  private func convolution(_ epilogue: Epilogue) -> Op {
+    .convolution(Convolution(stride: 1, padding: Padding(1), epilogue: epilogue))
+  }
+
+  @Test func aSettingsVectorBecomesBiasAtItsOwnCadence() {
+    let time = graph.input("time", [1, 4], .f32, .settings)
+    graph.output("y", graph.add(conv(x, "w", bias: graph.weight("b", [4], .f32)), time))
+    #expect(frameOps() == [convolution(Epilogue(bias: true))])
+    let plan = Plan(Fusion.run(graph))
+    #expect(plan.settings.map { plan.graph[$0].op } == [.binary(.add)])
+  }
+
+  @Test func residualAndActivationFollowTheProduct() {
+    graph.output("y", graph.activation(graph.add(conv(x, "w"), x), .relu))
+    #expect(frameOps() == [convolution(Epilogue(residual: true, activation: .relu))])
+  }
+
+  @Test func aProductReadTwiceKeepsItsValue() {
+    let y = conv(x, "w")
+    graph.output("y", graph.activation(y, .relu))
+    graph.output("sum", graph.add(y, x))
+    #expect(frameOps() == [convolution(Epilogue()), .activation(.relu), .binary(.add)])
+  }
+
+  @Test func aResidualAfterAnActivationIsNotFolded() {
+    graph.output("y", graph.add(graph.activation(conv(x, "w"), .silu), x))
+    #expect(frameOps() == [convolution(Epilogue(activation: .silu)), .binary(.add)])
+  }
+
+  @Test func groupNormTakesTheActivation() {
+    let vector = graph.weight("v", [4], .f32)
+    let normed = graph.groupNorm(x, groups: 2, epsilon: 1e-5, gain: vector, shift: vector)
+    graph.output("y", graph.activation(normed, .silu))
+    #expect(frameOps() == [.groupNorm(groups: 2, epsilon: 1e-5, activation: .silu)])
+  }
+
+  @Test func threeProjectionsBecomeOneProduct() {
+    let tokens = graph.reshape(x, [64, 4])
+    let (q, k, v) = (
+      graph.linear(tokens, weight: graph.weight("q", [4, 4], .f32)),
+      graph.linear(tokens, weight: graph.weight("k", [4, 4], .f32)),
+      graph.linear(tokens, weight: graph.weight("v", [4, 4], .f32))
+    )
+    graph.output("y", graph.attention(q, k, v, heads: 2))
+    let ops = frameOps()
+    #expect(ops.filter { $0 == .linear(Epilogue()) }.count == 1)
+    #expect(ops.count == 5, "three slices beside, which a backend may take as views")
+  }
+}

@@ -1,0 +1,117 @@
+import Engine
+import Testing
+
+@Suite struct PlanTests {
+  @Test func deadNodesAreInNoProgram() {
+    let graph = Graph()
+    let x = graph.input("x", [4], .f32, .frame)
+    _ = graph.activation(x, .silu)
+    graph.output("y", graph.activation(x, .relu))
+    let plan = Plan(graph)
+    #expect(plan.frame.map { graph[$0].op } == [.activation(.relu)])
+    #expect(plan.load.isEmpty && plan.settings.isEmpty)
+  }
+
+  @Test func settingsAreGroupedByTheInputsTheyDependOn() {
+    let graph = Graph()
+    let prompt = graph.activation(graph.input("prompt", [4], .f32, .settings), .silu)
+    let strength = graph.activation(graph.input("strength", [4], .f32, .settings), .silu)
+    let both = graph.add(prompt, strength)
+    graph.output("y", both)
+    let plan = Plan(graph)
+    #expect(plan.settings.map { plan.masks[$0.index] } == [1, 2, 3])
+    // What another group reads must outlive its own run.
+    #expect([prompt, strength, both].allSatisfy { plan.residences[$0.index] == .held })
+  }
+
+  @Test func whatTheFrameReadsOfTheSettingsIsHeld() {
+    let graph = Graph()
+    let inner = graph.activation(graph.input("s", [4], .f32, .settings), .silu)
+    let outer = graph.activation(inner, .relu)
+    graph.output("y", graph.add(graph.input("x", [4], .f32, .frame), outer))
+    let plan = Plan(graph)
+    #expect(plan.residences[outer.index] == .held)
+    #expect(plan.residences[inner.index] == .arena(0))
+  }
+
+  @Test func reshapesAndSlicesAreViews() {
+    let graph = Graph()
+    let x = graph.activation(graph.input("x", [6, 2, 4], .f32, .frame), .silu)
+    let flat = graph.reshape(x, [12, 4])
+    let rows = graph.slice(flat, axis: 0, start: 3, count: 5)
+    let channels = graph.slice(rows, axis: 1, start: 1, count: 2)
+    graph.output("y", graph.activation(rows, .relu))
+    graph.output("z", graph.activation(channels, .relu))
+    let rules = LayoutRules(readsStrided: { _, _ in true }, overwrites: { _ in [] })
+    let layouts = Plan(graph, rules: rules).layouts
+    #expect(layouts[flat.index] == Layout(root: x, offset: 0, rowStride: 4))
+    #expect(layouts[rows.index] == Layout(root: x, offset: 12, rowStride: 4))
+    #expect(layouts[channels.index] == Layout(root: x, offset: 13, rowStride: 4))
+    let copying = Plan(graph).layouts
+    #expect(copying[channels.index] == Layout(root: channels, rowStride: 2))
+  }
+
+  @Test func aDyingOperandGivesItsMemoryToTheResult() {
+    let graph = Graph()
+    let a = graph.activation(graph.input("x", [64], .f32, .frame), .silu)
+    let b = graph.activation(a, .relu)
+    let c = graph.activation(b, .tanh)
+    graph.output("y", graph.add(c, b))
+    let rules = LayoutRules(readsStrided: { _, _ in false }, overwrites: { _ in [0] })
+    let plan = Plan(graph, rules: rules)
+    #expect(plan.layouts[b.index].root == a, "a dies where b is made")
+    #expect(plan.layouts[c.index].root == c, "b is read again")
+    #expect(plan.arenaSize == 2 * 64 * 4)
+  }
+
+  /// A chain with side branches: at every step, the blocks of all values alive must lie apart.
+  @Test(arguments: 0..<20) func valuesAliveTogetherLieApart(seed: Int) {
+    var state = UInt64(seed) &* 2_862_933_555_777_941_757 &+ 3_037_000_493
+    func pick(_ count: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % count
+    }
+    let graph = Graph()
+    var values = [graph.input("x", [96], .f32, .frame)]
+    for index in 0..<60 {
+      let source = values[max(0, values.count - 1 - pick(6))]
+      let count = 1 + pick(graph.shape(source)[0])
+      let part = graph.slice(source, axis: 0, start: 0, count: count)
+      let copy = graph.concat([part, part], axis: 0)
+      values.append(graph.affine(copy, scale: Float(index), offset: 1))
+    }
+    graph.output("y", values[values.count - 1])
+    let rules = LayoutRules(readsStrided: { _, _ in true }, overwrites: { _ in [0] })
+    let plan = Plan(graph, rules: rules)
+    expectApart(plan)
+  }
+
+  private func expectApart(_ plan: Plan) {
+    var lastUse = Array(plan.graph.nodes.indices)
+    var isLive = plan.graph.nodes.indices.map { index in
+      plan.graph.outputs.contains { $0.value.index == index }
+    }
+    for (index, node) in plan.graph.nodes.enumerated().reversed() where isLive[index] {
+      for input in node.inputs { isLive[input.index] = true }
+    }
+    for (index, node) in plan.graph.nodes.enumerated() where isLive[index] {
+      for input in node.inputs {
+        let root = plan.layouts[input.index].root
+        lastUse[root.index] = max(lastUse[root.index], index)
+      }
+      let own = plan.layouts[index].root
+      lastUse[own.index] = max(lastUse[own.index], index)
+    }
+    let blocks = plan.residences.indices.compactMap { index -> (Range<Int>, ClosedRange<Int>)? in
+      guard case .arena(let offset) = plan.residences[index] else { return nil }
+      let size = plan.graph.nodes[index].type.byteCount
+      return (offset..<offset + size, index...max(index, lastUse[index]))
+    }
+    for (i, a) in blocks.enumerated() {
+      #expect(a.0.lowerBound % 64 == 0 && a.0.upperBound <= plan.arenaSize)
+      for b in blocks[(i + 1)...] {
+        #expect(!(a.0.overlaps(b.0) && a.1.overlaps(b.1)))
+      }
+    }
+  }
+}
