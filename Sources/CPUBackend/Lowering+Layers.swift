@@ -165,7 +165,8 @@ extension Lowering {
     let dimension = q.columns / heads
     var parameters = tc_attention(
       q: q.pointer, k: k.pointer, v: v.pointer, destination: result.pointer, queries: q.rows, keys: k.rows,
-      heads: heads, dimension: dimension, key_block: tc_attention_key_block(k.rows), q_stride: q.rowStride, k_stride: k.rowStride,
+      heads: heads, dimension: dimension, key_block: tc_attention_key_block(k.rows), q_stride: q.rowStride,
+      k_stride: k.rowStride,
       v_stride: v.rowStride, destination_stride: result.rowStride, scale: scale, causal: causal ? 1 : 0,
       element: Self.code(q.type.element), scratch: nil, scratch_size: 0, packed: nil)
     let size = tc_attention_scratch(&parameters)
