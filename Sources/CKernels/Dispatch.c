@@ -1,15 +1,45 @@
+#define _GNU_SOURCE
 #include "CKernels.h"
 #include "Dispatch.h"
 
-static const tc_table *chosen(void) {
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
 #if defined(__x86_64__)
+// What ONEDNN_MAX_CPU_ISA (or its older name) allows: oneDNN's own limit holds for our kernels too, so that
+// every variant can be tested on one machine. 0 baseline, 1 AVX2, 2 AVX-512, 3 with bf16.
+static int limit(void) {
+  const char *isa = getenv("ONEDNN_MAX_CPU_ISA");
+  if (!isa) isa = getenv("DNNL_MAX_CPU_ISA");
+  if (!isa || strcasecmp(isa, "ALL") == 0 || strcasecmp(isa, "DEFAULT") == 0) return 3;
+  if (strncasecmp(isa, "AVX512", 6) == 0) return strcasestr(isa, "BF16") || strcasestr(isa, "AMX") ? 3 : 2;
+  return strncasecmp(isa, "AVX2", 4) == 0 ? 1 : 0;
+}
+
+static const tc_table *choose(void) {
+  int most = limit();
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+  if (most >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
       && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return __builtin_cpu_supports("avx512bf16") ? &tc_table_avx512_bf16 : &tc_table_avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &tc_table_avx2;
-#endif
+    return most == 3 && __builtin_cpu_supports("avx512bf16") ? &tc_table_avx512_bf16 : &tc_table_avx512;
+  if (most >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+      && __builtin_cpu_supports("f16c"))
+    return &tc_table_avx2;
   return &tc_table_baseline;
+}
+#else
+static const tc_table *choose(void) { return &tc_table_baseline; }
+#endif
+
+static const tc_table *chosen_table;
+static void note_choice(void) { chosen_table = choose(); }
+
+static const tc_table *chosen(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, note_choice);
+  return chosen_table;
 }
 
 tc_body tc_kernel(tc_kernel_name name) { return chosen()->bodies[name]; }

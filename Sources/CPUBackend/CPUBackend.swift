@@ -28,16 +28,18 @@ public final class CPUBackend: Backend {
     dnnl = try DNNL()
     switch precision {
     case .f32: preferredElement = .f32
-    case .bf16: preferredElement = .bf16
+    case .bf16:
+      guard Self.runsBfloat16 else { throw CPUError.element("bf16", op: "products on this processor") }
+      preferredElement = .bf16
     case .automatic: preferredElement = Self.hasBfloat16 ? .bf16 : .f32
     }
   }
 
   /// Whether the processor multiplies bf16 itself (AVX512_BF16 or AMX).
-  public static var hasBfloat16: Bool {
-    let isa = dnnl_get_effective_cpu_isa().rawValue
-    return isa & dnnl_cpu_isa_avx512_core_bf16.rawValue == dnnl_cpu_isa_avx512_core_bf16.rawValue
-  }
+  public static var hasBfloat16: Bool { DNNL.has(dnnl_cpu_isa_avx512_core_bf16) }
+
+  /// Whether graphs in bf16 run at all: oneDNN emulates the products on any AVX-512.
+  public static var runsBfloat16: Bool { DNNL.has(dnnl_cpu_isa_avx512_core) }
 
   public var description: String {
     let set = String(cString: tc_instruction_set())

@@ -15,7 +15,7 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
     case .library(let call, let status, let op):
       return "oneDNN: \(call) gives \(status) for \(op); try --device cpu with f32, or update libdnnl"
     case .element(let element, let op):
-      return "the CPU backend has no \(element) arithmetic for \(op); open the model in f32 or bf16"
+      return "the CPU backend has no \(element) arithmetic for \(op); run the model in f32"
     case .memory(let byteCount):
       return "no memory for \(byteCount) bytes; close other programs or choose a smaller size"
     }

@@ -25,6 +25,11 @@ final class DNNL {
     dnnl_engine_destroy(engine)
   }
 
+  /// Whether the processor (within ONEDNN_MAX_CPU_ISA) has all of an instruction set.
+  static func has(_ isa: dnnl_cpu_isa_t) -> Bool {
+    dnnl_get_effective_cpu_isa().rawValue & isa.rawValue == isa.rawValue
+  }
+
   static var version: String {
     let version = dnnl_version().pointee
     return "\(version.major).\(version.minor).\(version.patch)"

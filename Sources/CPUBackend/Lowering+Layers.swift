@@ -81,8 +81,7 @@ extension Lowering {
     var postOps = PostOps()
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
     let isElsewhere = residual.map { $0.pointer != target.0.pointer } ?? false
-    // oneDNN 2.6's 1x1 convolution adds other memory wrongly for some sizes: copy it first, then sum.
-    let isCopied = isElsewhere && plan.graph.shape(node.inputs[1]).dropFirst().prefix(2) == [1, 1]
+    let isCopied = isElsewhere && addsWrongly(node)
     let isAdded = isElsewhere && !isCopied
     if residual != nil { postOps.operations.append(isAdded ? .add(target.1) : .sum) }
     if let activation = epilogue.activation { postOps.operations.append(.activation(activation)) }
@@ -108,6 +107,13 @@ extension Lowering {
     let work = PrimitiveWork(dnnl, primitive, bound)
     guard isCopied, let residual else { return work }
     return SequenceWork([copyRows(residual, target.0), work])
+  }
+
+  /// oneDNN 2.6's convolutions add other memory wrongly where the kernel is 1x1 (for some sizes) or the processor
+  /// has no AVX2 (for most): such residuals are copied to the result first, and summed there.
+  private func addsWrongly(_ node: Node) -> Bool {
+    guard case .convolution = node.op else { return false }
+    return !DNNL.has(dnnl_cpu_isa_avx2) || plan.graph.shape(node.inputs[1])[1...2] == [1, 1]
   }
 
   /// The scratch memory that a primitive asks for; it moves to its place when all have asked.

@@ -13,7 +13,7 @@ import Testing
   }
 
   /// The frame path allocates nothing of its own, in bf16 and f32, with settings written in between.
-  @Test(arguments: [ElementType.f32, .bf16]) func framesAllocateNothing(element: ElementType) throws {
+  @Test(arguments: productElements) func framesAllocateNothing(element: ElementType) throws {
     let test = Case(seed: 42)
     test.writeRandomGraph(length: 40, element: element)
     let program = try CPUBackend().compile(test.graph, weights: test.weights) { _ in }

@@ -10,7 +10,7 @@ private let bf16Tolerance = 4e-3
 @Suite struct ProductTests {
   @Test(arguments: 0..<60) func convolutionsAgree(seed: Int) throws {
     let test = Case(seed: UInt64(seed))
-    let element: ElementType = seed % 2 == 0 ? .f32 : .bf16
+    let element = productElements[seed % productElements.count]
     let kernel = [1, 3, 3, 5][test.dice.pick(0...3)]
     let channels = [test.dice.pick(1...9), 16, 33, 64][test.dice.pick(0...3)]
     let filters = [test.dice.pick(1...9), 16, 20, 64][test.dice.pick(0...3)]
@@ -37,7 +37,7 @@ private let bf16Tolerance = 4e-3
 
   @Test(arguments: 0..<40) func linearsAgree(seed: Int) throws {
     let test = Case(seed: 1000 + UInt64(seed))
-    let element: ElementType = seed % 2 == 0 ? .f32 : .bf16
+    let element = productElements[seed % productElements.count]
     let (rows, width, features) = (
       [1, 7, 77, 64][test.dice.pick(0...3)], test.dice.pick(1...130), test.dice.pick(1...130)
     )
@@ -62,7 +62,7 @@ private let bf16Tolerance = 4e-3
   /// Operands that are views into other memory, at odd addresses.
   @Test(arguments: 0..<40) func operandsMayBeViews(seed: Int) throws {
     let test = Case(seed: 3000 + UInt64(seed))
-    let element: ElementType = seed % 2 == 0 ? .f32 : .bf16
+    let element = productElements[seed % productElements.count]
     let (channels, filters) = (test.dice.pick(1...20), test.dice.pick(1...20))
     let x = test.graph.slice(test.input([7, 8, channels], element), axis: 0, start: 1, count: 5)
     let whole = test.graph.activation(test.input([9, 8, filters], element), .tanh)
@@ -92,7 +92,7 @@ private let bf16Tolerance = 4e-3
 
   @Test(arguments: 0..<30) func attentionAgrees(seed: Int) throws {
     let test = Case(seed: 2000 + UInt64(seed))
-    let element: ElementType = seed % 2 == 0 ? .f32 : .bf16
+    let element = productElements[seed % productElements.count]
     let heads = test.dice.pick(1...5)
     let size = [4, 8, 13, 32, 40, 64, 80, 128, 160, 512][test.dice.pick(0...9)]
     let (queries, keys) = (test.dice.pick(1...150), test.dice.pick(1...200))
@@ -106,7 +106,7 @@ private let bf16Tolerance = 4e-3
   }
 
   @Test func attentionReadsSlicesOfOneProduct() throws {
-    for element in [ElementType.f32, .bf16] {
+    for element in productElements {
       let test = Case(seed: 77)
       let x = test.input([50, 96], element)
       let qkv = test.graph.linear(x, weight: test.weight([288, 96], element))

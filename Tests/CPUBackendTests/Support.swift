@@ -19,6 +19,9 @@ struct Dice: RandomNumberGenerator {
   }
 }
 
+/// Element types that products can be tested in on this machine.
+let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [.f32]
+
 /// Weights drawn for a test, stored in any element type.
 final class DrawnWeights: WeightSource {
   private var tensors: [String: (type: TensorType, bytes: [UInt8])] = [:]
