@@ -1,138 +1,204 @@
 // Attention that keeps no score matrix: a block of queries meets the keys block by block, with the running
-// maximum and sum of Milakov and Gimelshein (2018), as FlashAttention does.
+// maximum and sum of Milakov and Gimelshein (2018), as FlashAttention does. Keys and values are packed once
+// before, for the tiles of Tile.h.
 
-enum { key_block = 64 };
-
-// c[m, n] += a[m, k] · b[k, n]; n is a multiple of TC_LANES, b's rows are `ldb` apart.
-typedef float lanes __attribute__((vector_size(TC_LANES * 4), aligned(4)));
-enum { tile_rows = 4, tile_vectors = TC_LANES == 16 ? 4 : 2 };
-
-static inline void tile(float *restrict c, size_t ldc, const float *restrict a, size_t lda,
-                        const float *restrict b, size_t ldb, size_t k, int rows, int vectors) {
-  lanes sum[tile_rows][tile_vectors];
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < vectors; j++) sum[i][j] = *(const lanes *)(c + i * ldc + j * TC_LANES);
-  for (size_t p = 0; p < k; p++) {
-    lanes row[tile_vectors];
-    for (int j = 0; j < vectors; j++) row[j] = *(const lanes *)(b + p * ldb + j * TC_LANES);
-    for (int i = 0; i < rows; i++)
-      for (int j = 0; j < vectors; j++) sum[i][j] += a[i * lda + p] * row[j];
-  }
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < vectors; j++) *(lanes *)(c + i * ldc + j * TC_LANES) = sum[i][j];
+// Where the processor has bf16 products, bf16 operands are multiplied in pairs; all others as floats.
+static inline int in_pairs(const tc_attention *p) {
+#if defined(TC_BF16_DOT)
+  return p->element == tc_bf16;
+#else
+  return 0;
+#endif
 }
 
-static void multiply_add(float *restrict c, size_t ldc, const float *restrict a, size_t lda,
-                         const float *restrict b, size_t ldb, size_t m, size_t n, size_t k) {
-  for (size_t j = 0; j < n;) {
-    int vectors = n - j >= tile_vectors * TC_LANES ? tile_vectors : 1;
-    for (size_t i = 0; i < m;) {
-      int rows = m - i >= tile_rows ? tile_rows : 1;
-      float *to = c + i * ldc + j;
-      const float *from = a + i * lda, *with = b + j;
-      // Constant sizes, so that the sums stay in registers.
-      if (rows == tile_rows && vectors == tile_vectors)
-        tile(to, ldc, from, lda, with, ldb, k, tile_rows, tile_vectors);
-      else if (rows == tile_rows)
-        tile(to, ldc, from, lda, with, ldb, k, tile_rows, 1);
-      else if (vectors == tile_vectors)
-        tile(to, ldc, from, lda, with, ldb, k, 1, tile_vectors);
+// Sizes in units of four bytes.
+typedef struct {
+  // Units along a head's dimension and along a block of keys, for the inner loops.
+  size_t depth, key_depth;
+  // The head's dimension in whole vectors.
+  size_t width;
+  size_t blocks;
+} attention_shape;
+
+static inline attention_shape attention_sizes(const tc_attention *p) {
+  int pairs = in_pairs(p);
+  attention_shape s;
+  s.depth = pairs ? (p->dimension + 1) / 2 : p->dimension;
+  s.key_depth = pairs ? p->key_block / 2 : p->key_block;
+  s.width = (p->dimension + 15) / 16 * 16;
+  s.blocks = tc_attention_blocks(p);
+  return s;
+}
+
+static inline uint32_t *packed_keys(const tc_attention *p, attention_shape s, size_t head, size_t block) {
+  return (uint32_t *)p->packed + (head * s.blocks + block) * (s.depth * p->key_block + s.key_depth * s.width);
+}
+
+static void pack_row(uint32_t *restrict to, size_t step, const void *restrict row, const tc_attention *p,
+                     size_t depth) {
+  if (in_pairs(p)) {
+    const uint16_t *x = row;
+    for (size_t d = 0; d < p->dimension / 2; d++) to[d * step] = x[2 * d] | (uint32_t)x[2 * d + 1] << 16;
+    if (p->dimension % 2) to[(depth - 1) * step] = x[p->dimension - 1];
+    return;
+  }
+  float x[tc_chunk];
+  for (size_t d = 0; d < p->dimension; d += tc_chunk) {
+    size_t n = p->dimension - d < tc_chunk ? p->dimension - d : tc_chunk;
+    load_floats(x, at(row, d, p->element), p->element, n);
+    for (size_t e = 0; e < n; e++) to[(d + e) * step] = bits_from_float(x[e]);
+  }
+}
+
+// Items are pairs of a head and a block of keys.
+static void attention_pack_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_attention *p = parameters;
+  attention_shape s = attention_sizes(p);
+  for (size_t item = begin; item < end; item++) {
+    size_t head = item / s.blocks, first = item % s.blocks * p->key_block;
+    size_t count = p->keys - first < p->key_block ? p->keys - first : p->key_block;
+    uint32_t *keys = packed_keys(p, s, head, item % s.blocks), *values = keys + s.depth * p->key_block;
+    if (count < p->key_block || s.width != p->dimension)
+      memset(keys, 0, (s.depth * p->key_block + s.key_depth * s.width) * 4);
+    size_t column = head * p->dimension;
+    for (size_t j = 0; j < count; j++)
+      pack_row(keys + j, p->key_block, at(p->k, (first + j) * p->k_stride + column, p->element), p, s.depth);
+    for (size_t j = 0; j < count; j++) {
+      const void *row = at(p->v, (first + j) * p->v_stride + column, p->element);
+      if (!in_pairs(p)) {
+        load_floats((float *)values + j * s.width, row, p->element, p->dimension);
+        continue;
+      }
+      const uint16_t *x = row;
+      uint32_t *restrict to = values + j / 2 * s.width;
+      if (j % 2)
+        for (size_t d = 0; d < p->dimension; d++) to[d] |= (uint32_t)x[d] << 16;
       else
-        tile(to, ldc, from, lda, with, ldb, k, 1, 1);
-      i += (size_t)rows;
+        for (size_t d = 0; d < p->dimension; d++) to[d] = x[d];
     }
-    j += (size_t)vectors * TC_LANES;
   }
 }
 
-// One block of scores becomes probabilities relative to the new maximum; sums and results so far follow.
-static void rescale(float *restrict scores, float *restrict result, float *maximum, float *sum, size_t keys,
-                    size_t visible, size_t padded) {
-  float top = *maximum;
-  for (size_t j = 0; j < visible; j++) top = scores[j] > top ? scores[j] : top;
+static inline float highest(lanes x) {
+  float y[TC_LANES];
+  memcpy(y, &x, sizeof y);
+  for (int half = TC_LANES / 2; half; half /= 2)
+    for (int i = 0; i < half; i++) y[i] = y[i + half] > y[i] ? y[i + half] : y[i];
+  return y[0];
+}
+
+static inline float total(lanes x) {
+  float y[TC_LANES];
+  memcpy(y, &x, sizeof y);
+  for (int half = TC_LANES / 2; half; half /= 2)
+    for (int i = 0; i < half; i++) y[i] += y[i + half];
+  return y[0];
+}
+
+// Stores a vector of probabilities for the next product.
+static inline void store_weights(void *row, size_t j, lanes x, int pairs) {
+#if defined(TC_BF16_DOT)
+  if (pairs) {
+    *(__m256bh_u *)((uint16_t *)row + j) = _mm512_cvtneps_pbh((__m512)x);
+    return;
+  }
+#endif
+  *(lanes *)((float *)row + j) = x;
+}
+
+// One row of scores becomes probabilities relative to the new maximum; sum and result so far follow.
+static inline void rescale(float *restrict scores, void *weights, float *restrict result, float *maximum,
+                           float *sum, size_t visible, size_t keys, size_t width, float scale, int pairs) {
+  // Hidden scores take the first one's place until the end, where they count nothing.
+  size_t covered = (visible + TC_LANES - 1) / TC_LANES * TC_LANES;
+  for (size_t j = visible; j < covered; j++) scores[j] = scores[0];
+  lanes high = *(const lanes *)scores * scale;
+  for (size_t j = TC_LANES; j < covered; j += TC_LANES)
+    high = __builtin_elementwise_max(high, *(const lanes *)(scores + j) * scale);
+  float top = highest(high);
+  top = *maximum > top ? *maximum : top;
+  lanes part = {};
+  for (size_t j = 0; j < covered; j += TC_LANES) {
+    lanes x = exponential_lanes(*(const lanes *)(scores + j) * scale - top);
+    if (j + TC_LANES > visible)
+      for (size_t i = visible - j; i < TC_LANES; i++) x[i] = 0;
+    part += x;
+    store_weights(weights, j, x, pairs);
+  }
+  for (size_t j = covered; j < keys; j += TC_LANES) store_weights(weights, j, (lanes){}, pairs);
   float factor = exponential(*maximum - top);
-  for (size_t j = 0; j < visible; j++) scores[j] = exponential(scores[j] - top);
-  for (size_t j = visible; j < keys; j++) scores[j] = 0;
-  *sum = *sum * factor + sum_floats(scores, visible);
+  *sum = *sum * factor + total(part);
   if (factor != 1)
-    for (size_t d = 0; d < padded; d++) result[d] *= factor;
+    for (size_t d = 0; d < width; d++) result[d] *= factor;
   *maximum = top;
 }
 
 typedef struct {
-  float *query, *key, *value, *scores, *result;
-  size_t padded;
+  uint32_t *query, *probabilities;
+  float *scores, *result;
 } attention_memory;
 
-static attention_memory attention_parts(const tc_attention *p, int thread) {
+static inline attention_memory attention_parts(const tc_attention *p, attention_shape s, int thread) {
   attention_memory m;
-  m.padded = (p->dimension + 15) / 16 * 16;
-  m.query = (float *)((char *)p->scratch + (size_t)thread * p->scratch_size);
-  m.key = m.query + tc_query_block * m.padded;
-  m.value = m.key + key_block * m.padded;
-  m.scores = m.value + key_block * m.padded;
-  m.result = m.scores + tc_query_block * key_block;
+  m.query = (uint32_t *)((char *)p->scratch + (size_t)thread * p->scratch_size);
+  m.scores = (float *)(m.query + tc_query_block * s.width);
+  m.probabilities = (uint32_t *)(m.scores + tc_query_block * p->key_block);
+  m.result = (float *)(m.probabilities + tc_query_block * p->key_block);
   return m;
 }
 
-static void load_keys(const tc_attention *p, attention_memory m, size_t head, size_t first, size_t count) {
-  float row[tc_chunk];
-  for (size_t j = 0; j < count; j++) {
-    const void *key = at(p->k, (first + j) * p->k_stride + head * p->dimension, p->element);
-    for (size_t d = 0; d < p->dimension; d += tc_chunk) {
-      size_t n = p->dimension - d < tc_chunk ? p->dimension - d : tc_chunk;
-      load_floats(row, at(key, d, p->element), p->element, n);
-      for (size_t e = 0; e < n; e++) m.key[(d + e) * key_block + j] = row[e];
+// Keys of a block that the query at `position` may see.
+static inline size_t visible_keys(const tc_attention *p, size_t position, size_t key, size_t count) {
+  if (!p->causal) return count;
+  if (position < key) return 0;
+  return position + 1 - key < count ? position + 1 - key : count;
+}
+
+static inline void attend(const tc_attention *p, attention_shape s, attention_memory m, size_t head,
+                          size_t first, size_t rows, float *maximum, float *sum) {
+  int pairs = in_pairs(p);
+  size_t block = p->key_block, keys = p->causal && first + rows < p->keys ? first + rows : p->keys;
+  for (size_t key = 0; key < keys; key += block) {
+    size_t count = p->keys - key < block ? p->keys - key : block;
+    const uint32_t *packed = packed_keys(p, s, head, key / block);
+    multiply(m.scores, block, m.query, s.depth, packed, block, rows, block, s.depth, pairs);
+    uint32_t *weights = pairs ? m.probabilities : (uint32_t *)m.scores;
+    for (size_t i = 0; i < rows; i++) {
+      size_t visible = visible_keys(p, first + i, key, count);
+      if (visible)
+        rescale(m.scores + i * block, weights + i * s.key_depth, m.result + i * s.width, &maximum[i],
+                &sum[i], visible, block, s.width, p->scale, pairs);
+      else
+        memset(weights + i * s.key_depth, 0, s.key_depth * 4);
     }
-    float *value = m.value + j * m.padded;
-    load_floats(value, at(p->v, (first + j) * p->v_stride + head * p->dimension, p->element), p->element,
-                p->dimension);
-    for (size_t d = p->dimension; d < m.padded; d++) value[d] = 0;
+    multiply_add(m.result, s.width, weights, s.key_depth, packed + s.depth * block, s.width, rows, s.width,
+                 s.key_depth, pairs);
   }
-  for (size_t d = 0; d < p->dimension; d++)
-    for (size_t j = count; j < key_block; j++) m.key[d * key_block + j] = 0;
 }
 
 static void attention_body(const void *parameters, size_t begin, size_t end, int thread) {
   const tc_attention *p = parameters;
-  attention_memory m = attention_parts(p, thread);
+  attention_shape s = attention_sizes(p);
+  attention_memory m = attention_parts(p, s, thread);
   size_t blocks = (p->queries + tc_query_block - 1) / tc_query_block;
   for (size_t item = begin; item < end; item++) {
     size_t head = item / blocks, first = item % blocks * tc_query_block;
     size_t rows = p->queries - first < tc_query_block ? p->queries - first : tc_query_block;
+    size_t column = head * p->dimension;
     float maximum[tc_query_block], sum[tc_query_block];
     for (size_t i = 0; i < rows; i++) {
-      float *query = m.query + i * m.padded;
-      load_floats(query, at(p->q, (first + i) * p->q_stride + head * p->dimension, p->element), p->element,
-                  p->dimension);
-      for (size_t d = 0; d < p->dimension; d++) query[d] *= p->scale;
+      pack_row(m.query + i * s.depth, 1, at(p->q, (first + i) * p->q_stride + column, p->element), p,
+               s.depth);
       maximum[i] = -INFINITY;
       sum[i] = 0;
     }
-    memset(m.result, 0, rows * m.padded * sizeof(float));
-    size_t keys = p->causal && first + rows < p->keys ? first + rows : p->keys;
-    for (size_t key = 0; key < keys; key += key_block) {
-      size_t count = keys - key < key_block ? keys - key : key_block;
-      size_t width = (count + 15) / 16 * 16;
-      load_keys(p, m, head, key, count);
-      memset(m.scores, 0, rows * key_block * sizeof(float));
-      multiply_add(m.scores, key_block, m.query, m.padded, m.key, key_block, rows, width, p->dimension);
-      for (size_t i = 0; i < rows; i++) {
-        size_t visible = count;
-        if (p->causal) visible = first + i + 1 <= key ? 0 : first + i + 1 - key < count ? first + i + 1 - key : count;
-        float *scores = m.scores + i * key_block;
-        if (visible)
-          rescale(scores, m.result + i * m.padded, &maximum[i], &sum[i], count, visible, m.padded);
-        else
-          memset(scores, 0, count * sizeof(float));
-      }
-      multiply_add(m.result, m.padded, m.scores, key_block, m.value, m.padded, rows, m.padded, count);
-    }
+    memset(m.result, 0, rows * s.width * sizeof(float));
+    attend(p, s, m, head, first, rows, maximum, sum);
     for (size_t i = 0; i < rows; i++) {
-      float *result = m.result + i * m.padded, factor = 1.0f / sum[i];
+      float *restrict result = m.result + i * s.width, factor = 1.0f / sum[i];
       for (size_t d = 0; d < p->dimension; d++) result[d] *= factor;
-      store_floats(at_mutable(p->destination, (first + i) * p->destination_stride + head * p->dimension,
-                              p->element), result, p->element, p->dimension);
+      store_floats(at_mutable(p->destination, (first + i) * p->destination_stride + column, p->element),
+                   result, p->element, p->dimension);
     }
   }
 }

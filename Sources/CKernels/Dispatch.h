@@ -9,5 +9,5 @@ typedef struct {
 
 extern const tc_table tc_table_baseline;
 #if defined(__x86_64__)
-extern const tc_table tc_table_avx2, tc_table_avx512;
+extern const tc_table tc_table_avx2, tc_table_avx512, tc_table_avx512_bf16;
 #endif

@@ -1,6 +1,10 @@
 // Loads and stores of each element type by way of f32, and the functions of one number. Loops are plain C
 // over arrays that do not overlap: the compiler makes vectors of them.
 
+#if defined(TC_BF16_DOT)
+typedef __m256bh __m256bh_u __attribute__((aligned(1)));
+#endif
+
 static inline size_t element_size(tc_element element) {
   return element == tc_u8 ? 1 : element == tc_bf16 || element == tc_f16 ? 2 : 4;
 }
@@ -71,9 +75,15 @@ static inline void store_floats(void *restrict to, const float *restrict source,
                                 size_t n) {
   switch (element) {
   case tc_f32: memcpy(to, source, n * sizeof(float)); break;
-  case tc_bf16:
-    for (size_t i = 0; i < n; i++) ((uint16_t *)to)[i] = bf16_from_float(source[i]);
+  case tc_bf16: {
+    size_t i = 0;
+#if defined(TC_BF16_DOT)
+    for (; i + 16 <= n; i += 16)
+      *(__m256bh_u *)((uint16_t *)to + i) = _mm512_cvtneps_pbh(_mm512_loadu_ps(source + i));
+#endif
+    for (; i < n; i++) ((uint16_t *)to)[i] = bf16_from_float(source[i]);
     break;
+  }
   case tc_f16:
     for (size_t i = 0; i < n; i++) ((_Float16 *)to)[i] = (_Float16)source[i];
     break;
@@ -137,26 +147,3 @@ static inline float hyperbolic_tangent(float x) {
   float small = x * (1.0f - s * (0.333333333f - s * (0.133333333f - s * 0.0539682540f)));
   return a < 0.1f ? small : large;
 }
-
-#define EACH(expression)                     \
-  for (size_t i = 0; i < n; i++) {           \
-    float t = x[i];                          \
-    x[i] = (expression);                     \
-  }                                          \
-  break;
-
-static inline void apply_function(float *restrict x, size_t n, tc_function function, float a, float b) {
-  switch (function) {
-  case tc_identity: break;
-  case tc_silu: EACH(t * sigmoid(t))
-  case tc_gelu: EACH(gelu(t))
-  case tc_quick_gelu: EACH(t * sigmoid(1.702f * t))
-  case tc_relu: EACH(t < 0 ? 0 : t)
-  case tc_tanh: EACH(hyperbolic_tangent(t))
-  case tc_exp: EACH(exponential(t))
-  case tc_affine: EACH(t * a + b)
-  case tc_quantize: EACH(t == t ? nearest(within(t * a + b, 0, 255)) : 0)
-  case tc_clamp: EACH(within(t, a, b))
-  }
-}
-#undef EACH

@@ -1,7 +1,9 @@
 // The kernels' source, included once for each instruction set (no include guard on purpose).
 #include "Elements.h"
+#include "Functions.h"
 #include "Rows.h"
 #include "Norms.h"
+#include "Tile.h"
 #include "Attention.h"
 
 const tc_table TC_TABLE = {
@@ -13,6 +15,7 @@ const tc_table TC_TABLE = {
         [tc_kernel_group_statistics] = group_statistics_body,
         [tc_kernel_group_apply] = group_apply_body,
         [tc_kernel_layer_norm] = layer_norm_body,
+        [tc_kernel_attention_pack] = attention_pack_body,
         [tc_kernel_attention] = attention_body,
     },
 };

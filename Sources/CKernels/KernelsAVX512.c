@@ -1,5 +1,6 @@
 #if defined(__x86_64__)
 #include "Dispatch.h"
+#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 #define TC_TABLE tc_table_avx512

@@ -163,15 +163,20 @@ extension Lowering {
   {
     let (q, k, v) = (try operand(node.inputs[0]), try operand(node.inputs[1]), try operand(node.inputs[2]))
     let dimension = q.columns / heads
-    let size = tc_attention_scratch(dimension)
     var parameters = tc_attention(
       q: q.pointer, k: k.pointer, v: v.pointer, destination: result.pointer, queries: q.rows, keys: k.rows,
-      heads: heads, dimension: dimension, q_stride: q.rowStride, k_stride: k.rowStride,
+      heads: heads, dimension: dimension, key_block: tc_attention_key_block(k.rows), q_stride: q.rowStride,
+      k_stride: k.rowStride,
       v_stride: v.rowStride, destination_stride: result.rowStride, scale: scale, causal: causal ? 1 : 0,
-      element: Self.code(q.type.element), scratch: nil, scratch_size: size)
-    let work = KernelWork(
-      tc_kernel(tc_kernel_attention), parameters, count: tc_attention_items(&parameters), grain: 1)
-    scratch.request(size * threads) { [unowned work] in work.parameters.pointee.scratch = $0 }
+      element: Self.code(q.type.element), scratch: nil, scratch_size: 0, packed: nil)
+    let size = tc_attention_scratch(&parameters)
+    parameters.scratch_size = size
+    let work = AttentionWork(&parameters)
+    let packed = (tc_attention_packed_size(&parameters) + 63) / 64 * 64
+    scratch.request(packed + size * threads) { [unowned work] memory in
+      work.parameters.pointee.packed = memory
+      work.parameters.pointee.scratch = memory + packed
+    }
     return work
   }
 }

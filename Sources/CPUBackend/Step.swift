@@ -115,6 +115,28 @@ final class GroupNormWork: Runnable {
   deinit { parameters.deallocate() }
 }
 
+/// Attention: keys and values are packed, then blocks of queries meet them.
+final class AttentionWork: Runnable {
+  let parameters: UnsafeMutablePointer<tc_attention>
+  private let pack, attend: tc_body
+
+  init(_ values: inout tc_attention) {
+    parameters = .allocate(capacity: 1)
+    parameters.initialize(to: values)
+    pack = tc_kernel(tc_kernel_attention_pack)
+    attend = tc_kernel(tc_kernel_attention)
+  }
+
+  func run() {
+    withExtendedLifetime(self) {
+      tc_parallel(pack, parameters, tc_attention_pack_items(parameters), 1)
+      tc_parallel(attend, parameters, tc_attention_items(parameters), 1)
+    }
+  }
+
+  deinit { parameters.deallocate() }
+}
+
 /// Memory that steps need only while they run: one piece, as large as the hungriest step asks.
 final class Scratch {
   private(set) var byteCount = 0

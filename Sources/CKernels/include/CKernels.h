@@ -21,13 +21,14 @@ typedef enum {
   tc_kernel_group_statistics,
   tc_kernel_group_apply,
   tc_kernel_layer_norm,
+  tc_kernel_attention_pack,
   tc_kernel_attention,
   tc_kernel_count
 } tc_kernel_name;
 
 /// The body for this machine.
 tc_body tc_kernel(tc_kernel_name name);
-/// Instruction set the bodies were chosen for: "AVX-512", "AVX2" or "baseline".
+/// Instruction set the bodies were chosen for: "AVX-512 with bf16", "AVX-512", "AVX2" or "baseline".
 const char *tc_instruction_set(void);
 
 // MARK: Threads
@@ -125,11 +126,13 @@ typedef struct {
   tc_element element;
 } tc_layer_norm;
 
-/// Items are pairs of a head and a block of `tc_query_block` queries, heads outermost.
+/// Two passes: `tc_kernel_attention_pack` over `tc_attention_pack_items`, then `tc_kernel_attention` over
+/// `tc_attention_items`: pairs of a head and a block of `tc_query_block` queries, heads outermost.
 typedef struct {
   const void *q, *k, *v;
   void *destination;
-  size_t queries, keys, heads, dimension;
+  /// `key_block` as `tc_attention_key_block` says.
+  size_t queries, keys, heads, dimension, key_block;
   size_t q_stride, k_stride, v_stride, destination_stride;
   float scale;
   int causal;
@@ -137,10 +140,16 @@ typedef struct {
   /// `tc_attention_scratch` bytes for each thread.
   void *scratch;
   size_t scratch_size;
+  /// `tc_attention_packed_size` bytes for keys and values.
+  void *packed;
 } tc_attention;
 enum { tc_query_block = 64 };
 size_t tc_attention_items(const tc_attention *parameters);
-size_t tc_attention_scratch(size_t dimension);
+size_t tc_attention_pack_items(const tc_attention *parameters);
+size_t tc_attention_key_block(size_t keys);
+size_t tc_attention_blocks(const tc_attention *parameters);
+size_t tc_attention_scratch(const tc_attention *parameters);
+size_t tc_attention_packed_size(const tc_attention *parameters);
 
 // MARK: Moving
 

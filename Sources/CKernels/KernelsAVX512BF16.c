@@ -1,0 +1,13 @@
+#if defined(__x86_64__)
+#include "Dispatch.h"
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+#define TC_TABLE tc_table_avx512_bf16
+#define TC_TABLE_NAME "AVX-512 with bf16"
+#define TC_LANES 16
+#define TC_BF16_DOT
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c"))), apply_to = function)
+#include "Kernels.h"
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,76 @@
+// Small matrix products for attention, whose sums stay in registers. Operands are made of units of four bytes:
+// a float, or, where the processor multiplies bf16 (TC_BF16_DOT), a pair of bf16.
+
+typedef uint32_t units __attribute__((vector_size(TC_LANES * 4), aligned(4)));
+enum { tile_vectors = TC_LANES == 16 ? 4 : 2 };
+
+static inline __attribute__((always_inline)) lanes fused_dot(lanes sum, uint32_t a, units b, int pairs) {
+#if defined(TC_BF16_DOT)
+  if (pairs) {
+    units all = a - (units){};
+    return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)all, (__m512bh)b);
+  }
+#endif
+  return sum + float_from_bits(a) * (lanes)b;
+}
+
+// c[rows, vectors·lanes] (+)= a[rows, k] · b[k, vectors·lanes]
+static inline __attribute__((always_inline)) void tile(float *restrict c, size_t ldc,
+                                                       const uint32_t *restrict a, size_t lda,
+                                                       const uint32_t *restrict b, size_t ldb, size_t k,
+                                                       int rows, int vectors, int pairs, int adds) {
+  lanes sum[6][tile_vectors];
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < vectors; j++)
+      sum[i][j] = adds ? *(const lanes *)(c + i * ldc + j * TC_LANES) : (lanes){};
+  for (size_t p = 0; p < k; p++) {
+    units row[tile_vectors];
+    for (int j = 0; j < vectors; j++) row[j] = *(const units *)(b + p * ldb + j * TC_LANES);
+    for (int i = 0; i < rows; i++)
+      for (int j = 0; j < vectors; j++) sum[i][j] = fused_dot(sum[i][j], a[i * lda + p], row[j], pairs);
+  }
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < vectors; j++) *(lanes *)(c + i * ldc + j * TC_LANES) = sum[i][j];
+}
+
+// All rows of a column of tiles that is `vectors` wide.
+static inline __attribute__((always_inline)) void tile_column(float *restrict c, size_t ldc,
+                                                              const uint32_t *restrict a, size_t lda,
+                                                              const uint32_t *restrict b, size_t ldb,
+                                                              size_t m, size_t k, int vectors, int pairs,
+                                                              int adds) {
+  size_t i = 0;
+  for (; i + 6 <= m; i += 6) tile(c + i * ldc, ldc, a + i * lda, lda, b, ldb, k, 6, vectors, pairs, adds);
+  for (; i + 2 <= m; i += 2) tile(c + i * ldc, ldc, a + i * lda, lda, b, ldb, k, 2, vectors, pairs, adds);
+  for (; i < m; i++) tile(c + i * ldc, ldc, a + i * lda, lda, b, ldb, k, 1, vectors, pairs, adds);
+}
+
+// c[m, n] (+)= a[m, k] · b[k, n]; n is a multiple of TC_LANES.
+static inline __attribute__((always_inline)) void multiply_as(float *restrict c, size_t ldc,
+                                                              const uint32_t *restrict a, size_t lda,
+                                                              const uint32_t *restrict b, size_t ldb,
+                                                              size_t m, size_t n, size_t k, int pairs,
+                                                              int adds) {
+  size_t j = 0;
+  for (; j + tile_vectors * TC_LANES <= n; j += tile_vectors * TC_LANES)
+    tile_column(c + j, ldc, a, lda, b + j, ldb, m, k, tile_vectors, pairs, adds);
+  for (; j + 2 * TC_LANES <= n; j += 2 * TC_LANES)
+    tile_column(c + j, ldc, a, lda, b + j, ldb, m, k, 2, pairs, adds);
+  for (; j < n; j += TC_LANES) tile_column(c + j, ldc, a, lda, b + j, ldb, m, k, 1, pairs, adds);
+}
+
+static void multiply(float *restrict c, size_t ldc, const uint32_t *restrict a, size_t lda,
+                     const uint32_t *restrict b, size_t ldb, size_t m, size_t n, size_t k, int pairs) {
+  if (pairs)
+    multiply_as(c, ldc, a, lda, b, ldb, m, n, k, 1, 0);
+  else
+    multiply_as(c, ldc, a, lda, b, ldb, m, n, k, 0, 0);
+}
+
+static void multiply_add(float *restrict c, size_t ldc, const uint32_t *restrict a, size_t lda,
+                         const uint32_t *restrict b, size_t ldb, size_t m, size_t n, size_t k, int pairs) {
+  if (pairs)
+    multiply_as(c, ldc, a, lda, b, ldb, m, n, k, 1, 1);
+  else
+    multiply_as(c, ldc, a, lda, b, ldb, m, n, k, 0, 1);
+}
