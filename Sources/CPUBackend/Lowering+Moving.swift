@@ -97,6 +97,14 @@ extension Lowering {
     return KernelWork(tc_upsample_body, parameters, count: to[0], grain: 1)
   }
 
+  func joinPhases(_ x: Operand, _ result: Operand) -> any Runnable {
+    let shape = result.type.shape
+    let parameters = tc_join_phases(
+      source: x.pointer, destination: result.pointer, height: shape[0] / 2, width: shape[1] / 2,
+      pixel_size: shape[2] * x.type.element.byteCount)
+    return KernelWork(tc_join_phases_body, parameters, count: shape[0], grain: 4)
+  }
+
   func gather(_ table: Operand, _ index: Operand, _ result: Operand) -> any Runnable {
     let parameters = tc_gather(
       table: table.pointer, index: index.pointer.assumingMemoryBound(to: Int32.self),

@@ -114,6 +114,7 @@ final class Lowering {
     case .slice(let axis, let start, _): return slice(try operand(node.inputs[0]), axis, start, result)
     case .concat(let axis): return try concat(node.inputs.map { try operand($0) }, axis, result)
     case .upsampleNearest: return upsample(try operand(node.inputs[0]), result)
+    case .joinPhases: return joinPhases(try operand(node.inputs[0]), result)
     case .gather: return gather(try operand(node.inputs[0]), try operand(node.inputs[1]), result)
     case .sinusoid(let dimension, let flip, let shift):
       return sinusoid(try operand(node.inputs[0]), dimension, flip, shift, result)

@@ -3,6 +3,6 @@
 public enum Fusion {
   /// All passes, in the order in which they find most.
   public static func run(_ graph: Graph) -> Graph {
-    mergeProjections(fuseEpilogues(graph))
+    splitUpsampling(mergeProjections(fuseEpilogues(graph)))
   }
 }

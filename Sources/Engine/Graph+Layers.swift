@@ -123,6 +123,13 @@ extension Graph {
       .upsampleNearest(height: height, width: width), [x],
       TensorType([height, width, shape(x)[2]], type(x).element))
   }
+  public func joinPhases(_ x: Value) -> Value {
+    let input = shape(x)
+    precondition(input.count == 3 && input[0] > 1 && input[1] > 1 && input[2] % 4 == 0)
+    return add(
+      .joinPhases, [x],
+      TensorType([2 * (input[0] - 1), 2 * (input[1] - 1), input[2] / 4], type(x).element))
+  }
   public func gather(_ table: Value, _ index: Value) -> Value {
     precondition(type(index).element == .i32 && shape(index).count == 1 && shape(table).count == 2)
     return add(.gather, [table, index], TensorType([shape(index)[0], shape(table)[1]], type(table).element))

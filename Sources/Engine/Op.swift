@@ -51,6 +51,9 @@ public enum Op: Hashable, Sendable {
   case concat(axis: Int)
   /// `[H, W, C] → [H', W', C]`, the nearest source: floor(y·H/H').
   case upsampleNearest(height: Int, width: Int)
+  /// `[H+1, W+1, 4K] → [2H, 2W, K]`: pixel (2y+a, 2x+b) is channels (2a+b)·K... of position (y+a, x+b). What an
+  /// up-sampling convolution leaves when it is computed in four phases (`Fusion.splitUpsampling` writes it).
+  case joinPhases
   /// `table [V, D], index i32 [T] → [T, D]`. An index outside 0..<V reads row 0.
   case gather
   /// `t f32 [n] → [n, dimension]`: the sinusoidal embedding of DDPM as diffusers computes it

@@ -36,6 +36,7 @@ extension Reference {
     case .slice(let axis, let start, let count): return slice(operands[0], axis, start, count)
     case .concat(let axis): return concat(operands, axis, result)
     case .upsampleNearest: return upsample(operands[0], result)
+    case .joinPhases: return joinPhases(operands[0], result)
     case .gather: return gather(operands[0], operands[1])
     case .sinusoid(let dimension, let flip, let shift): return sinusoid(operands[0], dimension, flip, shift)
     }
@@ -130,6 +131,16 @@ extension Reference {
       }
     }
     return picture
+  }
+
+  private static func joinPhases(_ x: Operand, _ result: TensorType) -> [Float] {
+    let (width, channels) = (result.shape[1], result.shape[2])
+    return (0..<result.count).map { i in
+      let (row, column, channel) = (i / channels / width, i / channels % width, i % channels)
+      let (a, b) = (row % 2, column % 2)
+      let position = (row / 2 + a) * x.shape[1] + column / 2 + b
+      return x.floats[(position * 4 + 2 * a + b) * channels + channel]
+    }
   }
 
   private static func gather(_ table: Operand, _ index: Operand) -> [Float] {

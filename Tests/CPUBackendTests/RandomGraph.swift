@@ -30,8 +30,8 @@ extension Case {
     case 7: return graph.slice(x, axis: 2, start: dice.pick(0...shape[2] / 2), count: shape[2] / 4 + 1)
     case 8: return graph.concat([x] + pictures.filter { graph.shape($0) == shape }.prefix(1), axis: 2)
     case 9 where shape[0] * shape[1] <= 200:
-      return convolution(
-        graph.upsampleNearest(x, height: 2 * shape[0], width: 2 * shape[1]), filters: shape[2], kernel: 3)
+      let larger = graph.upsampleNearest(x, height: 2 * shape[0], width: 2 * shape[1])
+      return graph.activation(convolution(larger, filters: shape[2], kernel: 3), .silu)
     case 10 where shape[0] > 4: return graph.slice(x, axis: 0, start: 1, count: shape[0] - 2)
     case 11:
       let partner = pictures.last { graph.shape($0) == shape } ?? x

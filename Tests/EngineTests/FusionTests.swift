@@ -63,4 +63,13 @@ import Testing
     #expect(ops.filter { $0 == .linear(Epilogue()) }.count == 1)
     #expect(ops.count == 5, "three slices beside, which a backend may take as views")
   }
+
+  @Test func anUpsamplingConvolutionRunsInFourPhasesOnTheSmallPicture() throws {
+    graph.output("y", conv(graph.upsampleNearest(x, height: 16, width: 16), "w"))
+    let plan = Plan(Fusion.run(graph))
+    #expect(
+      plan.frame.map { plan.graph[$0].op } == [.convolution(Convolution(padding: Padding(1))), .joinPhases])
+    let part = try #require(plan.frame.first)
+    #expect(plan.graph.shape(part) == [9, 9, 16])
+  }
 }

@@ -172,6 +172,15 @@ typedef struct {
 } tc_upsample;
 void tc_upsample_body(const void *parameters, size_t begin, size_t end, int thread);
 
+/// `[height + 1, width + 1, 4, pixel] → [2·height, 2·width, pixel]`, see the engine's joinPhases. Items are rows of
+/// the result.
+typedef struct {
+  const void *source;
+  void *destination;
+  size_t height, width, pixel_size;
+} tc_join_phases;
+void tc_join_phases_body(const void *parameters, size_t begin, size_t end, int thread);
+
 /// Rows of a table; an index outside it reads row 0. Items are rows of the result.
 typedef struct {
   const void *table;
