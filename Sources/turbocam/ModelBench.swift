@@ -24,7 +24,7 @@ struct ModelBench {
     try pipeline.run()
     let opening = Double(Clock.now() - start) / 1e6
     let frame = try timeFrames(pipeline)
-    let peak = try Peak.measure(backend)
+    let peak = try Device.peak(of: backend)
     let ops = try pipeline.profile()
     return .object([
       "model": .string(folder.name), "size": .string(settings.size.description),

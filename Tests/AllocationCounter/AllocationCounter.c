@@ -7,7 +7,6 @@
 #include <string.h>
 
 // Replaces the C library's allocator entry points for the whole process: the executable's symbols come first.
-// Not under a sanitizer, which replaces them itself: nothing is counted there.
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
@@ -57,7 +56,8 @@ allocation_counts allocations_end(void) {
   return counts;
 }
 
-#if !__has_feature(thread_sanitizer) && !__has_feature(address_sanitizer)
+// The thread sanitizer has an allocator of its own, which these would take the place of; under it nothing is counted.
+#if !__has_feature(thread_sanitizer)
 void *malloc(size_t size) {
   note(__builtin_return_address(0));
   return __libc_malloc(size);
