@@ -20,7 +20,7 @@ struct ModelOptions {
   ]
   /// The embedded one.
   static let defaultModel = "spark"
-  static let defaultPrompt = "watercolour painting"
+  static let defaultPrompt = "ink drawing"
 
   let model: String
   let prompt: String?
