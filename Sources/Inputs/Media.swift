@@ -85,6 +85,7 @@ public final class Media: Input, @unchecked Sendable {
 
   private func runFile(_ first: MediaReader, _ link: InputLink) throws {
     var reader = first
+    link.status.set(.live)
     while !isOver(link) {
       let given = try playThrough(reader, link)
       guard !isOver(link) else { return }

@@ -21,6 +21,15 @@ import Testing
     try frames.map { Int((Double(try $0.rgb().mean(80, 60)[0] - 20) / 8).rounded()) }
   }
 
+  @Test func aFilmThatPlaysIsLive() throws {
+    let folder = Folder()
+    let path = try film(folder, "a.mp4", ["-c:v", "libx264", "-pix_fmt", "yuv420p"])
+    let running = Running(try Source.make(path, options: SourceOptions(loop: true, realTime: true)))
+    #expect(running.next() != nil)
+    #expect(running.status.current == .live)
+    running.finish()
+  }
+
   @Test(arguments: [
     ("a.mp4", ["-c:v", "libx264", "-pix_fmt", "yuv420p"], PixelFormat.i420),
     ("b.mkv", ["-c:v", "ffv1"], .rgb24), ("c.avi", ["-c:v", "mjpeg", "-q:v", "2"], .jpeg),
