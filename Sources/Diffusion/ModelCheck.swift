@@ -30,7 +30,9 @@ struct ModelCheck {
       throw refuse("unet", "cross_attention_dim \(other) does not match the text encoders' \(width)")
     }
     guard Set(model.textEncoders.map(\.tokenizer.length)).count == 1 else {
-      throw refuse("tokenizer_2", "model_max_length differs from that of the first tokenizer")
+      throw refuse(
+        "tokenizer_2", "model_max_length differs from that of the first tokenizer",
+        file: "tokenizer_config.json")
     }
     for encoder in model.textEncoders {
       let special = [encoder.tokenizer.startToken, encoder.tokenizer.endToken, encoder.tokenizer.padToken]
@@ -79,7 +81,9 @@ struct ModelCheck {
     }
   }
 
-  private func refuse(_ component: String, _ fact: String) -> DiffusionError {
-    DiffusionError(.configuration, path: "\(model.path)/\(component)/config.json", fact)
+  private func refuse(_ component: String, _ fact: String, file: String = "config.json") -> DiffusionError {
+    DiffusionError(
+      .configuration, path: "\(model.path)/\(component)/\(file)", fact,
+      remedy: "The parts of this folder do not belong together; download the whole model again.")
   }
 }

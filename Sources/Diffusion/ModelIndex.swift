@@ -8,7 +8,7 @@ struct ModelIndex {
     "unet": ["UNet2DConditionModel"],
     "vae": ["AutoencoderKL", "AutoencoderTiny"],
     "scheduler": [SchedulerConfig.Kind.euler.rawValue, SchedulerConfig.Kind.eulerAncestral.rawValue],
-    "text_encoder": ["CLIPTextModel", "CLIPTextModelWithProjection"],
+    "text_encoder": ["CLIPTextModel"],
     "text_encoder_2": ["CLIPTextModel", "CLIPTextModelWithProjection"],
     "tokenizer": ["CLIPTokenizer", "CLIPTokenizerFast"],
     "tokenizer_2": ["CLIPTokenizer", "CLIPTokenizerFast"],
@@ -52,7 +52,9 @@ struct ModelIndex {
 
   private func checkClass(_ component: String) throws {
     guard let name = try className(component) else {
-      throw DiffusionError(.configuration, path: config.path, "lacks the component \(component)")
+      throw DiffusionError(
+        .configuration, path: config.path, "lacks the component \(component)",
+        remedy: "Choose a whole pipeline in the diffusers layout.")
     }
     let known = Self.known[component] ?? []
     guard known.contains(name) else {

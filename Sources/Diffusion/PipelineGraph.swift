@@ -55,7 +55,7 @@ struct PipelineGraph {
       latent = denoise(latent, step, table, unet: unet, context: context, added: added, tap: tap)
       tap("latents.\(step + 1)", latent)
     }
-    let picture = autoencoder.decode(autoencoder.unscale(latent))
+    let picture = autoencoder.decode(autoencoder.unscale(latent, normed: model.isXL))
     graph.output(Name.picture, graph.quantizePixels(picture, scale: 127.5, offset: 127.5))
   }
 
@@ -70,7 +70,8 @@ struct PipelineGraph {
     }
     let pixels = graph.input(Name.image, [options.height, options.width, 3], .u8, .frame)
     let encoded = autoencoder.encode(graph.affine(pixels, scale: 2 / 255, offset: -1, element: .f32))
-    let latent = autoencoder.scale(autoencoder.latent(encoded, noise: posteriorNoise()))
+    let latent = autoencoder.scale(
+      autoencoder.latent(encoded, noise: posteriorNoise()), normed: model.isXL)
     let noise = graph.input(Name.firstNoise, latentShape, .f32, .settings)
     return graph.add(latent, graph.multiply(noise, sigma))
   }

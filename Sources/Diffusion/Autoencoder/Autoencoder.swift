@@ -10,7 +10,8 @@ public struct AutoencoderConfig: Sendable {
   let kind: Kind
   /// Latents are multiplied by it before they are diffused.
   let scalingFactor: Float
-  /// Mean and deviation of each channel, for the few models that are normed so.
+  /// Mean and deviation of each channel, for the few models that are normed so. Only the SDXL pipelines of
+  /// diffusers heed them; those of neither kind heed `shift_factor`.
   let latentsMean, latentsDeviation: [Float]?
   /// Keep the autoencoder in f32 whatever the rest is in.
   let forceUpcast: Bool
@@ -23,12 +24,13 @@ public struct AutoencoderConfig: Sendable {
     default:
       throw DiffusionError(
         .unavailable, path: config.path,
-        "the class \(name.prefix(80)) is unknown; AutoencoderKL and AutoencoderTiny are known")
+        "the class \(name.prefix(80)) is unknown", remedy: "Known are AutoencoderKL and AutoencoderTiny.")
     }
     var isTiny = false
     if case .tiny = kind { isTiny = true }
     scalingFactor = Float(try config.number("scaling_factor", isTiny ? 1 : 0.18215))
-    forceUpcast = try config.bool("force_upcast", !isTiny)
+    // AutoencoderTiny sets it to false whatever the file says.
+    forceUpcast = try config.bool("force_upcast", true) && !isTiny
     latentsMean = try config.numbers("latents_mean")?.map(Float.init)
     latentsDeviation = try config.numbers("latents_std")?.map(Float.init)
     guard scalingFactor.isFinite, scalingFactor != 0 else {
@@ -126,9 +128,9 @@ public struct Autoencoder {
     return graph.add(mean, graph.multiply(deviation, noise))
   }
 
-  /// A latent as it is diffused: about variance 1.
-  public func scale(_ latent: Value) -> Value {
-    guard let (mean, deviation) = statistics() else {
+  /// A latent as it is diffused: about variance 1. `normed`: by each channel's statistics, if it has them.
+  public func scale(_ latent: Value, normed: Bool) -> Value {
+    guard normed, let (mean, deviation) = statistics() else {
       return config.scalingFactor == 1 ? latent : graph.affine(latent, scale: config.scalingFactor, offset: 0)
     }
     let centered = graph.affine(graph.subtract(latent, mean), scale: config.scalingFactor, offset: 0)
@@ -136,8 +138,8 @@ public struct Autoencoder {
   }
 
   /// The inverse of `scale`.
-  public func unscale(_ latent: Value) -> Value {
-    guard let (mean, deviation) = statistics() else {
+  public func unscale(_ latent: Value, normed: Bool) -> Value {
+    guard normed, let (mean, deviation) = statistics() else {
       return config.scalingFactor == 1
         ? latent : graph.affine(latent, scale: 1 / config.scalingFactor, offset: 0)
     }

@@ -5,6 +5,7 @@ struct AutoencoderKLConfig: Sendable {
   let inChannels, outChannels, latentChannels: Int
   let channels: [Int]
   let layers: Int
+  /// `act_fn` is the residual blocks'; before the last convolutions diffusers has SiLU whatever it says.
   let resnet: ResnetBlock2D.Settings
   let midAttention, quantConv, postQuantConv: Bool
 
@@ -31,7 +32,9 @@ struct AutoencoderKLConfig: Sendable {
 
   private func check(_ config: Config, _ key: String, _ name: String) throws {
     let names = try config.strings(key, [name])
-    if let other = names.first(where: { $0 != name }) { throw config.unsupported(key, .string(other)) }
+    if let other = names.first(where: { $0 != name }) {
+      throw config.unsupported(key, .string(other), known: [name])
+    }
     guard names.count == channels.count else {
       throw config.refuse(key, "has \(names.count) entries, block_out_channels has \(channels.count)")
     }
@@ -112,7 +115,7 @@ struct AutoencoderKL {
       for resnet in block.resnets { x = resnet(x) }
       if let downsampler = block.downsampler { x = downsampler(x) }
     }
-    x = encoderOut(activate(encoderNorm(encoderMid(x))))
+    x = encoderOut(graph.activation(encoderNorm(encoderMid(x)), .silu))
     return quantConv.map { $0(x) } ?? x
   }
 
@@ -123,10 +126,8 @@ struct AutoencoderKL {
       for resnet in block.resnets { x = resnet(x) }
       if let upsampler = block.upsampler { x = upsampler(x) }
     }
-    return decoderOut(activate(decoderNorm(x)))
+    return decoderOut(graph.activation(decoderNorm(x), .silu))
   }
-
-  private func activate(_ x: Value) -> Value { graph.activation(x, config.resnet.activation) }
 }
 
 /// Residual block, attention of one head over all pixels, residual block (`UNetMidBlock2D`).

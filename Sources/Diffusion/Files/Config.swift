@@ -69,7 +69,9 @@ public struct Config: Sendable {
   }
 
   func string(_ key: String) throws -> String {
-    guard value(key) != nil else { throw DiffusionError(.configuration, path: path, "lacks the key \(key)") }
+    guard value(key) != nil else {
+      throw DiffusionError(.configuration, path: path, "lacks the key \(key)", remedy: Self.mend)
+    }
     return try string(key, "")
   }
 
@@ -121,22 +123,30 @@ public struct Config: Sendable {
   static let mostBlocks = 64
 
   func wrong(_ key: String, _ expected: String, _ found: JSON) -> DiffusionError {
-    DiffusionError(.configuration, path: path, "\(key) should be \(expected), not \(found.kind)")
+    DiffusionError(
+      .configuration, path: path, "\(key) should be \(expected), not \(found.kind)", remedy: Self.mend)
   }
 
   func refuse(_ key: String, _ fact: String) -> DiffusionError {
-    DiffusionError(.configuration, path: path, "\(key): \(fact)")
+    DiffusionError(.configuration, path: path, "\(key): \(fact)", remedy: Self.mend)
   }
 
-  /// Something diffusers has and this program has not.
-  func unsupported(_ key: String, _ found: JSON) -> DiffusionError {
-    DiffusionError(.unavailable, path: path, "\(key) is \(found.kind), which turbocam does not have")
+  private static let mend = "Download the file again, or correct it."
+
+  /// Something diffusers has and this program has not; `known` is what it has.
+  func unsupported(_ key: String, _ found: JSON, known: [String] = [], remedy: String? = nil)
+    -> DiffusionError
+  {
+    let plain = known.isEmpty ? "Choose a model without it." : "Known are \(known.joined(separator: ", "))."
+    return DiffusionError(
+      .unavailable, path: path, "\(key) is \(found.kind), which turbocam does not have",
+      remedy: remedy ?? plain)
   }
 
   /// Refuses any value of `key` but null, false and those allowed.
-  func require(_ key: String, oneOf allowed: [String] = []) throws {
+  func require(_ key: String, oneOf allowed: [String] = [], remedy: String? = nil) throws {
     guard let value = value(key), value != .bool(false) else { return }
     if let string = value.string, allowed.contains(string) { return }
-    throw unsupported(key, value)
+    throw unsupported(key, value, known: allowed, remedy: remedy)
   }
 }

@@ -80,7 +80,9 @@ struct LayerNorm {
 }
 
 extension Activation {
-  /// The names that diffusers and transformers give them.
+  /// What there is of the activations that diffusers and transformers name.
+  static let names = ["silu", "swish", "gelu", "quick_gelu", "relu"]
+
   init?(named name: String) {
     switch name {
     case "silu", "swish": self = .silu
@@ -95,7 +97,9 @@ extension Activation {
 extension Config {
   func activation(_ key: String, _ fallback: String) throws -> Activation {
     let name = try string(key, fallback)
-    guard let activation = Activation(named: name) else { throw unsupported(key, .string(name)) }
+    guard let activation = Activation(named: name) else {
+      throw unsupported(key, .string(name), known: Activation.names)
+    }
     return activation
   }
 }

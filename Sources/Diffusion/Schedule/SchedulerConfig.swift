@@ -7,7 +7,7 @@ public struct SchedulerConfig: Sendable {
     case euler = "EulerDiscreteScheduler"
     case eulerAncestral = "EulerAncestralDiscreteScheduler"
   }
-  public enum Prediction: String, Sendable {
+  public enum Prediction: String, CaseIterable, Sendable {
     case epsilon
     case velocity = "v_prediction"
   }
@@ -24,20 +24,31 @@ public struct SchedulerConfig: Sendable {
     guard let kind = Kind(rawValue: name) else {
       throw DiffusionError(
         .unavailable, path: config.path,
-        "the scheduler \(name.prefix(80)) is unknown; \(Kind.euler.rawValue) and \(Kind.eulerAncestral.rawValue) are known"
+        "the scheduler \(name.prefix(80)) is unknown",
+        remedy:
+          "Known are \(Kind.euler.rawValue) and \(Kind.eulerAncestral.rawValue); most models run with either in its place."
       )
     }
     self.kind = kind
     let prediction = try config.string("prediction_type", "epsilon")
     guard let prediction = Prediction(rawValue: prediction) else {
-      throw config.unsupported("prediction_type", .string(prediction))
+      throw config.unsupported(
+        "prediction_type", .string(prediction), known: Prediction.allCases.map(\.rawValue))
     }
     self.prediction = prediction
-    for key in ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"] { try config.require(key) }
+    if kind == .euler { try Self.refuseOtherSigmas(config) }
+    sigmas = try Self.sigmas(config)
+  }
+
+  /// Options of EulerDiscreteScheduler alone; the ancestral one has none of them, although its files often
+  /// keep them from the scheduler they were made of.
+  private static func refuseOtherSigmas(_ config: Config) throws {
+    for key in ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"] {
+      try config.require(key, remedy: "Set it to false to have the noise levels of the timesteps.")
+    }
     try config.require("interpolation_type", oneOf: ["linear"])
     try config.require("timestep_type", oneOf: ["discrete"])
     try config.require("final_sigmas_type", oneOf: ["zero"])
-    sigmas = try Self.sigmas(config)
   }
 
   // MARK: Noise levels
@@ -58,8 +69,13 @@ public struct SchedulerConfig: Sendable {
   }
 
   private static func betas(_ config: Config) throws -> [Float] {
-    if let trained = try config.numbers("trained_betas") { return trained.map(Float.init) }
     let count = try config.int("num_train_timesteps", 1000, in: 1...100_000)
+    if let trained = try config.numbers("trained_betas") {
+      guard trained.count == count else {
+        throw config.refuse("trained_betas", "has \(trained.count) entries for \(count) timesteps")
+      }
+      return trained.map(Float.init)
+    }
     let (start, end) = (try config.number("beta_start", 0.0001), try config.number("beta_end", 0.02))
     let schedule = try config.string("beta_schedule", "linear")
     switch schedule {
@@ -70,7 +86,9 @@ public struct SchedulerConfig: Sendable {
       }
       return linspace(start.squareRoot(), end.squareRoot(), count).map { $0 * $0 }
     case "squaredcos_cap_v2": return cosineBetas(count)
-    default: throw config.unsupported("beta_schedule", .string(schedule))
+    default:
+      throw config.unsupported(
+        "beta_schedule", .string(schedule), known: ["linear", "scaled_linear", "squaredcos_cap_v2"])
     }
   }
 

@@ -26,6 +26,7 @@ public struct CLIPTextConfig: Sendable {
     endToken = try config.int("eos_token_id", 49407, in: 0...Config.largest)
     padToken = try config.int("pad_token_id", 1, in: 0...Config.largest)
     projection = withProjection ? try config.int("projection_dim", 512) : nil
+    try config.require("use_attention_mask")
     guard hiddenSize % heads == 0 else {
       throw config.refuse("num_attention_heads", "\(heads) does not divide hidden_size \(hiddenSize)")
     }

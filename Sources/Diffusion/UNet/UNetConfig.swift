@@ -2,9 +2,9 @@ import Engine
 
 /// `unet/config.json` of diffusers' UNet2DConditionModel. Absent keys take diffusers' defaults.
 public struct UNetConfig: Sendable {
-  enum DownBlock: String { case plain = "DownBlock2D", crossAttention = "CrossAttnDownBlock2D" }
-  enum UpBlock: String { case plain = "UpBlock2D", crossAttention = "CrossAttnUpBlock2D" }
-  enum MidBlock: String { case plain = "UNetMidBlock2D", crossAttention = "UNetMidBlock2DCrossAttn" }
+  enum DownBlock: String, CaseIterable { case plain = "DownBlock2D", crossAttention = "CrossAttnDownBlock2D" }
+  enum UpBlock: String, CaseIterable { case plain = "UpBlock2D", crossAttention = "CrossAttnUpBlock2D" }
+  enum MidBlock: String, CaseIterable { case plain = "UNetMidBlock2D", crossAttention = "UNetMidBlock2DCrossAttn" }
 
   /// SDXL's conditioning on sizes and pooled text (`addition_embed_type = text_time`).
   struct Addition: Sendable {
@@ -72,8 +72,7 @@ public struct UNetConfig: Sendable {
     let activation = try config.activation("act_fn", "silu")
     resnet = ResnetBlock2D.Settings(
       groups: try config.int("norm_num_groups", 32), epsilon: Float(try config.number("norm_eps", 1e-5)),
-      activation: activation, time: timeWidth,
-      outputScale: Float(try config.number("resnet_out_scale_factor", 1)))
+      activation: activation, time: timeWidth)
     midScale = Float(try config.number("mid_block_scale_factor", 1))
     timeActivation = activation
     flipSinToCos = try config.bool("flip_sin_to_cos", true)
@@ -104,7 +103,7 @@ public struct UNetConfig: Sendable {
     try config.require("addition_embed_type", oneOf: ["text_time"])
   }
 
-  private static func blocks<Block: RawRepresentable>(
+  private static func blocks<Block: RawRepresentable & CaseIterable>(
     _ config: Config, _ key: String, _ fallback: [Block], _ levels: Int
   ) throws -> [Block] where Block.RawValue == String {
     let names = try config.strings(key, fallback.map(\.rawValue))
@@ -112,7 +111,9 @@ public struct UNetConfig: Sendable {
       throw config.refuse(key, "has \(names.count) entries, block_out_channels has \(levels)")
     }
     return try names.map {
-      guard let block = Block(rawValue: $0) else { throw config.unsupported(key, .string($0)) }
+      guard let block = Block(rawValue: $0) else {
+        throw config.unsupported(key, .string($0), known: Block.allCases.map(\.rawValue))
+      }
       return block
     }
   }
@@ -122,7 +123,8 @@ public struct UNetConfig: Sendable {
     if let value = config.object["mid_block_type"], value.isNull { return nil }
     let name = try config.string("mid_block_type", MidBlock.crossAttention.rawValue)
     guard let block = MidBlock(rawValue: name) else {
-      throw config.unsupported("mid_block_type", .string(name))
+      throw config.unsupported(
+        "mid_block_type", .string(name), known: MidBlock.allCases.map(\.rawValue) + ["null"])
     }
     return block
   }
@@ -153,17 +155,18 @@ public struct UNetConfig: Sendable {
       let depths = entry.array ?? Array(repeating: entry, count: count)
       guard depths.count == count else { throw config.wrong(key, "\(count) layers", entry) }
       return try depths.map {
-        guard let depth = $0.int, (1...32).contains(depth) else { throw config.wrong(key, "1 to 32", $0) }
+        guard let depth = $0.int, (0...32).contains(depth) else { throw config.wrong(key, "0 to 32", $0) }
         return depth
       }
     }
   }
 
-  /// diffusers wrote the number of heads to `attention_head_dim` and had to keep it: it is the number of heads
-  /// unless `num_attention_heads` is there (`UNet2DConditionModel.__init__`, "very incorrect naming").
+  /// diffusers wrote the number of heads to `attention_head_dim` and had to keep it. It refuses
+  /// `num_attention_heads`, of which nobody knows what it would mean (`UNet2DConditionModel.__init__`).
   private static func heads(_ config: Config, _ levels: Int) throws -> [Int] {
-    let key = config.value("num_attention_heads") == nil ? "attention_head_dim" : "num_attention_heads"
-    return try config.ints(key, Array(repeating: 8, count: levels), count: levels)
+    try config.require(
+      "num_attention_heads", remedy: "Write the numbers of heads to attention_head_dim, as diffusers wants it.")
+    return try config.ints("attention_head_dim", Array(repeating: 8, count: levels), count: levels)
   }
 
   private static func flags(_ config: Config, _ key: String, _ levels: Int) throws -> [Bool] {
@@ -206,8 +209,7 @@ public struct UNetConfig: Sendable {
         "attention_head_dim", "\(heads[level]) heads are more than the block's \(width) channels")
     }
     for (key, number) in [
-      ("mid_block_scale_factor", midScale), ("resnet_out_scale_factor", resnet.outputScale),
-      ("norm_eps", resnet.epsilon),
+      ("mid_block_scale_factor", midScale), ("norm_eps", resnet.epsilon),
     ] where !(number > 0 && number.isFinite) {
       throw config.refuse(key, "should be above zero")
     }
