@@ -53,7 +53,7 @@ struct ModelCheck {
       throw refuse("unet", "addition_embed_type should be text_time for a StableDiffusionXL pipeline")
     }
     guard let pooled = model.textEncoders.last?.config.projection else {
-      throw refuse("text_encoder_2", "should be a CLIPTextModelWithProjection")
+      throw refuse(nil, "text_encoder_2 should be a CLIPTextModelWithProjection", file: "model_index.json")
     }
     let numbers = model.wantsAestheticsScore ? 5 : 6
     let width = numbers * addition.timeWidth + pooled
@@ -81,9 +81,11 @@ struct ModelCheck {
     }
   }
 
-  private func refuse(_ component: String, _ fact: String, file: String = "config.json") -> DiffusionError {
-    DiffusionError(
-      .configuration, path: "\(model.path)/\(component)/\(file)", fact,
+  /// `component` is the folder of `file`; nil for the model's own.
+  private func refuse(_ component: String?, _ fact: String, file: String = "config.json") -> DiffusionError {
+    let place = component.map { "\($0)/\(file)" } ?? file
+    return DiffusionError(
+      .configuration, path: "\(model.path)/\(place)", fact,
       remedy: "The parts of this folder do not belong together; download the whole model again.")
   }
 }

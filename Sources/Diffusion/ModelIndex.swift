@@ -24,9 +24,7 @@ struct ModelIndex {
     config = try Config(path: folder + "/model_index.json")
     let name = try config.string("_class_name")
     guard let isXL = Self.classes[name] else {
-      throw DiffusionError(
-        .unavailable, path: config.path, "the pipeline class \(name.prefix(80)) is unknown",
-        remedy: "Known are \(Self.classes.keys.sorted().joined(separator: ", ")).")
+      throw config.unsupported("_class_name", .string(name), known: Self.classes.keys.sorted())
     }
     self.isXL = isXL
     wantsAestheticsScore = isXL ? try config.bool("requires_aesthetics_score", false) : false
@@ -58,9 +56,7 @@ struct ModelIndex {
     }
     let known = Self.known[component] ?? []
     guard known.contains(name) else {
-      throw DiffusionError(
-        .unavailable, path: config.path, "the class \(name.prefix(80)) of \(component) is unknown",
-        remedy: "Known are \(known.joined(separator: ", ")).")
+      throw config.unsupported(component, .string(name), known: known)
     }
   }
 

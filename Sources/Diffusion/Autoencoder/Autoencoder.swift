@@ -22,9 +22,8 @@ public struct AutoencoderConfig: Sendable {
     case "AutoencoderKL": kind = .kl(try AutoencoderKLConfig(config))
     case "AutoencoderTiny": kind = .tiny(try AutoencoderTinyConfig(config))
     default:
-      throw DiffusionError(
-        .unavailable, path: config.path,
-        "the class \(name.prefix(80)) is unknown", remedy: "Known are AutoencoderKL and AutoencoderTiny.")
+      throw config.unsupported(
+        "_class_name", .string(name), known: ["AutoencoderKL", "AutoencoderTiny"])
     }
     var isTiny = false
     if case .tiny = kind { isTiny = true }

@@ -8,12 +8,17 @@ public final class Checkpoint: @unchecked Sendable {
   private let places: [String: (file: Int, record: SafetensorsRecord)]
 
   /// Looks in `folder` for `<name>.safetensors`, then the sharded `<name>.safetensors.index.json`, then the
-  /// same of the variants that diffusers writes (fp16, bf16, fp32).
+  /// same of the variants that diffusers writes (fp16, bf16, fp32). An index counts if one of its shards is
+  /// there: who downloads the fp16 files often has the other index, but not what it lists.
   public convenience init(folder: String, name: String) throws {
-    for candidate in Self.candidates(name) {
-      let path = folder + "/" + candidate
-      guard FileSystem.isFile(path) else { continue }
+    let found = Self.candidates(name).map { folder + "/" + $0 }.filter(FileSystem.isFile)
+    for path in found where !path.hasSuffix(".json") || Self.hasShards(index: path) {
       try self.init(path: path)
+      return
+    }
+    // An index alone: what it lists is missing, or it is broken.
+    if let index = found.first {
+      try self.init(path: index)
       return
     }
     throw DiffusionError(
@@ -61,6 +66,17 @@ public final class Checkpoint: @unchecked Sendable {
 
   // MARK: Shards
 
+  private static func hasShards(index path: String) -> Bool {
+    guard let members = (try? Config(path: path))?.object["weight_map"]?.object?.members else { return false }
+    let folder = Self.folder(of: path)
+    let files = Set(members.compactMap { try? fileName($0, path) })
+    return files.contains { FileSystem.isFile(folder + "/" + $0) }
+  }
+
+  private static func folder(of path: String) -> String {
+    path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+  }
+
   private typealias Places = [String: (file: Int, record: SafetensorsRecord)]
 
   private static func shards(index path: String) throws -> ([SafetensorsFile], Places) {
@@ -68,8 +84,7 @@ public final class Checkpoint: @unchecked Sendable {
     guard let members = config.object["weight_map"]?.object?.members else {
       throw DiffusionError(.data, path: path, "has no object weight_map")
     }
-    let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
-      separator: "/")
+    let folder = Self.folder(of: path)
     var files: [SafetensorsFile] = []
     var numbers: [String: Int] = [:]
     var places: Places = [:]

@@ -22,12 +22,10 @@ public struct SchedulerConfig: Sendable {
   public init(_ config: Config) throws {
     let name = try config.string("_class_name")
     guard let kind = Kind(rawValue: name) else {
-      throw DiffusionError(
-        .unavailable, path: config.path,
-        "the scheduler \(name.prefix(80)) is unknown",
-        remedy:
-          "Known are \(Kind.euler.rawValue) and \(Kind.eulerAncestral.rawValue); most models run with either in its place."
-      )
+      let known = [Kind.euler.rawValue, Kind.eulerAncestral.rawValue]
+      throw config.unsupported(
+        "_class_name", .string(name),
+        remedy: "Known are \(known.joined(separator: " and ")). Most models run with either in its place.")
     }
     self.kind = kind
     let prediction = try config.string("prediction_type", "epsilon")

@@ -4,7 +4,9 @@ import Engine
 public struct UNetConfig: Sendable {
   enum DownBlock: String, CaseIterable { case plain = "DownBlock2D", crossAttention = "CrossAttnDownBlock2D" }
   enum UpBlock: String, CaseIterable { case plain = "UpBlock2D", crossAttention = "CrossAttnUpBlock2D" }
-  enum MidBlock: String, CaseIterable { case plain = "UNetMidBlock2D", crossAttention = "UNetMidBlock2DCrossAttn" }
+  enum MidBlock: String, CaseIterable {
+    case plain = "UNetMidBlock2D", crossAttention = "UNetMidBlock2DCrossAttn"
+  }
 
   /// SDXL's conditioning on sizes and pooled text (`addition_embed_type = text_time`).
   struct Addition: Sendable {
@@ -165,7 +167,8 @@ public struct UNetConfig: Sendable {
   /// `num_attention_heads`, of which nobody knows what it would mean (`UNet2DConditionModel.__init__`).
   private static func heads(_ config: Config, _ levels: Int) throws -> [Int] {
     try config.require(
-      "num_attention_heads", remedy: "Write the numbers of heads to attention_head_dim, as diffusers wants it.")
+      "num_attention_heads",
+      remedy: "Write the numbers of heads to attention_head_dim, as diffusers wants it.")
     return try config.ints("attention_head_dim", Array(repeating: 8, count: levels), count: levels)
   }
 

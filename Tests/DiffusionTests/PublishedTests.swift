@@ -1,0 +1,90 @@
+import Diffusion
+import Engine
+import Testing
+
+/// The configurations of SDXL-Turbo, SD-Turbo and their kin ask for the very tensors that diffusers makes of
+/// them (`Fixtures/make/published.py`).
+struct PublishedTests {
+  private let entries: [JSONObject]
+
+  init() throws {
+    let file = try Config(path: Parity.root + "/published.json").object
+    entries = (file["entries"]?.array ?? []).compactMap(\.object)
+  }
+
+  private func entries(_ module: String) -> [JSONObject] {
+    entries.filter { $0["module"] == .string(module) }
+  }
+
+  private func config(_ entry: JSONObject) throws -> Config {
+    Config(path: "config.json", object: try #require(entry["config"]?.object))
+  }
+
+  @Test func unetsHaveTheirTensors() throws {
+    #expect(entries("unet").count == 9)
+    for entry in entries("unet") {
+      try compare(entry) { _ = UNet2DConditionModel($0, try UNetConfig(config(entry))) }
+    }
+  }
+
+  @Test func autoencodersHaveTheirTensors() throws {
+    #expect(entries("vae").count == 6)
+    for entry in entries("vae") {
+      let settings = try AutoencoderConfig(config(entry))
+      try compare(entry) { _ = Autoencoder($0, settings) }
+      #expect(settings.encoderFactor == 8 && settings.latentChannels == 4)
+    }
+  }
+
+  @Test func textEncodersHaveTheirTensors() throws {
+    #expect(entries("text_encoder").count == 3)
+    for entry in entries("text_encoder") {
+      let kind = try #require(entry["config"]?.object?["architectures"]?.array?.first?.string)
+      let settings = try CLIPTextConfig(
+        config(entry), withProjection: kind == "CLIPTextModelWithProjection")
+      #expect(settings.positions == 77)
+      try compare(entry) { _ = CLIPTextModel($0, settings) }
+    }
+  }
+
+  @Test func schedulersHaveTheirNoiseLevels() throws {
+    #expect(entries("scheduler").count == 5)
+    for entry in entries("scheduler") {
+      let found = try SchedulerConfig(config(entry)).sigmas
+      let expected = try #require(entry["sigmas"]?.array).compactMap(\.double)
+      try #require(expected.count == 2)
+      #expect(abs(found[0] - expected[0]) <= 1e-6 * expected[0])
+      #expect(abs(found[found.count - 1] - expected[1]) <= 1e-6 * expected[1])
+    }
+  }
+
+  // MARK: Tensors
+
+  /// Writes a model's layers without weights and compares the tensors they ask for.
+  private func compare(_ entry: JSONObject, _ write: (Scope) throws -> Void) throws {
+    let folder = try TemporaryFolder()
+    let file = try folder.write("empty.safetensors", [2, 0, 0, 0, 0, 0, 0, 0] + Array("{}".utf8))
+    let graph = Graph()
+    try write(
+      Scope(graph: graph, component: "it", checkpoint: try Checkpoint(path: file), element: .f32))
+    var shapes: [String: [Int]] = [:]
+    for node in graph.nodes {
+      if case .weight(let name) = node.op { shapes[String(name.dropFirst("it/".count))] = node.type.shape }
+    }
+    let name = entry["name"]?.string ?? ""
+    #expect(shapes.count == entry["tensors"]?.int, "\(name)")
+    #expect(shapes.values.reduce(0) { $0 + $1.reduce(1, *) } == entry["parameters"]?.int, "\(name)")
+    #expect(checksum(shapes) == entry["checksum"]?.string, "\(name)")
+  }
+
+  /// FNV-1a over a line for each tensor.
+  private func checksum(_ shapes: [String: [Int]]) -> String {
+    var value: UInt64 = 0xCBF2_9CE4_8422_2325
+    for name in shapes.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
+      let line = ([name] + (shapes[name] ?? []).map(String.init)).joined(separator: " ") + "\n"
+      for byte in line.utf8 { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    }
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}

@@ -1,0 +1,201 @@
+import CPUBackend
+import Diffusion
+import Engine
+import Testing
+
+/// Single options of configurations, each with a tiny model that `Fixtures/make/variants.py` wrote.
+///
+/// In single precision: these are too small for rounding to average out.
+struct VariantTests {
+  static let singlePrecision = [Runner.reference, .cpu]
+
+  @Test(arguments: singlePrecision)
+  func unetsAreThoseOfDiffusers(runner: Runner) throws {
+    try compare("unet", count: 6, runner) { scope, config, input in
+      let unet = UNet2DConditionModel(scope, try UNetConfig(config))
+      let (sample, timestep, context) = (try input("sample"), try input("timestep"), try input("context"))
+      return ["conv_out.out": unet(sample, timestep: timestep, context: context)]
+    }
+  }
+
+  @Test(arguments: singlePrecision)
+  func encodersAreThoseOfDiffusers(runner: Runner) throws {
+    try compare("vae.encode", count: 4, runner) { scope, config, input in
+      let vae = Autoencoder(scope, try AutoencoderConfig(config))
+      return ["latent.out": vae.latent(vae.encode(try input("image")), noise: nil)]
+    }
+  }
+
+  @Test(arguments: singlePrecision)
+  func decodersAreThoseOfDiffusers(runner: Runner) throws {
+    try compare("vae.decode", count: 4, runner) { scope, config, input in
+      let vae = Autoencoder(scope, try AutoencoderConfig(config))
+      return ["image.out": vae.decode(try input("latent"))]
+    }
+  }
+
+  @Test(arguments: singlePrecision)
+  func textEncodersAreThoseOfTransformers(runner: Runner) throws {
+    try compare("text_encoder", count: 2, runner) { scope, config, input in
+      let clip = CLIPTextModel(scope, try CLIPTextConfig(config, withProjection: false))
+      return ["state.out": clip.lastState(try input("ids"))]
+    }
+  }
+
+  /// Runs every case of a module and compares. `write` writes the model's graph from its inputs by role.
+  private func compare(
+    _ module: String, count: Int, _ runner: Runner,
+    _ write: (Scope, Config, (String) throws -> Value) throws -> [String: Value]
+  ) throws {
+    let parity = try Parity("variants")
+    let cases = parity.cases(module)
+    #expect(cases.count == count)
+    for entry in cases {
+      let folder = parity.folder + "/" + entry.name
+      let name = module == "text_encoder" ? "model" : "diffusion_pytorch_model"
+      let checkpoint = try Checkpoint(folder: folder, name: name)
+      let graph = Graph()
+      let scope = Scope(graph: graph, component: "it", checkpoint: checkpoint, element: runner.element)
+      var inputs: [String: [Float]] = [:]
+      let results = try write(scope, Config(path: folder + "/config.json")) { role in
+        let tensor = try #require(entry.input(role))
+        inputs[role] = try parity.picture(tensor)
+        return graph.input(role, shape(try parity.shape(tensor)), role == "ids" ? .i32 : .f32, .frame)
+      }
+      try scope.check()
+      for (role, value) in results { graph.output(role, value) }
+      let found = try run(graph, ModelWeights(["it": checkpoint]), inputs, runner)
+      for (role, tensor) in entry.outputs {
+        let error = relativeError(try #require(found[role]), try parity.picture(tensor))
+        #expect(error <= 1e-4, "\(entry.name) \(role)")
+      }
+    }
+  }
+
+  /// Without the batch, channels last.
+  private func shape(_ shape: [Int]) -> [Int] {
+    switch shape.count {
+    case 4: return [shape[2], shape[3], shape[1]]
+    case 1: return shape
+    default: return Array(shape.dropFirst())
+    }
+  }
+
+  // MARK: The refiner
+
+  /// One text encoder, an aesthetics score, statistics of latents, zero terminal SNR, and shards of fp16.
+  @Test func refinerPaintsAsDiffusers() throws {
+    let parity = try Parity("refiner-tiny")
+    let model = try ModelFolder(path: parity.folder)
+    let pictures = parity.cases("picture")
+    #expect(pictures.count == 2)
+    for picture in pictures {
+      let strength = try #require(picture.json["strength"]?.double)
+      let pipeline = try Pipeline(
+        model: model,
+        options: Pipeline.Options(
+          width: picture.int("width"), height: picture.int("height"), steps: picture.int("evaluations")),
+        backend: try CPUBackend(precision: .f32, threads: 1))
+      _ = try pipeline.apply(
+        PipelineSettings(
+          prompt: picture.json["prompt"]?.string ?? "", strength: strength, seed: picture.int("seed")))
+      let pixels = try parity.floats(try #require(picture.input("input"))).map { UInt8($0) }
+      try pipeline.withImage { $0.copyBytes(from: pixels) }
+      try pipeline.run()
+      let found = try pipeline.withPicture { Array($0) }.map { Float($0) }
+      let expected = try parity.floats(try #require(picture.output("image")))
+      #expect(found.count == expected.count)
+      let worst = zip(found, expected).map { abs($0 - $1) }.max() ?? 255
+      #expect(worst <= 2, "\(picture.name): \(worst) of 255")
+    }
+  }
+
+  // MARK: What a pipeline heeds
+
+  /// Of the pipelines of diffusers only SDXL's heed the statistics of latents.
+  @Test(arguments: ["sd-tiny": false, "sdxl-tiny": true])
+  func statisticsOfLatentsAreForXL(name: String, areHeeded: Bool) throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity.root + "/" + name)
+    let plain = try GraphTaker.graph(of: folder.path).nodes.count
+    try folder.set("vae/config.json", "latents_mean", "[0.1, 0.2, 0.3, 0.4]")
+    #expect(try GraphTaker.graph(of: folder.path).nodes.count == plain)
+    try folder.set("vae/config.json", "latents_std", "[1.1, 1.2, 1.3, 1.4]")
+    #expect(try (GraphTaker.graph(of: folder.path).nodes.count > plain) == areHeeded)
+  }
+
+  /// Values of keys that are accepted and change nothing.
+  @Test(arguments: [
+    ("sdxl-tiny", "scheduler/scheduler_config.json", "use_karras_sigmas", "true"),
+    ("sdxl-tiny", "scheduler/scheduler_config.json", "final_sigmas_type", "\"sigma_min\""),
+    ("sdxl-tiny", "scheduler/scheduler_config.json", "timestep_spacing", "\"leading\""),
+    ("sdxl-tiny", "scheduler/scheduler_config.json", "steps_offset", "7"),
+    ("odd-tiny", "scheduler/scheduler_config.json", "timestep_spacing", "\"linspace\""),
+    ("odd-tiny", "scheduler/scheduler_config.json", "sigma_max", "3"),
+    ("odd-tiny", "scheduler/scheduler_config.json", "unheard_of", "{}"),
+    ("sdxl-tiny", "unet/config.json", "unheard_of", "[1]"),
+    ("sdxl-tiny", "unet/config.json", "upcast_attention", "true"),
+    ("sdxl-tiny", "unet/config.json", "num_attention_heads", "null"),
+    ("sdxl-tiny", "unet/config.json", "addition_embed_type_num_heads", "8"),
+    ("sd-tiny", "unet/config.json", "projection_class_embeddings_input_dim", "5"),
+    ("sdxl-tiny", "vae/config.json", "shift_factor", "0.2"),
+    ("sd-tiny", "vae/config.json", "force_upcast", "true"),
+    ("sd-tiny", "vae/config.json", "latent_magnitude", "9"),
+    ("sd-tiny", "text_encoder/config.json", "projection_dim", "99"),
+    ("sd-tiny", "text_encoder/config.json", "use_attention_mask", "false"),
+    ("sdxl-tiny", "model_index.json", "force_zeros_for_empty_prompt", "false"),
+    ("sd-tiny", "model_index.json", "requires_aesthetics_score", "true"),
+  ])
+  func unheededKeysChangeNothing(name: String, file: String, key: String, value: String) throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity.root + "/" + name)
+    let plain = try GraphTaker.graph(of: folder.path).nodes
+    let schedule = Schedule(try ModelFolder(path: folder.path).scheduler, steps: 3, strength: 0.7)
+    try folder.set(file, key, value)
+    #expect(try GraphTaker.graph(of: folder.path).nodes == plain)
+    #expect(Schedule(try ModelFolder(path: folder.path).scheduler, steps: 3, strength: 0.7) == schedule)
+  }
+
+  /// Which token's state is the pooled one depends on `eos_token_id`, and the padding on the tokenizer alone.
+  @Test func anotherPaddingTokenPads() throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity.root + "/sdxl-tiny")
+    try folder.set("tokenizer/tokenizer_config.json", "pad_token", "\"!\"")
+    try folder.set("tokenizer/tokenizer_config.json", "model_max_length", "12")
+    let first = try CLIPTokenizer(folder: folder.path + "/tokenizer", positions: 77)
+    let bang = try CLIPTokenizer(folder: folder.path + "/tokenizer_2", positions: 77).padToken
+    #expect(first.padToken == bang && bang != first.endToken)
+    let tokens = first.encode("a").tokens
+    #expect(tokens.count == 12)
+    #expect(tokens.suffix(9) == Array(repeating: bang, count: 9)[...])
+    // vocab.json and merges.txt count where all three files are there.
+    try folder.write("tokenizer/tokenizer.json", "{}")
+    #expect(try CLIPTokenizer(folder: folder.path + "/tokenizer", positions: 77).encode("a").tokens == tokens)
+  }
+}
+
+/// Takes a model's graph and runs nothing.
+final class GraphTaker: Backend {
+  struct Taken: Error {}
+  let description = "none"
+  let preferredElement = ElementType.bf16
+  private var graph: Graph?
+
+  func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws -> any Executable
+  {
+    self.graph = graph
+    throw Taken()
+  }
+
+  /// The graph of a small picture, in bfloat16.
+  static func graph(of folder: String) throws -> Graph {
+    let model = try ModelFolder(path: folder)
+    let size = 2 * model.autoencoder.encoderFactor
+    let taker = GraphTaker()
+    #expect(throws: Taken.self) {
+      try Pipeline(
+        model: model, options: Pipeline.Options(width: size, height: size, steps: 2), backend: taker)
+    }
+    return try #require(taker.graph)
+  }
+}
