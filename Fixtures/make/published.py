@@ -2,8 +2,8 @@
 
     python Fixtures/make/published.py
 
-Fixtures/parity/published.json holds a list of entries: `name`, `module` (unet, vae, text_encoder,
-scheduler), `config` (keys and values as the model's repository has them), and
+Fixtures/parity/published.json holds a list `entries`, each with `name`, `module` (unet, vae,
+text_encoder, scheduler), `config` (keys and values as the model's repository has them), and
 
   for models      `tensors` and `parameters`, their counts, and `checksum`, FNV-1a of 64 bits in
                   hexadecimal over a line "name 3 5\n" for each tensor and its shape, in the order

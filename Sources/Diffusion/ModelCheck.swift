@@ -19,8 +19,10 @@ struct ModelCheck {
     guard unet == [channels, channels] else {
       throw refuse("unet", "in_channels and out_channels \(unet) do not match the autoencoder's \(channels)")
     }
-    guard model.autoencoder.encoderFactor == model.autoencoder.decoderFactor else {
-      throw refuse("vae", "the encoder and the decoder scale by different factors")
+    let factors = (model.autoencoder.encoderFactor, model.autoencoder.decoderFactor)
+    guard factors.0 == factors.1 else {
+      throw refuse(
+        "vae", "upsampling_scaling_factor: the encoder scales by \(factors.0), the decoder by \(factors.1)")
     }
   }
 

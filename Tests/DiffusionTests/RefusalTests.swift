@@ -74,6 +74,7 @@ struct RefusalTests {
     Option(vae, "act_fn", "\"mish\"", "relu", of: "sd-tiny"),
     Option(vae, "encoder_block_out_channels", "[12, 12, 12, 16]", "Download", of: "sd-tiny", .configuration),
     Option(vae, "num_decoder_blocks", "[2, 2]", "Download", of: "sd-tiny", .configuration),
+    Option(vae, "upsampling_scaling_factor", "4", "download", of: "sd-tiny", .configuration),
     Option(vae, "scaling_factor", "0", "Download", .configuration),
     Option(text, "hidden_act", "\"gelu_new\"", "quick_gelu"),
     Option(text, "use_attention_mask", "true"),

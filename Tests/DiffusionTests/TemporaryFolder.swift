@@ -29,6 +29,12 @@ final class TemporaryFolder {
     return file
   }
 
+  /// Writes a file of `count` bytes that starts with `head`; the rest is a hole, which takes no room.
+  func write(_ name: String, _ head: [UInt8], count: Int) throws {
+    let file = try write(name, head)
+    guard truncate(file, count) == 0 else { throw Failure(call: "truncate", code: errno) }
+  }
+
   @discardableResult
   func write(_ name: String, _ text: String) throws -> String { try write(name, Array(text.utf8)) }
 
