@@ -139,7 +139,7 @@ struct VariantTests {
     ("sdxl-tiny", "unet/config.json", "addition_embed_type_num_heads", "8"),
     ("sd-tiny", "unet/config.json", "projection_class_embeddings_input_dim", "5"),
     ("sdxl-tiny", "vae/config.json", "shift_factor", "0.2"),
-    ("sd-tiny", "vae/config.json", "force_upcast", "true"),
+    ("../models/spark", "vae/config.json", "force_upcast", "true"),
     ("sd-tiny", "vae/config.json", "latent_magnitude", "9"),
     ("sd-tiny", "text_encoder/config.json", "projection_dim", "99"),
     ("sd-tiny", "text_encoder/config.json", "use_attention_mask", "false"),
