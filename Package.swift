@@ -44,6 +44,6 @@ let package = Package(
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
     .testTarget(
       name: "FilterTests", dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend"]),
-    .testTarget(name: "CommandTests", dependencies: ["turbocam"]),
+    .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
   ]
 )

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import bpe
 import diffusers
-import parity
 import torch
 import transformers
+from configurations import SCALED_LINEAR
+from pipelines import build_scheduler, scaled, vae_overrides
 
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 NAMES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
@@ -74,7 +75,7 @@ LAYOUTS = {
         "vae": {**VAE, "sample_size": 1024, "scaling_factor": 0.13025, "force_upcast": True},
         "scheduler": {
             "class": diffusers.EulerAncestralDiscreteScheduler,
-            **parity.SCALED_LINEAR,
+            **SCALED_LINEAR,
             "prediction_type": "epsilon",
             "timestep_spacing": "trailing",
             "steps_offset": 1,
@@ -104,7 +105,7 @@ LAYOUTS = {
         "vae": {**VAE, "sample_size": 768, "scaling_factor": 0.18215},
         "scheduler": {
             "class": diffusers.EulerDiscreteScheduler,
-            **parity.SCALED_LINEAR,
+            **SCALED_LINEAR,
             "prediction_type": "epsilon",
             "timestep_spacing": "trailing",
             "steps_offset": 1,
@@ -142,7 +143,7 @@ def write_tensors(path, model, seed, dtype, overrides=(), rename=lambda name: na
 def draw(name, shape, modules, seed, overrides):
     owner, _, kind = name.rpartition(".")
     generator = torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(name.encode()))
-    values = parity.scaled(torch.randn(shape, generator=generator), modules[owner], name, kind)
+    values = scaled(torch.randn(shape, generator=generator), modules[owner], name, kind)
     for pattern, change in overrides:
         if pattern in name:
             values = change(values)
@@ -218,13 +219,13 @@ def main():
     # Half-precision repositories name their files with the variant.
     ending = "fp16.safetensors" if dtype == torch.float16 else "safetensors"
     diffusers_file, transformers_file = f"diffusion_pytorch_model.{ending}", f"model.{ending}"
-    parity.build_scheduler(layout["scheduler"]).save_config(folder / "scheduler")
+    build_scheduler(layout["scheduler"]).save_config(folder / "scheduler")
     for key, pad_token in layout["tokenizers"].items():
         write_tokenizer(folder / key, pad_token)
     for seed, (key, encoder) in enumerate(layout["text_encoders"].items(), start=2):
         write_text_encoder(folder / key, encoder, seed, dtype, transformers_file)
     vae = {key: value for key, value in layout["vae"].items() if key not in ("class", "picture_gain")}
-    overrides = parity.vae_overrides(layout["vae"])
+    overrides = vae_overrides(layout["vae"])
     write_model(folder / "vae", layout["vae"]["class"], vae, 1, dtype, diffusers_file, overrides)
     unet = diffusers.UNet2DConditionModel
     write_model(folder / "unet", unet, layout["unet"], 4, dtype, diffusers_file)

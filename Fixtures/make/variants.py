@@ -20,7 +20,8 @@ import diffusers
 import PIL.Image
 import torch
 import transformers
-from parity import picture, randomize, seeded, tidy, to_signed, vae_overrides
+from cases import picture, seeded, to_signed
+from pipelines import randomize, tidy, vae_overrides
 from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parent.parent / "parity"

@@ -139,9 +139,8 @@ final class CPUExecutable: Executable {
       let node = plan.graph[step.value]
       let inputs = node.inputs.map { plan.graph.type($0) }
       return OpTime(
-        label: step.label, cadence: node.cadence, seconds: seconds,
-        operations: step.isPacking ? 0 : Work.operations(of: node, inputs: inputs),
-        byteCount: inputs.reduce(node.type.byteCount) { $0 + $1.byteCount })
+        label: step.label, node: node, inputs: inputs, seconds: seconds,
+        operations: step.isPacking ? 0 : Work.operations(of: node, inputs: inputs))
     }
   }
 

@@ -21,6 +21,14 @@ struct PipelineGraph {
     static let pooledPosition = "tokens.pooled_position"
   }
 
+  /// Parts of the model in profiles; text encoders go by their component's name.
+  enum Stage {
+    static let encode = "encode"
+    /// Noise, the UNet, and what its answer does to the latent.
+    static let denoise = "denoise"
+    static let decode = "decode"
+  }
+
   let graph = Graph()
   let latentShape: [Int]
   private let model: ModelFolder
@@ -52,11 +60,15 @@ struct PipelineGraph {
     let (context, added) = try text()
     let table = graph.input(Name.steps, [options.steps, 5], .f32, .settings)
     for step in 0..<options.steps {
-      latent = denoise(latent, step, table, unet: unet, context: context, added: added, tap: tap)
+      latent = graph.inStage(Stage.denoise) {
+        denoise(latent, step, table, unet: unet, context: context, added: added, tap: tap)
+      }
       tap("latents.\(step + 1)", latent)
     }
-    let picture = autoencoder.decode(autoencoder.unscale(latent, normed: model.isXL))
-    graph.output(Name.picture, graph.quantizePixels(picture, scale: 127.5, offset: 127.5))
+    graph.inStage(Stage.decode) {
+      let picture = autoencoder.decode(autoencoder.unscale(latent, normed: model.isXL))
+      graph.output(Name.picture, graph.quantizePixels(picture, scale: 127.5, offset: 127.5))
+    }
   }
 
   // MARK: Start
@@ -66,14 +78,17 @@ struct PipelineGraph {
     let sigma = graph.input(Name.firstSigma, [1], .f32, .settings)
     guard options.task == .imageToImage else {
       // A frame's input, although a setting decides it: it keeps the UNet in the program of the frame.
-      return graph.multiply(graph.input(Name.firstNoise, latentShape, .f32, .frame), sigma)
+      let noise = graph.input(Name.firstNoise, latentShape, .f32, .frame)
+      return graph.inStage(Stage.denoise) { graph.multiply(noise, sigma) }
     }
     let pixels = graph.input(Name.image, [options.height, options.width, 3], .u8, .frame)
-    let encoded = autoencoder.encode(graph.affine(pixels, scale: 2 / 255, offset: -1, element: .f32))
-    let latent = autoencoder.scale(
-      autoencoder.latent(encoded, noise: posteriorNoise()), normed: model.isXL)
+    let latent = graph.inStage(Stage.encode) {
+      let encoded = autoencoder.encode(graph.affine(pixels, scale: 2 / 255, offset: -1, element: .f32))
+      return autoencoder.scale(
+        autoencoder.latent(encoded, noise: posteriorNoise()), normed: model.isXL)
+    }
     let noise = graph.input(Name.firstNoise, latentShape, .f32, .settings)
-    return graph.add(latent, graph.multiply(noise, sigma))
+    return graph.inStage(Stage.denoise) { graph.add(latent, graph.multiply(noise, sigma)) }
   }
 
   private func posteriorNoise() -> Value? {
@@ -87,17 +102,22 @@ struct PipelineGraph {
     let encoders = try model.textEncoders.map { encoder in
       let length = encoder.tokenizer.length
       return (
+        component: encoder.component,
         model: CLIPTextModel(try model.scope(encoder.component, graph, element), encoder.config),
         tokens: graph.input(Name.tokens(encoder.component), [length], .i32, .settings)
       )
     }
     guard model.isXL, let last = encoders.last else {
-      return (encoders[0].model.lastState(encoders[0].tokens), nil)
+      let encoder = encoders[0]
+      return (graph.inStage(encoder.component) { encoder.model.lastState(encoder.tokens) }, nil)
     }
-    let states = encoders.map { $0.model.penultimateState($0.tokens) }
+    let states = encoders.map { encoder in
+      graph.inStage(encoder.component) { encoder.model.penultimateState(encoder.tokens) }
+    }
     let position = graph.input(Name.pooledPosition, [1], .i32, .settings)
-    let pooled = last.model.pooled(last.tokens, position: position)
-    return (graph.concat(states, axis: 1), UNet2DConditionModel.Added(textEmbeds: pooled, timeIDs: timeIDs()))
+    let pooled = graph.inStage(last.component) { last.model.pooled(last.tokens, position: position) }
+    let context = graph.inStage(Stage.denoise) { graph.concat(states, axis: 1) }
+    return (context, UNet2DConditionModel.Added(textEmbeds: pooled, timeIDs: timeIDs()))
   }
 
   /// SDXL's sizes: of the original, of what was cut off at top and left, of the target; for the refiner the

@@ -50,16 +50,23 @@ public struct MemoryUse: Sendable {
 /// What one op took, with the work it did.
 public struct OpTime: Sendable {
   public var label: String
+  /// The part of the model that it belongs to, as `Graph.inStage` named it.
+  public var stage: String
   public var cadence: Cadence
+  /// What it multiplies, which decides how fast a machine can be.
+  public var element: ElementType
   public var seconds: Double
   /// Floating-point operations, two for each multiply-add.
   public var operations: Double
   public var byteCount: Int
-  public init(label: String, cadence: Cadence, seconds: Double, operations: Double, byteCount: Int) {
+  /// The time of `node`, whose operands have the types `inputs`.
+  public init(label: String, node: Node, inputs: [TensorType], seconds: Double, operations: Double) {
     self.label = label
-    self.cadence = cadence
+    stage = node.stage
+    cadence = node.cadence
+    element = (inputs.first ?? node.type).element
     self.seconds = seconds
     self.operations = operations
-    self.byteCount = byteCount
+    byteCount = inputs.reduce(node.type.byteCount) { $0 + $1.byteCount }
   }
 }

@@ -46,8 +46,8 @@ extension Fusion {
     guard rewrite.isReadOnce(node.inputs[0]) else { return nil }
     let operand = rewrite.new[rewrite.image(node.inputs[0])]
     if case .groupNorm(let groups, let epsilon, nil) = operand.op {
-      return rewrite.new.add(
-        .groupNorm(groups: groups, epsilon: epsilon, activation: activation), operand.inputs, operand.type)
+      let op = Op.groupNorm(groups: groups, epsilon: epsilon, activation: activation)
+      return rewrite.new.inStage(operand.stage) { rewrite.new.add(op, operand.inputs, operand.type) }
     }
     guard let product = Product(operand), product.epilogue.activation == nil else { return nil }
     return product.write(

@@ -88,12 +88,11 @@ final class ReferenceExecutable: Executable {
       var result: [Float] = []
       let took = try clock.measure { result = try evaluate(node) }
       values[index] = result
-      let byteCount = node.inputs.reduce(node.type.byteCount) { $0 + nodes[$1.index].type.byteCount }
+      let inputs = node.inputs.map { nodes[$0.index].type }
       times.append(
         OpTime(
-          label: "\(node.op)", cadence: cadence, seconds: took / .seconds(1),
-          operations: Work.operations(of: node, inputs: node.inputs.map { nodes[$0.index].type }),
-          byteCount: byteCount))
+          label: "\(node.op)", node: node, inputs: inputs, seconds: took / .seconds(1),
+          operations: Work.operations(of: node, inputs: inputs)))
     }
   }
 

@@ -17,7 +17,9 @@ struct Rewrite {
     var rewrite = Rewrite(graph)
     for (index, node) in graph.nodes.enumerated() where rewrite.live.isLive[index] {
       let value = Value(index: index)
-      rewrite.images[index] = rule(rewrite, value) ?? rewrite.copy(node)
+      rewrite.images[index] = rewrite.new.inStage(node.stage) {
+        rule(rewrite, value) ?? rewrite.copy(node)
+      }
     }
     for output in graph.outputs { rewrite.new.output(output.name, rewrite.image(output.value)) }
     return rewrite.new
@@ -65,15 +67,17 @@ struct Product {
   var bias: Value? { epilogue.bias ? node.inputs[2] : nil }
   var residual: Value? { epilogue.residual ? node.inputs.last : nil }
 
-  /// The product with another epilogue, written into `graph`.
+  /// The product with another epilogue, written into `graph`. It stays of its own stage, whatever came after it.
   func write(_ graph: Graph, bias: Value?, residual: Value?, activation: Activation?) -> Value {
     let epilogue = Epilogue(bias: bias != nil, residual: residual != nil, activation: activation)
     let operands = node.inputs.prefix(2) + [bias, residual].compactMap { $0 }
-    switch node.op {
-    case .convolution(var convolution):
-      convolution.epilogue = epilogue
-      return graph.add(.convolution(convolution), Array(operands), node.type)
-    default: return graph.add(.linear(epilogue), Array(operands), node.type)
+    return graph.inStage(node.stage) {
+      switch node.op {
+      case .convolution(var convolution):
+        convolution.epilogue = epilogue
+        return graph.add(.convolution(convolution), Array(operands), node.type)
+      default: return graph.add(.linear(epilogue), Array(operands), node.type)
+      }
     }
   }
 }

@@ -1,5 +1,4 @@
 import Diffusion
-import Engine
 import Filter
 
 /// `turbocam bench`: what each stage takes, and what it could take at best on this machine.
@@ -12,7 +11,7 @@ struct BenchCommand: Subcommand {
     [
       Option(
         "suite", "NAME",
-        "start: from the start of the program to the first picture\nlive: camera (the test pattern as MJPEG) to web stream\npass: the same at 1280x720 with --model none\nmodel: the model alone, op by op\n(default: all)"
+        "start: from the start of the program to the first picture\nlive: camera (the test pattern as MJPEG) to web stream\npass: the same at 1280x720 with --model none\nmodel: the model alone, by its stages and by kinds of op\n(default: all)"
       ),
       Option("seconds", "N", "how long live and pass run (default 10)"),
       Option("json", nil, "one JSON object on standard output"),
@@ -38,51 +37,24 @@ struct BenchCommand: Subcommand {
 
   func run() throws -> Int32 {
     let folder = try model.open()
-    var results = [JSONObject.Member(name: "machine", value: try machine())]
+    let machine = try Machine(model.device)
+    var results: [JSONObject.Member] = []
     for suite in suites {
       Terminal.say("turbocam bench: \(suite)")
-      results.append(JSONObject.Member(name: suite, value: try measure(suite, folder)))
+      results.append(JSONObject.Member(name: suite, value: try measure(suite, folder, machine)))
     }
-    let result = JSON.object(JSONObject(results))
+    let head = JSONObject.Member(name: "machine", value: try machine.json)
+    let result = JSON.object(JSONObject([head] + results))
     Terminal.print(json ? result.text : result.table)
     return 0
   }
 
-  private func measure(_ suite: String, _ folder: ModelFolder) throws -> JSON {
+  private func measure(_ suite: String, _ folder: ModelFolder, _ machine: Machine) throws -> JSON {
     switch suite {
     case "start": return try StartBench(model).run()
-    case "live": return try LiveBench(seconds: seconds).repainting(folder, model)
-    case "pass": return try LiveBench(seconds: seconds).passing()
-    default: return try ModelBench(folder, model).run()
+    case "live": return try LiveBench(machine, seconds: seconds).repainting(folder, model)
+    case "pass": return try LiveBench(machine, seconds: seconds).passing()
+    default: return try ModelBench(folder, model, machine).run()
     }
   }
-
-  private func machine() throws -> JSON {
-    .object(["device": .string(try Device.backend(model.device).description)])
-  }
-}
-
-extension JSON {
-  /// Names and numbers in lines, nested ones indented.
-  var table: String { lines("").joined(separator: "\n") }
-
-  private func lines(_ margin: String) -> [String] {
-    switch self {
-    case .object(let object):
-      return object.members.flatMap { member -> [String] in
-        switch member.value {
-        case .object, .array: return ["\(margin)\(member.name)"] + member.value.lines(margin + "  ")
-        default: return ["\(margin)\(member.name)  \(member.value.plain)"]
-        }
-      }
-    case .array(let items):
-      return items.map { item in
-        guard let members = item.object?.members else { return margin + item.plain }
-        return margin + members.map { "\($0.name) \($0.value.plain)" }.joined(separator: "  ")
-      }
-    default: return [margin + plain]
-    }
-  }
-
-  private var plain: String { string ?? text }
 }

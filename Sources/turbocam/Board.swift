@@ -36,7 +36,8 @@ final class Board: Control {
     self.takesEvery = takesEvery
     self.isQuiet = isQuiet
     inbox = Mailbox(takesEvery ? .every : .newest)
-    filter = FilterStatus(loader == nil ? .live : .loading("loading model", 0))
+    // Also without a model it is not live before the stage runs, which is after the outputs have opened.
+    filter = FilterStatus(.loading(loader == nil ? "starting" : "loading model", 0))
   }
 
   var inputLink: InputLink { InputLink(mailbox: inbox, status: source, counters: counters, stop: stop) }

@@ -1,4 +1,5 @@
 import Diffusion
+import Engine
 import Filter
 import Frames
 import Glibc
@@ -7,19 +8,35 @@ import Synchronization
 
 /// The whole loop: a camera that gives JPEGs, through a stage, to a web stream that is watched.
 struct LiveBench {
+  private let machine: Machine
   private let seconds: Int
-  init(seconds: Int) { self.seconds = seconds }
+  init(_ machine: Machine, seconds: Int) { (self.machine, self.seconds) = (machine, seconds) }
 
   /// A 640x480 camera at 60 frames a second, so that the model is what limits.
   func repainting(_ folder: ModelFolder, _ model: ModelOptions) throws -> JSON {
     let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
-    let box = SettingsBox(try model.settings(native: native))
-    let backend = try Device.backend(model.device)
-    let loader = PainterLoader(PipelineMaker(folder, backend, .imageToImage, .mean))
+    let settings = try model.settings(native: native)
+    let box = SettingsBox(settings)
+    let maker = PipelineMaker(folder, machine.backend, .imageToImage, .mean)
+    let loader = PainterLoader(maker)
     let chain = Chain(
       stage: RepaintStage(box, loader), settings: box, loader: loader, model: folder.name,
-      device: backend.description)
-    return try measure(chain, try PatternCamera(width: 640, height: 480, rate: 60))
+      device: machine.backend.description)
+    let camera = try PatternCamera(width: 640, height: 480, rate: 60)
+    let outcome = try measure(chain, camera)
+    let model = try modelWork(maker, settings)
+    let picture = settings.size.width * settings.size.height * 3
+    return report(outcome, camera) { station in
+      switch station {
+      case .captured: return .nothing
+      case .received: return .bytes(2 * camera.meanByteCount)
+      case .prepared: return .bytes(camera.meanByteCount + picture)
+      case .repainted: return .products(operations: model.operations, floor: model.floor)
+      case .published: return .bytes(2 * picture)
+      case .encoded: return .bytes(picture + outcome.meanByteCount)
+      case .written: return .bytes(2 * outcome.meanByteCount)
+      }
+    }
   }
 
   /// 1280x720 at 30 frames a second, passed through as they are.
@@ -27,17 +44,40 @@ struct LiveBench {
     let size = PictureSize(width: 1280, height: 720)
     let settings = try Settings(
       prompt: "", strength: 1, steps: 1, seed: 0, size: size, fit: .cover, mirror: false)
-    return try measure(.none(settings), try PatternCamera(width: 1280, height: 720, rate: 30))
+    let camera = try PatternCamera(width: 1280, height: 720, rate: 30)
+    let outcome = try measure(.none(settings), camera)
+    return report(outcome, camera) { station in
+      switch station {
+      case .captured, .prepared, .repainted, .published: return .nothing
+      case .received, .encoded: return .bytes(2 * camera.meanByteCount)
+      case .written: return .bytes(2 * outcome.meanByteCount)
+      }
+    }
   }
 
-  private func measure(_ chain: Chain, _ camera: PatternCamera) throws -> JSON {
+  // MARK: Measuring
+
+  /// What was seen of a run.
+  private struct Outcome: Sendable {
+    var state: JSON
+    var dropped: Int
+    var stages: [(station: Station, reading: Meter.Reading)]
+    var frames, bytes: Int
+    var seconds, processor: Double
+    var memory, peakMemory: Int
+
+    /// Of a part of the stream.
+    var meanByteCount: Int { frames > 0 ? bytes / frames : 0 }
+  }
+
+  private func measure(_ chain: Chain, _ camera: PatternCamera) throws -> Outcome {
     let board = Board(chain, input: camera.label, takesEvery: false, isQuiet: true)
     var options = SinkOptions()
     options.control = board
     options.statistics = board.statistics
     options.counters = board.counters
     let server = try HTTPServer(HTTPAddress(parsing: "http://127.0.0.1:0"), options: options)
-    let result = Mutex<JSON>(.null)
+    let outcome = Mutex<Outcome?>(nil)
     let seconds = self.seconds
     let watch = StageThread("bench") {
       board.filter.awaitLive(board.stop)
@@ -45,8 +85,7 @@ struct LiveBench {
       let start = Reading()
       for _ in 0..<(seconds * 10) where !board.stop.isSet { usleep(100_000) }
       let end = Reading()
-      let spent = end.processor - start.processor - viewer.processorSeconds
-      result.withLock { $0 = Self.report(board, viewer, spent, Double(end.time - start.time) / 1e9) }
+      outcome.withLock { $0 = Self.look(board, viewer, from: start, to: end) }
       board.stop.set()
       board.inbox.close()
       viewer.end()
@@ -54,96 +93,79 @@ struct LiveBench {
     let spine = Spine(camera, chain.stage, [server], board)
     let code = try spine.run(limit: nil, inputWaits: false, Reporter(board, isQuiet: true, json: false))
     watch.join()
-    guard code == 0 else { throw BenchError(text: "the run ended with exit code \(code)") }
-    return result.withLock { $0 }
-  }
-
-  private static func report(_ board: Board, _ viewer: StreamViewer, _ processor: Double, _ seconds: Double)
-    -> JSON
-  {
-    let state = board.state
-    let frames = Double(viewer.frames)
-    return .object([
-      "input": .string(board.input), "seconds": .number(rounded(seconds, 1)),
-      "fps": .number(rounded(frames / seconds, 2)),
-      "latency_ms": state.object?["latency_ms"] ?? .null,
-      "stages_ms": state.object?["stages_ms"] ?? .null,
-      "dropped": .integer(board.inbox.dropped),
-      "processor_ms_per_frame": frames > 0 ? .number(rounded(processor * 1e3 / frames, 2)) : .null,
-      "memory_mb": .number(rounded(Double(Process.residentBytes) / 1e6, 1)),
-      "peak_memory_mb": .number(rounded(Double(Process.peakBytes) / 1e6, 1)),
-    ])
+    guard code == 0, let outcome = outcome.withLock({ $0 }) else {
+      throw BenchError(text: "the run ended with exit code \(code)")
+    }
+    return outcome
   }
 
   private struct Reading {
     let time = Clock.now()
     let processor = Process.processorSeconds
   }
+
+  private static func look(_ board: Board, _ viewer: StreamViewer, from start: Reading, to end: Reading)
+    -> Outcome
+  {
+    let stages = Station.allCases.map { ($0, board.statistics.stage($0).read()) }
+    return Outcome(
+      state: board.state, dropped: board.inbox.dropped, stages: stages.filter { $0.1.total > 0 },
+      frames: viewer.frames, bytes: viewer.bytes, seconds: Double(end.time - start.time) / 1e9,
+      processor: end.processor - start.processor - viewer.processorSeconds,
+      memory: Process.residentBytes, peakMemory: Process.peakBytes)
+  }
+
+  /// What the model computes for a frame, from a pipeline of its own.
+  private func modelWork(_ maker: PipelineMaker, _ settings: Settings) throws
+    -> (operations: Double, floor: Double)
+  {
+    let pipeline = try maker.pipeline(settings.shape) { _, _ in }
+    let ops = try pipeline.profile().filter { $0.cadence == .frame }
+    return (ops.reduce(0) { $0 + $1.operations }, try machine.floor(of: ops))
+  }
+
+  // MARK: Telling
+
+  /// What a stage cannot do without: bytes read and written, or products.
+  private enum Need {
+    case nothing
+    case bytes(Int)
+    case products(operations: Double, floor: Double)
+  }
+
+  private func report(_ outcome: Outcome, _ camera: PatternCamera, _ need: (Station) -> Need) -> JSON {
+    let frames = Double(outcome.frames)
+    return .object([
+      "input": .string(camera.label), "seconds": .number(rounded(outcome.seconds, 1)),
+      "fps": .number(rounded(frames / outcome.seconds, 2)),
+      "latency_ms": outcome.state.object?["latency_ms"] ?? .null,
+      "stages": .array(outcome.stages.map { row($0.station, $0.reading, need($0.station)) }),
+      "dropped": .integer(outcome.dropped),
+      "processor_ms_per_frame": frames > 0
+        ? .number(rounded(outcome.processor * 1e3 / frames, 2)) : .null,
+      "memory_mb": .number(rounded(Double(outcome.memory) / 1e6, 1)),
+      "peak_memory_mb": .number(rounded(Double(outcome.peakMemory) / 1e6, 1)),
+    ])
+  }
+
+  /// The time is the middle one from the station before to this one, waiting in the mailbox included.
+  private func row(_ station: Station, _ reading: Meter.Reading, _ need: Need) -> JSON {
+    let (operations, bytes, floor): (Double?, Int?, Double)
+    switch need {
+    case .nothing: (operations, bytes, floor) = (nil, 0, 0)
+    case .bytes(let count): (operations, bytes, floor) = (nil, count, machine.floor(bytes: count))
+    case .products(let count, let seconds): (operations, bytes, floor) = (count, nil, seconds)
+    }
+    let cost = Cost(
+      seconds: Double(reading.p50) / 1e9, operations: operations, bytes: bytes, floor: floor)
+    let p95 = significant(Double(reading.p95) / 1e6)
+    let name = JSONObject.Member(name: "stage", value: .string("\(station)"))
+    return .object(
+      JSONObject([name] + cost.members + [JSONObject.Member(name: "p95_ms", value: .number(p95))]))
+  }
 }
 
 struct BenchError: Error, CustomStringConvertible {
   var text: String
   var description: String { text }
-}
-
-/// Watches /stream as a browser does, on a thread of its own.
-final class StreamViewer: Sendable {
-  private final class Tally: Sendable {
-    let counts = Mutex<(frames: Int, processor: Double)>((0, 0))
-  }
-  private let tally = Tally()
-  private let descriptor: Int32
-  private let thread: StageThread
-
-  init(_ port: UInt16) {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    self.descriptor = descriptor
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = in_port_t(port).bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    _ = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
-    }
-    let request = Array("GET /stream HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n\r\n".utf8)
-    _ = request.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, 0) }
-    let tally = self.tally
-    thread = StageThread("viewer") { Self.read(descriptor, tally) }
-  }
-
-  var frames: Int { tally.counts.withLock { $0.frames } }
-  var processorSeconds: Double { tally.counts.withLock { $0.processor } }
-
-  func end() {
-    shutdown(descriptor, Int32(SHUT_RDWR))
-    thread.join()
-    close(descriptor)
-  }
-
-  /// Counts JPEGs by their first two bytes after a part's headers.
-  private static func read(_ descriptor: Int32, _ tally: Tally) {
-    var buffer = [UInt8](repeating: 0, count: 1 << 18)
-    let mark: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0xFF, 0xD8]
-    var matched = 0
-    while true {
-      let count = buffer.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress, $0.count, 0) }
-      guard count > 0 else { return }
-      var frames = 0
-      for byte in buffer[..<count] {
-        matched = byte == mark[matched] ? matched + 1 : byte == mark[0] ? 1 : 0
-        if matched == mark.count {
-          frames += 1
-          matched = 0
-        }
-      }
-      var time = timespec()
-      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-      tally.counts.withLock {
-        $0.frames += frames
-        $0.processor = Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-      }
-    }
-  }
 }

@@ -3,93 +3,137 @@ import Engine
 import Filter
 import Frames
 
-/// The model alone: how long it takes to open, what a frame takes, and each kind of op against its floor.
+/// The model alone: how long it takes to open, what a frame takes, and each of its stages and kinds of op against
+/// its floor.
 struct ModelBench {
   private let folder: ModelFolder
   private let options: ModelOptions
-  private static let warmUps = 3
-  private static let runs = 20
+  private let machine: Machine
 
-  init(_ folder: ModelFolder, _ options: ModelOptions) { (self.folder, self.options) = (folder, options) }
+  /// Frames are measured until there are enough of them, or until the time is over and there are a few.
+  private static let mostRuns = 20
+  private static let fewestRuns = 3
+  private static let seconds = 10.0
+  /// For runs before that, the first of which comes with opening, and for runs with a clock around each op.
+  private static let warmUpSeconds = 1.0
+  private static let profileSeconds = 5.0
+
+  init(_ folder: ModelFolder, _ options: ModelOptions, _ machine: Machine) {
+    (self.folder, self.options, self.machine) = (folder, options, machine)
+  }
 
   func run() throws -> JSON {
-    let backend = try Device.backend(options.device)
     let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
     let settings = try options.settings(native: native)
-    let maker = PipelineMaker(folder, backend, .imageToImage, .mean)
+    let maker = PipelineMaker(folder, machine.backend, .imageToImage, .mean)
     let start = Clock.now()
     let pipeline = try maker.pipeline(settings.shape) { _, _ in }
     _ = try pipeline.apply(
       PipelineSettings(prompt: settings.prompt, strength: settings.strength, seed: Int(settings.seed)))
-    try pipeline.run()
-    let opening = Double(Clock.now() - start) / 1e6
-    let frame = try timeFrames(pipeline)
-    let peak = try Device.peak(of: backend)
-    let ops = try pipeline.profile()
+    let first = try Self.time { try pipeline.run() }
+    let opening = Double(Clock.now() - start) / 1e9
+    let measured = try measure(pipeline, first)
+    let peakMemory = Process.peakBytes
+    let frame = measured.ops.filter { $0.cadence == .frame }
     return .object([
       "model": .string(folder.name), "size": .string(settings.size.description),
-      "steps": .integer(settings.steps), "open_ms": .number(rounded(opening, 1)),
-      "peak_gflops": .number(rounded(peak / 1e9, 0)),
-      "frame": stage(frame, ops.filter { $0.cadence == .frame }, peak),
-      "settings": stage(nil, ops.filter { $0.cadence == .settings }, peak),
-      "kinds": kinds(ops.filter { $0.cadence == .frame }, peak),
-      "memory_mb": memory(pipeline.memory),
+      "steps": .integer(settings.steps), "open_ms": .number(rounded(opening * 1e3, 1)),
+      "frame": try frameJSON(measured, frame),
+      "stages": try table("stage", frame) { $0.stage },
+      "settings_stages": try table("stage", measured.ops.filter { $0.cadence == .settings }) { $0.stage },
+      "kinds": try table("op", frame, slowestFirst: true) { String($0.label.prefix { $0 != " " }) },
+      "memory_mb": memory(pipeline.memory, peakMemory),
     ])
   }
 
-  /// The middle of several runs, in seconds.
-  private func timeFrames(_ pipeline: Pipeline) throws -> Double {
-    let meter = Meter(capacity: Self.runs)
-    for _ in 0..<Self.warmUps { try pipeline.run() }
-    for _ in 0..<Self.runs {
-      let start = Clock.now()
-      try pipeline.run()
-      meter.record(Clock.now() - start)
+  // MARK: Measuring
+
+  private struct Measured {
+    /// Of whole frames, in seconds.
+    var frames: [Double] = []
+    /// Of one run, by op.
+    var ops: [OpTime] = []
+  }
+
+  /// Whole frames and frames op by op in turns, so that what disturbs the machine disturbs both.
+  private func measure(_ pipeline: Pipeline, _ first: Double) throws -> Measured {
+    var warm = first
+    for _ in 0..<Self.fewestRuns where warm < Self.warmUpSeconds {
+      warm += try Self.time { try pipeline.run() }
     }
-    return Double(meter.read().p50) / 1e9
+    var frames: [Double] = []
+    var profiles: [[OpTime]] = []
+    var (spent, profiling) = (0.0, 0.0)
+    while frames.count < Self.mostRuns, frames.count < Self.fewestRuns || spent < Self.seconds {
+      frames.append(try Self.time { try pipeline.run() })
+      spent += frames[frames.count - 1]
+      guard profiles.isEmpty || profiling < Self.profileSeconds else { continue }
+      profiling += try Self.time { profiles.append(try pipeline.profile()) }
+    }
+    // The ops of one run add up to what a run takes; the middle of each op alone would not.
+    let ordered = profiles.sorted { Self.frameSeconds($0) < Self.frameSeconds($1) }
+    return Measured(frames: frames.sorted(), ops: ordered[ordered.count / 2])
+  }
+
+  private static func frameSeconds(_ ops: [OpTime]) -> Double {
+    ops.reduce(0) { $0 + ($1.cadence == .frame ? $1.seconds : 0) }
+  }
+
+  private static func time(_ body: () throws -> Void) rethrows -> Double {
+    let start = Clock.now()
+    try body()
+    return Double(Clock.now() - start) / 1e9
+  }
+
+  // MARK: Telling
+
+  /// The middle of the runs, and beside it what the ops of the profiled run add up to.
+  private func frameJSON(_ measured: Measured, _ ops: [OpTime]) throws -> JSON {
+    let middle = measured.frames[measured.frames.count / 2]
+    let cost = try cost(ops, seconds: middle)
+    let rest = [
+      JSONObject.Member(name: "stages_ms", value: .number(significant(Self.frameSeconds(ops) * 1e3))),
+      JSONObject.Member(name: "runs", value: .integer(measured.frames.count)),
+    ]
+    return .object(JSONObject(cost.members + rest))
   }
 
   /// `seconds` nil: the sum of the ops'.
-  private func stage(_ seconds: Double?, _ ops: [OpTime], _ peak: Double) -> JSON {
-    let work = ops.reduce(0) { $0 + $1.operations }
-    let time = seconds ?? ops.reduce(0) { $0 + $1.seconds }
-    return .object(JSONObject(cost(time, work, peak)))
+  private func cost(_ ops: [OpTime], seconds: Double? = nil) throws -> Cost {
+    Cost(
+      seconds: seconds ?? ops.reduce(0) { $0 + $1.seconds },
+      operations: ops.reduce(0) { $0 + $1.operations }, floor: try machine.floor(of: ops))
   }
 
-  private func cost(_ seconds: Double, _ operations: Double, _ peak: Double) -> [JSONObject.Member] {
-    let floor = operations / peak
-    return [
-      JSONObject.Member(name: "ms", value: .number(rounded(seconds * 1e3, 3))),
-      JSONObject.Member(name: "gflop", value: .number(rounded(operations / 1e9, 3))),
-      JSONObject.Member(name: "floor_ms", value: .number(rounded(floor * 1e3, 3))),
-      JSONObject.Member(name: "ratio", value: floor > 0 ? .number(rounded(seconds / floor, 2)) : .null),
-    ]
-  }
-
-  /// Ops of one kind together, the slowest kind first.
-  private func kinds(_ ops: [OpTime], _ peak: Double) -> JSON {
-    let groups = Dictionary(grouping: ops) { $0.label.prefix { $0 != " " } }
-    let sums = groups.map { kind, ops in
-      (
-        kind: String(kind), count: ops.count, seconds: ops.reduce(0) { $0 + $1.seconds },
-        operations: ops.reduce(0) { $0 + $1.operations }
-      )
+  /// A row for each name that `name` gives an op, in the order in which they run unless told otherwise.
+  private func table(
+    _ title: String, _ ops: [OpTime], slowestFirst: Bool = false, _ name: (OpTime) -> String
+  ) throws -> JSON {
+    var names: [String] = []
+    var groups: [String: [OpTime]] = [:]
+    for op in ops {
+      let name = name(op)
+      if groups[name] == nil { names.append(name) }
+      groups[name, default: []].append(op)
     }
+    var rows = try names.map { (name: $0, count: groups[$0]?.count ?? 0, cost: try cost(groups[$0] ?? [])) }
+    if slowestFirst { rows.sort { $0.cost.seconds > $1.cost.seconds } }
     return .array(
-      sums.sorted { $0.seconds > $1.seconds }.map {
+      rows.map {
         let head = [
-          JSONObject.Member(name: "op", value: .string($0.kind)),
-          JSONObject.Member(name: "count", value: .integer($0.count)),
+          JSONObject.Member(name: title, value: .string($0.name)),
+          JSONObject.Member(name: "ops", value: .integer($0.count)),
         ]
-        return .object(JSONObject(head + cost($0.seconds, $0.operations, peak)))
+        return .object(JSONObject(head + $0.cost.members))
       })
   }
 
-  private func memory(_ use: MemoryUse) -> JSON {
+  private func memory(_ use: MemoryUse, _ peak: Int) -> JSON {
     .object([
       "weights": .number(rounded(Double(use.weights) / 1e6, 1)),
       "settings": .number(rounded(Double(use.settings) / 1e6, 1)),
       "arena": .number(rounded(Double(use.arena) / 1e6, 1)),
+      "peak_of_process": .number(rounded(Double(peak) / 1e6, 1)),
     ])
   }
 }

@@ -38,3 +38,10 @@ final class ArrivalRate: Sendable {
     }
   }
 }
+
+/// `value` with so many digits that count: tiny models have tiny numbers.
+func significant(_ value: Double, digits: Int = 5) -> Double {
+  guard value.isFinite, value != 0 else { return value }
+  let scale = pow(10, Double(digits) - 1 - log10(abs(value)).rounded(.down))
+  return (value * scale).rounded() / scale
+}

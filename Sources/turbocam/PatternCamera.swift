@@ -4,6 +4,8 @@ import Inputs
 /// A camera made of the test pattern: JPEGs that were encoded beforehand, at a steady rate.
 final class PatternCamera: Input, @unchecked Sendable {
   let label: String
+  /// Of its JPEGs.
+  let meanByteCount: Int
   private let pictures: [[UInt8]]
   private let format: PictureFormat
   private let interval: UInt64
@@ -14,6 +16,7 @@ final class PatternCamera: Input, @unchecked Sendable {
     format = PictureFormat(.jpeg, width: width, height: height)
     interval = 1_000_000_000 / UInt64(rate)
     pictures = try Self.encode(width, height, count: 16)
+    meanByteCount = pictures.reduce(0) { $0 + $1.count } / max(pictures.count, 1)
     pool = FramePool(count: 12, capacity: pictures.map(\.count).max() ?? 0)
   }
 

@@ -83,12 +83,4 @@ import Testing
     #expect(devices.text.hasPrefix(#"{"cameras":["#))
     #expect(devices.text.contains(#""gpus":["#))
   }
-
-  @Test func benchMeasuresTheModel() throws {
-    let result = try Program.run("bench", "--suite", "model", "--size", "64x64", "--json", seconds: 120)
-    #expect(result.code == 0, "\(result.errors)")
-    for key in ["\"floor_ms\":", "\"ratio\":", "\"peak_gflops\":", "\"memory_mb\":"] {
-      #expect(result.text.contains(key))
-    }
-  }
 }

@@ -51,6 +51,21 @@ import Testing
     #expect(frameOps() == [.groupNorm(groups: 2, epsilon: 1e-5, activation: .silu)])
   }
 
+  @Test func productsStayOfTheirStage() {
+    let encoded = graph.inStage("encode") { conv(x, "first") }
+    let noisy = graph.inStage("denoise") { graph.activation(graph.add(encoded, x), .relu) }
+    let doubled = graph.inStage("decode") { graph.upsampleNearest(noisy, height: 16, width: 16) }
+    graph.output("y", graph.inStage("decode") { conv(doubled, "last") })
+    let plan = Plan(Fusion.run(graph))
+    #expect(plan.frame.map { plan.graph[$0].stage } == ["encode", "decode", "decode"])
+  }
+
+  @Test func whatIsEqualIsOneNodeWhateverItsStage() {
+    let first = graph.inStage("encode") { graph.activation(x, .relu) }
+    #expect(graph.inStage("decode") { graph.activation(x, .relu) } == first)
+    #expect(graph[first].stage == "encode")
+  }
+
   @Test func threeProjectionsBecomeOneProduct() {
     let tokens = graph.reshape(x, [64, 4])
     let (q, k, v) = (

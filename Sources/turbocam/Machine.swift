@@ -1,0 +1,82 @@
+import CPUBackend
+import Diffusion
+import Engine
+import Filter
+import Frames
+import Glibc
+
+/// What this machine can do at best, measured when it is first asked for: not before the suites have looked at
+/// the memory they take.
+final class Machine {
+  let backend: any Backend
+  private lazy var peak = Result { try CPUBackend.measurePeak() }
+  private lazy var copyRate = Self.measureCopying()
+
+  init(_ device: String) throws { backend = try Device.backend(device) }
+
+  var json: JSON {
+    get throws {
+      let peak = try peak.get()
+      return .object([
+        "device": .string(backend.description),
+        "peak_gflops": .object([
+          "f32": .number(rounded(peak.f32 / 1e9, 0)), "bf16": .number(rounded(peak.bf16 / 1e9, 0)),
+        ]),
+        "copy_gb_s": .number(rounded(copyRate / 1e9, 1)),
+      ])
+    }
+  }
+
+  /// Seconds that the products of these ops take at the peak of the element type of each.
+  func floor(of ops: [OpTime]) throws -> Double {
+    let peak = try peak.get()
+    return ops.reduce(0) {
+      $0 + $1.operations / ($1.element == .bf16 && peak.bf16 > 0 ? peak.bf16 : peak.f32)
+    }
+  }
+
+  /// Seconds that so many bytes take, read and written ones together, at the rate of copying.
+  func floor(bytes: Int) -> Double { Double(bytes) / copyRate }
+
+  /// Bytes a second, read and written ones together, that one thread copies at best: a frame's stage is one
+  /// thread, and its picture fits the caches as these 2 MiB do.
+  private static func measureCopying() -> Double {
+    let size = 1 << 20
+    let source = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 4096)
+    let target = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 4096)
+    defer {
+      source.deallocate()
+      target.deallocate()
+    }
+    source.initializeMemory(as: UInt8.self, repeating: 1)
+    var best = UInt64.max
+    let end = Clock.now() + 200_000_000
+    while Clock.now() < end {
+      let start = Clock.now()
+      target.copyMemory(from: UnsafeRawBufferPointer(source))
+      best = min(best, max(Clock.now() - start, 1))
+      source[0] = target[size - 1] &+ 1
+    }
+    return Double(2 * size) * 1e9 / Double(best)
+  }
+}
+
+/// A time beside its floor, as every table shows it.
+struct Cost {
+  var seconds: Double
+  /// Floating-point operations; nil for what computes nothing.
+  var operations: Double?
+  /// Bytes read and written; nil for what is not bound by them.
+  var bytes: Int?
+  var floor: Double
+
+  var members: [JSONObject.Member] {
+    [
+      JSONObject.Member(name: "ms", value: .number(significant(seconds * 1e3))),
+      operations.map { JSONObject.Member(name: "gflop", value: .number(significant($0 / 1e9))) },
+      bytes.map { JSONObject.Member(name: "mb", value: .number(significant(Double($0) / 1e6))) },
+      JSONObject.Member(name: "floor_ms", value: .number(significant(floor * 1e3))),
+      JSONObject.Member(name: "ratio", value: floor > 0 ? .number(significant(seconds / floor)) : .null),
+    ].compactMap { $0 }
+  }
+}

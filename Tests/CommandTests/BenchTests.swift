@@ -1,0 +1,72 @@
+import Diffusion
+import Testing
+
+/// What `bench` tells, not how fast anything was.
+@Suite(.serialized) struct BenchTests {
+  private static let fixture = Program.checkout + "/Fixtures/parity/sdxl-tiny"
+
+  private func bench(_ words: String...) throws -> JSONObject {
+    let result = try Program.start(["bench", "--json"] + words).wait(seconds: 180)
+    #expect(result.code == 0, "\(result.errors)")
+    return try #require(try JSON.parse(result.output).object)
+  }
+
+  private func number(_ object: JSONObject?, _ name: String) throws -> Double {
+    try #require(object?[name]?.double, "\(name)")
+  }
+
+  /// Rows of a table, each with its time beside its floor.
+  private func rows(_ suite: JSONObject, _ name: String, _ title: String) throws -> [String: JSONObject] {
+    let rows = try #require(suite[name]?.array).compactMap(\.object)
+    for row in rows where try number(row, "floor_ms") > 0 { try expectRatio(row) }
+    return Dictionary(uniqueKeysWithValues: try rows.map { (try #require($0[title]?.string), $0) })
+  }
+
+  private func expectRatio(_ row: JSONObject) throws {
+    let (time, floor) = (try number(row, "ms"), try number(row, "floor_ms"))
+    let ratio = try number(row, "ratio")
+    #expect(abs(ratio - time / floor) < 1e-3 * ratio, "\(time) over \(floor) is not \(ratio)")
+  }
+
+  @Test func theModelIsToldByItsStages() throws {
+    let result = try bench("--suite", "model", "--model", Self.fixture, "--size", "64x64", "--steps", "2")
+    let model = try #require(result["model"]?.object)
+    let frame = try #require(model["frame"]?.object)
+    try expectRatio(frame)
+    #expect(try number(frame, "runs") >= 3)
+
+    let stages = try rows(model, "stages", "stage")
+    #expect(Set(stages.keys) == ["encode", "denoise", "decode"])
+    let settings = try rows(model, "settings_stages", "stage")
+    #expect(Set(settings.keys) == ["text_encoder", "text_encoder_2", "denoise"])
+    for (name, row) in stages.merging(settings, uniquingKeysWith: { a, _ in a }) {
+      #expect(try number(row, "gflop") > 0, "\(name)")
+      #expect(try number(row, "floor_ms") > 0, "\(name)")
+    }
+
+    for key in ["gflop", "floor_ms"] {
+      let whole = try number(frame, key)
+      for table in [stages, try rows(model, "kinds", "op")] {
+        let sum = try table.values.reduce(0) { $0 + (try number($1, key)) }
+        #expect(abs(sum - whole) < 1e-3 * whole, "\(key): \(sum) in parts, \(whole) in all")
+      }
+    }
+    let times = try stages.values.reduce(0) { $0 + (try number($1, "ms")) }
+    let sum = try number(frame, "stages_ms")
+    #expect(abs(times - sum) < 1e-3 * sum)
+  }
+
+  @Test func aPassedFrameIsToldByItsStations() throws {
+    let result = try bench("--suite", "pass", "--seconds", "2")
+    #expect(try number(result["machine"]?.object, "copy_gb_s") > 0)
+    let pass = try #require(result["pass"]?.object)
+    #expect(try number(pass, "fps") > 0)
+    let stages = try rows(pass, "stages", "stage")
+    #expect(Set(stages.keys) == ["received", "published", "encoded", "written"])
+    for name in ["received", "encoded", "written"] {
+      #expect(try number(stages[name], "mb") > 0, "\(name)")
+    }
+    // A frame that is passed on is not copied.
+    #expect(try number(stages["published"], "mb") == 0)
+  }
+}
