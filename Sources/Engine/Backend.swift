@@ -2,10 +2,10 @@
 public protocol WeightSource: AnyObject {
   /// Shape and stored element type of a tensor, or nil where there is none of that name.
   func type(of name: String) -> TensorType?
-  /// Calls `body` with the tensor's bytes, row-major in `type(of:)`, unaligned. The bytes may be a mapped
-  /// file: they are valid during the call only.
+  /// Calls `body` with the tensor's bytes, row-major in `type(of:)`, unaligned. The bytes are valid during
+  /// the call only.
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
-  /// Tells that the bytes were used and their pages may be dropped.
+  /// Tells that the bytes were used and what holds them may be dropped.
   func release(_ name: String)
 }
 

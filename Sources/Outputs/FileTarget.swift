@@ -61,6 +61,14 @@ struct FileTarget: Sendable {
     }
   }
 
+  /// The same error, where nothing of the file was worth keeping.
+  static func removed(_ error: any Error) -> any Error {
+    guard let error = error as? OutputError else { return error }
+    return OutputError(
+      error.code, error.attempt, error.fact + ", before one picture was whole; the file is removed",
+      remedy: error.remedy)
+  }
+
   var attempt: String { "writing \(path)" }
   private var folder: String {
     guard let slash = path.lastIndex(of: "/") else { return "." }

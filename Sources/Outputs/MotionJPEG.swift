@@ -73,8 +73,13 @@ public final class MotionJPEG: Output, @unchecked Sendable {
     case (.standardOutput, let number):
       throw OutputError(.io, "writing standard output", systemFact("write", number))
     case (.file(let path), let number):
+      let refusal = FileTarget(path: path).refusal(number)
+      guard whole > 0 else {
+        unlink(path)
+        throw FileTarget.removed(refusal)
+      }
       ftruncate(descriptor, whole)
-      throw FileTarget(path: path).refusal(number)
+      throw refusal
     }
   }
 

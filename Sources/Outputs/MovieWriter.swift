@@ -6,7 +6,7 @@ import Glibc
 final class MovieWriter {
   /// Ticks a second of the time stamps, as MPEG has them.
   private static let clock: Int32 = 90_000
-  private static let secondsPerFragment = 2.0
+  private static let ticksPerFragment = Int64(clock) * 2
 
   /// The encoder to use, nil where libavcodec has none.
   static var encoderName: String? {
@@ -24,6 +24,9 @@ final class MovieWriter {
   private var firstTime: UInt64?
   private var lastTick: Int64 = -1
   private var lastKeyTick: Int64 = 0
+  /// The last picture that the encoder gave, not yet in the file, and how many are in it.
+  private var waiting: UnsafeMutablePointer<AVPacket>?
+  private var count = 0
 
   /// Creates the file and writes its head. `format`: the first picture, whose size (made even) stays.
   init(_ target: FileTarget, container: String, like format: PictureFormat) throws {
@@ -39,11 +42,12 @@ final class MovieWriter {
       (muxer, stream) = try Self.makeMuxer(target, container, codec, file)
     } catch {
       file.discard()
-      throw error
+      throw FileTarget.removed(error)
     }
   }
   deinit {
     room.deallocate()
+    av_packet_free(&waiting)
     // The file's own AVIOContext is not the muxer's to free.
     muxer?.pointee.pb = nil
     avformat_free_context(muxer)
@@ -56,21 +60,25 @@ final class MovieWriter {
     fill(frame)
     frame.pointee.pts = tick(of: time)
     // A key frame begins a fragment; by time, because the rate of frames varies.
-    let isDue = frame.pointee.pts - lastKeyTick >= Int64(Double(Self.clock) * Self.secondsPerFragment)
+    let isDue = frame.pointee.pts - lastKeyTick >= Self.ticksPerFragment
     frame.pointee.pict_type = isDue ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE
     if isDue { lastKeyTick = frame.pointee.pts }
-    try codec.encode(frame, write)
+    try codec.encode(frame, queue)
   }
 
   /// Writes what the encoder still holds and the end of the file.
   func finish() throws {
-    try codec.encode(nil, write)
+    try codec.encode(nil, queue)
+    if let waiting, waiting.pointee.data != nil {
+      waiting.pointee.duration = Int64(Self.clock / 30)
+      try write(waiting)
+    }
     try check("av_write_trailer", av_write_trailer(muxer))
     try file.close()
   }
 
-  /// Keeps what is whole and gives up the rest.
-  func abandon() { file.cut() }
+  /// Keeps what is whole and gives up the rest. Gives false, and leaves no file, where not one picture is whole.
+  func abandon() -> Bool { file.cut() }
 
   /// libavcodec has rows of its own length.
   private func fill(_ frame: UnsafeMutablePointer<AVFrame>) {
@@ -100,10 +108,27 @@ final class MovieWriter {
     return lastTick
   }
 
+  /// How long a picture is shown the next one tells, so each waits for it.
+  private func queue(_ packet: UnsafeMutablePointer<AVPacket>) throws {
+    if let waiting {
+      waiting.pointee.duration = max(1, packet.pointee.pts - waiting.pointee.pts)
+      try write(waiting)
+    } else {
+      waiting = av_packet_alloc()
+    }
+    av_packet_move_ref(waiting, packet)
+  }
+
+  /// A disk that is full soon should keep what fits: the first picture is a fragment of its own, and up to two
+  /// seconds the others end with the second, the fourth, the eighth and so on.
   private func write(_ packet: UnsafeMutablePointer<AVPacket>) throws {
+    count += 1
+    let endsFragment = packet.pointee.pts < Self.ticksPerFragment && count & (count - 1) == 0
     av_packet_rescale_ts(packet, codec.context.pointee.time_base, stream.pointee.time_base)
     packet.pointee.stream_index = stream.pointee.index
+    defer { av_packet_unref(packet) }
     try check("av_write_frame", av_write_frame(muxer, packet))
+    if endsFragment { try check("av_write_frame", av_write_frame(muxer, nil)) }
     avio_flush(file.context)
     try check("write", file.context.pointee.error)
     file.keep()
@@ -168,7 +193,7 @@ final class MovieWriter {
     guard headed >= 0 else { throw refuse("avformat_write_header", headed) }
     avio_flush(file.context)
     guard file.failure == nil else { throw refuse("write", file.context.pointee.error) }
-    file.keep()
+    file.beginBody()
     owned = nil
     return (muxer, stream)
   }
@@ -183,6 +208,7 @@ private final class FileSink {
   private let target: FileTarget
   private var descriptor: Int32
   private var wholeByteCount: off_t = 0
+  private var headByteCount: off_t = 0
 
   init(_ target: FileTarget) throws {
     self.target = target
@@ -207,6 +233,9 @@ private final class FileSink {
     avio_context_free(&context)
   }
 
+  /// What is written by now is the head, without a picture.
+  func beginBody() { headByteCount = lseek(descriptor, 0, SEEK_CUR) }
+
   /// What is written by now is whole.
   func keep() { wholeByteCount = max(wholeByteCount, lseek(descriptor, 0, SEEK_CUR)) }
 
@@ -217,16 +246,20 @@ private final class FileSink {
     if let failure { throw target.refusal(failure) }
   }
 
-  /// Ends the file after its last whole part.
-  func cut() {
-    guard descriptor >= 0 else { return }
-    if wholeByteCount == 0 { return discard() }
+  /// Ends the file after its last whole part. False where there is none: then it is removed.
+  func cut() -> Bool {
+    guard wholeByteCount > headByteCount else {
+      discard()
+      return false
+    }
+    guard descriptor >= 0 else { return true }
     ftruncate(descriptor, wholeByteCount)
     Glibc.close(descriptor)
     descriptor = -1
+    return true
   }
 
-  /// A file with nothing in it is no file.
+  /// A file without a picture is no film.
   func discard() {
     unlink(target.path)
     if descriptor >= 0 { Glibc.close(descriptor) }

@@ -4,8 +4,9 @@ import Glibc
 
 /// Records H.264 into .mp4 or .mkv.
 ///
-/// The file is written in fragments (.mp4) or clusters (.mkv) of about two seconds, each complete in itself:
-/// after a crash, a power cut or on a full disk everything up to the last one plays. A usual .mp4 would be
+/// The file is written in fragments (.mp4) or clusters (.mkv), each complete in itself: the first picture alone,
+/// then longer ones of up to about two seconds. After a crash, a power cut or on a full disk everything up to the
+/// last one plays. A usual .mp4 would be
 /// worth nothing without the index at its end. Frames carry their time of capture, so the rate varies as the
 /// camera's and the model's did. The first frame fixes the size; later ones are fitted into it.
 public final class Recorder: Output, @unchecked Sendable {
@@ -34,7 +35,8 @@ public final class Recorder: Output, @unchecked Sendable {
   }
 
   /// Creates the file with the first frame and finishes it when the mailbox is closed. A disk that is full
-  /// ends it with an error, after cutting off what was written in part.
+  /// ends it with an error, after cutting off what was written in part; where not one picture fits, the file is
+  /// removed.
   public func run() throws {
     defer {
       mailbox.isWanted = false
@@ -47,7 +49,7 @@ public final class Recorder: Output, @unchecked Sendable {
       while let frame = mailbox.take() { try add(frame, to: movie) }
       try movie.finish()
     } catch {
-      movie.abandon()
+      if !movie.abandon() { throw FileTarget.removed(error) }
       throw error
     }
   }

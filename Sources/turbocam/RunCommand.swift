@@ -27,7 +27,8 @@ struct RunCommand: Subcommand {
       Option("mirror", nil, "left becomes right, as in a mirror"),
       Option(
         "token", "SECRET",
-        "what HTTP requests must bring; needed for other addresses\nthan this machine's own"),
+        "what HTTP requests must bring; needed for other addresses\nthan this machine's own (default: the environment's\nTURBOCAM_TOKEN, which other users cannot read)"
+      ),
       Option("quiet", nil, "no status line"),
       Option("json", nil, "one JSON object a second on standard output"),
     ]
@@ -55,14 +56,11 @@ struct RunCommand: Subcommand {
     fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
     mirror = arguments.has("mirror")
     loop = arguments.has("loop")
-    token = arguments.last("token")
+    token = arguments.last("token") ?? FileSystem.environment("TURBOCAM_TOKEN")
     quiet = arguments.has("quiet")
     json = arguments.has("json")
     guard !json || !outputs.contains("-") else {
       throw arguments.fail("--json and --output - both want standard output")
-    }
-    guard !model.isNone || !mirror else {
-      throw arguments.fail("--mirror needs a model: --model none changes nothing")
     }
   }
 
@@ -135,6 +133,8 @@ struct Chain {
 
   /// `--model none`.
   static func none(_ settings: Settings) -> Chain {
-    Chain(stage: PassStage(), settings: SettingsBox(settings), loader: nil, model: "none", device: "none")
+    Chain(
+      stage: PassStage(mirror: settings.mirror), settings: SettingsBox(settings), loader: nil, model: "none",
+      device: "none")
   }
 }

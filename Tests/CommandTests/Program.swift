@@ -37,13 +37,14 @@ final class Running {
   private let errors: Int32
   private var code: Int32?
 
-  init(_ path: String, _ arguments: [String]) throws {
+  /// `standardOutput`: where it writes instead of to the file.
+  init(_ path: String, _ arguments: [String], standardOutput: Int32? = nil) throws {
     (output, errors) = (try Self.unnamedFile(), try Self.unnamedFile())
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, output, 1)
+    posix_spawn_file_actions_adddup2(&actions, standardOutput ?? output, 1)
     posix_spawn_file_actions_adddup2(&actions, errors, 2)
     var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
@@ -66,6 +67,18 @@ final class Running {
   var outputSoFar: [UInt8] { Self.contents(output) }
 
   func send(_ signal: Int32) { kill(process, signal) }
+
+  /// Whether it ends by itself in so many seconds.
+  func ends(within seconds: Int) -> Bool {
+    for _ in 0..<(seconds * 100) {
+      var information = siginfo_t()
+      // Looks without reaping: `wait` does that.
+      let failed = waitid(P_PID, id_t(process), &information, WEXITED | WNOHANG | WNOWAIT) != 0
+      if failed || information.si_signo == SIGCHLD { return true }
+      usleep(10_000)
+    }
+    return false
+  }
 
   /// Waits for its end; after `seconds` it is killed, which gives code -9.
   func wait(seconds: Int = 60) -> Program.Result {

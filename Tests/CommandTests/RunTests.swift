@@ -92,6 +92,120 @@ import Testing
     #expect(running.wait(seconds: 30).code == 0)
   }
 
+  /// Standard output is a socket that is full and that nobody reads: the first signal's end never comes.
+  @Test func aSecondSignalEndsAtOnce() throws {
+    let (near, far) = try Self.fullSocket()
+    defer {
+      close(near)
+      close(far)
+    }
+    let running = try Running(
+      Program.path,
+      ["run", "--input", "test", "--model", "none", "--output", "-", "--output", "http://127.0.0.1:0"],
+      standardOutput: near)
+    let port = try running.port()
+    // So many pictures are lost where the first of them waits in a write.
+    var dropped = 0
+    for _ in 0..<600 where dropped < 10 {
+      let state = try HTTPAnswer("GET /state", port: port).text
+      dropped = state.firstMatch(of: /"label":"standard output","dropped":(\d+)/).flatMap { Int($0.1) } ?? 0
+      usleep(50_000)
+    }
+    #expect(dropped >= 10)
+    running.send(SIGTERM)
+    #expect(!running.ends(within: 1))
+    running.send(SIGTERM)
+    let result = running.wait(seconds: 60)
+    #expect(result.code == 128 + SIGTERM, "\(result.errors)")
+  }
+
+  /// Two ends of a stream, of which the first takes no more bytes.
+  private static func fullSocket() throws -> (near: Int32, far: Int32) {
+    var ends: [Int32] = [0, 0]
+    guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else {
+      throw SystemFailure(call: "socketpair", number: errno)
+    }
+    let bytes = [UInt8](repeating: 0, count: 4096)
+    while send(ends[0], bytes, bytes.count, Int32(MSG_DONTWAIT)) > 0 {}
+    return (ends[0], ends[1])
+  }
+
+  @Test func oneProgramShowsWhatAnotherServes() throws {
+    let folder = try Folder()
+    let server = try Program.start(
+      ["run", "--input", Self.clip, "--loop", "--model", "none", "--output", "http://127.0.0.1:0"])
+    let port = try server.port()
+    let result = try Program.run(
+      "run", "--input", "http://127.0.0.1:\(port)/stream", "--model", "none", "--frames", "20", "--output",
+      folder.file("a.mp4"))
+    #expect(result.code == 0, "\(result.errors)")
+    let film = try Film(folder.file("a.mp4"))
+    #expect((1...20).contains(film.frames))
+    #expect(film.size == "640,480")
+    server.send(SIGTERM)
+    #expect(server.wait(seconds: 30).code == 0)
+  }
+
+  @Test(arguments: ["rtsp", "http", "srt"])
+  func aServerThatIsNotThereIsToldOf(scheme: String) throws {
+    // Nobody listens at port 1.
+    let address = "\(scheme)://localhost:1/live"
+    let running = try Program.start(
+      ["run", "--input", address, "--model", "none", "--output", "http://127.0.0.1:0"])
+    let port = try running.port()
+    let state = try running.state(port, until: "waiting")
+    #expect(state.contains("localhost:1"), "\(state)")
+    #expect(state.contains("waiting"), "\(state)")
+    running.send(SIGTERM)
+    #expect(running.wait(seconds: 30).code == 0)
+  }
+
+  @Test func theTokenMayComeFromTheEnvironment() throws {
+    let words = #"run --input test --model none --output http://127.0.0.1:0"#
+    for (script, tokens) in [
+      ("TURBOCAM_TOKEN=quiet exec \"$0\" \(words)", ["quiet": 200, "loud": 401]),
+      ("TURBOCAM_TOKEN=quiet exec \"$0\" \(words) --token loud", ["quiet": 401, "loud": 200]),
+      ("TURBOCAM_TOKEN= exec \"$0\" \(words)", ["": 200]),
+    ] {
+      let running = try Running("/bin/bash", ["-c", script, Program.path])
+      let port = try running.port()
+      for (token, status) in tokens {
+        let answer = try HTTPAnswer("GET /state" + (token.isEmpty ? "" : "?token=\(token)"), port: port)
+        #expect(answer.status == status, "\(script) with \(token)")
+      }
+      running.send(SIGTERM)
+      #expect(running.wait(seconds: 30).code == 0)
+    }
+  }
+
+  /// A white left third becomes a white right third.
+  @Test func mirrorTurnsThePictureWithoutAModel() throws {
+    let folder = try Folder()
+    let picture = folder.file("left.png")
+    let made = try Running(
+      "/usr/bin/ffmpeg",
+      [
+        "-v", "error", "-f", "lavfi", "-i", "color=black:size=96x64,drawbox=0:0:32:64:white:fill",
+        "-frames:v",
+        "1", picture,
+      ]
+    ).wait()
+    #expect(made.code == 0, "\(made.errors)")
+    let result = try Program.run(
+      "run", "--input", picture, "--model", "none", "--mirror", "--output", folder.file("right.png"))
+    #expect(result.code == 0, "\(result.errors)")
+    let columns = try Running(
+      "/usr/bin/ffmpeg",
+      [
+        "-v", "error", "-i", folder.file("right.png"), "-vf", "scale=3:1:flags=area", "-f", "rawvideo",
+        "-pix_fmt", "gray", "-",
+      ]
+    ).wait()
+    #expect(columns.output.count == 3)
+    #expect(
+      columns.output.prefix(2).allSatisfy { $0 < 20 } && columns.output.last! > 235, "\(columns.output)")
+  }
+
   @Test func aLostOutputLeavesTheOthers() throws {
     let folder = try Folder()
     // No file may grow beyond 1.5 MB: the pictures need more, the film does not.

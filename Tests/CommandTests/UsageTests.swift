@@ -19,6 +19,10 @@ import Testing
     }
   }
 
+  @Test func helpNamesTheVariableOfTheToken() throws {
+    #expect(try Program.run("run", "--help").text.contains("TURBOCAM_TOKEN"))
+  }
+
   @Test func versionIsOneLine() throws {
     let result = try Program.run("--version")
     #expect(result.code == 0)
@@ -57,7 +61,6 @@ import Testing
     (["run", "--size", "8x8"], "must be from 64"),
     (["run", "--size", "9999999x64"], "must be from 64"),
     (["run", "--json", "--output", "-"], "both want standard output"),
-    (["run", "--model", "none", "--mirror"], "--model none"),
     (["run", "--model", ""], "--model needs"),
     (["image", "--output", "x.png"], "INPUT is missing"),
     (["image", "a.jpg"], "--output FILE is missing"),

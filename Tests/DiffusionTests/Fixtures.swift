@@ -35,7 +35,7 @@ struct Parity {
   func floats(_ name: String) throws -> [Float] {
     let record = try #require(tensors[name], "no tensor \(name)")
     let type = try #require(record.type)
-    return tensors.withBytes(of: record) { ElementCodec.decode($0, type.element) }
+    return try tensors.withBytes(of: record) { ElementCodec.decode($0, type.element) }
   }
 
   func integers(_ name: String) throws -> [Int32] { try floats(name).map { Int32($0) } }

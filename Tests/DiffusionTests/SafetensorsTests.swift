@@ -1,5 +1,6 @@
 import Diffusion
 import Engine
+import Glibc
 import Testing
 
 /// Files that are not what they say: each is refused with what is wrong, none is read.
@@ -35,7 +36,24 @@ struct SafetensorsTests {
     let record = try #require(file["b"])
     #expect(record.type == TensorType([2, 1], .f16))
     #expect(file["none"]?.type == nil)
-    file.withBytes(of: record) { #expect(Array($0) == [8, 9, 10, 11]) }
+    try file.withBytes(of: record) { #expect(Array($0) == [8, 9, 10, 11]) }
+  }
+
+  /// What a download that starts again does to a program that is loading.
+  @Test(arguments: [0, 8, 64, 75])
+  func aFileThatIsCutAfterItWasOpenedIsNamed(_ count: Int) throws {
+    let header = #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#
+    let path = try file(header, data: 8)
+    let whole = 8 + header.utf8.count + 8
+    let file = try SafetensorsFile(path: path)
+    let record = try #require(file["a"])
+    try file.withBytes(of: record) { #expect($0.count == 8) }
+    #expect(truncate(path, min(count, whole - 1)) == 0)
+    let error = try #require(throws: DiffusionError.self) { try file.withBytes(of: record) { _ in } }
+    #expect(error.exitCode == 74)
+    #expect(error.description.contains(path))
+    #expect(error.description.contains("cut while it was read"))
+    #expect(error.description.contains("download it again"))
   }
 
   static let hostile: [(header: String, data: Int, fact: String)] = [

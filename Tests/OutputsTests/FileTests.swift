@@ -85,18 +85,18 @@ import Testing
     close(descriptor)
   }
 
-  @Test(arguments: ["mp4", "mkv", "mjpeg"])
-  func aFullDiskLeavesAPlayableFile(_ ending: String) throws {
-    let path = folder.file("clip.\(ending)")
-    // EFBIG takes the way of ENOSPC, and needs no file system of its own.
+  /// Records noise, four pictures a second, where no file may have more than `limit` bytes. EFBIG takes the way
+  /// of ENOSPC, and needs no file system of its own.
+  private func recordNoise(_ path: String, _ count: Int, limit: UInt) throws -> (any Error)? {
     signal(SIGXFSZ, SIG_IGN)
     var old = rlimit()
     getrlimit(__rlimit_resource_t(1), &old)
-    var small = rlimit(rlim_cur: 200_000, rlim_max: old.rlim_max)
+    var small = rlimit(rlim_cur: rlim_t(limit), rlim_max: old.rlim_max)
     setrlimit(__rlimit_resource_t(1), &small)
+    defer { setrlimit(__rlimit_resource_t(1), &old) }
     let size = (width: 160, height: 128)
     var state: UInt32 = 1
-    let error = try record(path, 200) {
+    return try record(path, count) {
       // Noise does not compress.
       let bytes = (0..<size.width * size.height * 3).map { _ in
         state = state &* 1_664_525 &+ 1_013_904_223
@@ -105,7 +105,12 @@ import Testing
       return Sample.frame(
         bytes, PictureFormat(.rgb24, width: size.width, height: size.height), captured: at($0 * 250))
     }
-    setrlimit(__rlimit_resource_t(1), &old)
+  }
+
+  @Test(arguments: ["mp4", "mkv", "mjpeg"])
+  func aFullDiskLeavesAPlayableFile(_ ending: String) throws {
+    let path = folder.file("clip.\(ending)")
+    let error = try recordNoise(path, 200, limit: 200_000)
     let refusal = try #require(error as? OutputError)
     #expect(refusal.exitCode == 74)
     #expect(refusal.description.contains(path))
@@ -114,6 +119,36 @@ import Testing
     #expect(movie.times.count > 3)
     #expect(movie.decoded == movie.times.count)
     #expect(folder.names == ["clip.\(ending)"])
+  }
+
+  /// From a disk that takes nothing to one that takes two seconds: either there is a film that plays, or there is
+  /// no file. What eight pictures take is measured first.
+  @Test(arguments: ["mp4", "mkv", "mjpeg"])
+  func aDiskThatIsFullAtOnceLeavesAFilmOrNothing(_ ending: String) throws {
+    let path = folder.file("clip.\(ending)")
+    #expect(try recordNoise(path, 8, limit: 1 << 30) == nil)
+    let whole = try #require(folder.read("clip.\(ending)")).count
+    var counts: [Int] = []
+    for limit in [0, 100, 700, 1500] + (1...10).map({ whole * $0 / 11 }) {
+      let refusal = try #require(try recordNoise(path, 20, limit: UInt(limit)) as? OutputError)
+      #expect(refusal.exitCode == 74)
+      #expect(refusal.description.contains(path))
+      guard folder.names == ["clip.\(ending)"] else {
+        #expect(folder.names.isEmpty)
+        #expect(refusal.description.contains("removed"))
+        counts.append(0)
+        continue
+      }
+      let movie = try #require(Movie(path), "\(limit) of \(whole) bytes")
+      #expect(movie.decoded == movie.times.count)
+      #expect(movie.decoded >= 1)
+      #expect(!refusal.description.contains("removed"))
+      counts.append(movie.decoded)
+    }
+    #expect(counts.prefix(3).allSatisfy { $0 == 0 })
+    // A disk for a quarter of the pictures keeps at least the first.
+    #expect(counts.dropFirst(6).allSatisfy { $0 >= 1 }, "\(counts)")
+    #expect(try #require(counts.last) >= 4, "\(counts)")
   }
 
   @Test func nothingIsWrittenWithoutAFrame() throws {

@@ -48,10 +48,6 @@ public final class Checkpoint: @unchecked Sendable {
     return try files[place.file].withBytes(of: place.record, body)
   }
 
-  func drop(_ name: String) {
-    if let place = places[name] { files[place.file].drop(place.record) }
-  }
-
   private static func candidates(_ name: String) -> [String] {
     let whole = ["\(name).safetensors", "\(name).safetensors.index.json"]
     return whole
@@ -135,9 +131,8 @@ public final class ModelWeights: WeightSource {
     return result
   }
 
-  public func release(_ name: String) {
-    if let place = find(name) { place.checkpoint.drop(place.tensor) }
-  }
+  /// Nothing is held beyond `withBytes`.
+  public func release(_ name: String) {}
 
   private func find(_ name: String) -> (checkpoint: Checkpoint, tensor: String)? {
     guard let slash = name.firstIndex(of: "/"), let checkpoint = components[String(name[..<slash])] else {

@@ -9,22 +9,22 @@ public final class SafetensorsFile: @unchecked Sendable {
   public let path: String
   /// In the order of the header.
   public let tensors: [SafetensorsRecord]
-  private let file: MappedFile
+  private let file: ModelFile
   private let dataStart: Int
   private let positions: [String: Int]
 
   /// The format's own limit is 100 MB; the largest models we know need less than one.
   static let headerLimit = 32 << 20
 
-  /// Maps and checks the file. Errors: `.noInput`, `.io`, or `.data` with what is wrong in the header.
+  /// Opens and checks the file. Errors: `.noInput`, `.io`, or `.data` with what is wrong in the header.
   public init(path: String) throws {
     self.path = path
-    file = try MappedFile(path: path)
-    let header: UnsafeRawBufferPointer
+    file = try ModelFile(path: path)
     do {
-      header = try Self.header(of: file.bytes)
-      dataStart = 8 + header.count
-      tensors = try SafetensorsHeader.parse(header, dataCount: file.bytes.count - dataStart)
+      let header = try Self.headerRange(of: file)
+      dataStart = header.upperBound
+      let dataCount = file.count - header.upperBound
+      tensors = try file.withBytes(header) { try SafetensorsHeader.parse($0, dataCount: dataCount) }
     } catch let error as SafetensorsHeader.Fault {
       throw DiffusionError(.data, path: path, error.fact, remedy: "Download the file again.")
     }
@@ -35,30 +35,26 @@ public final class SafetensorsFile: @unchecked Sendable {
 
   public subscript(name: String) -> SafetensorsRecord? { positions[name].map { tensors[$0] } }
 
-  /// The tensor's bytes, row-major and unaligned. `record` must be one of `tensors`.
+  /// Reads the tensor's bytes, row-major. `record` must be one of `tensors`. Throws `.io` where the file has
+  /// become shorter than its header says.
   public func withBytes<R>(of record: SafetensorsRecord, _ body: (UnsafeRawBufferPointer) throws -> R)
-    rethrows -> R
+    throws -> R
   {
-    let range = dataStart + record.range.lowerBound..<dataStart + record.range.upperBound
-    return try withExtendedLifetime(file) { try body(UnsafeRawBufferPointer(rebasing: file.bytes[range])) }
+    try file.withBytes(dataStart + record.range.lowerBound..<dataStart + record.range.upperBound, body)
   }
 
-  func drop(_ record: SafetensorsRecord) {
-    file.drop(dataStart + record.range.lowerBound..<dataStart + record.range.upperBound)
-  }
-
-  private static func header(of bytes: UnsafeRawBufferPointer) throws -> UnsafeRawBufferPointer {
-    guard bytes.count >= 8 else {
-      throw SafetensorsHeader.Fault("\(bytes.count) bytes are too few for a safetensors file")
+  private static func headerRange(of file: ModelFile) throws -> Range<Int> {
+    guard file.count >= 8 else {
+      throw SafetensorsHeader.Fault("\(file.count) bytes are too few for a safetensors file")
     }
-    let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
-    guard length <= UInt64(bytes.count - 8) else {
-      throw SafetensorsHeader.Fault("the header of \(length) bytes is longer than the file of \(bytes.count)")
+    let length = try file.withBytes(0..<8) { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
+    guard length <= UInt64(file.count - 8) else {
+      throw SafetensorsHeader.Fault("the header of \(length) bytes is longer than the file of \(file.count)")
     }
     guard length <= UInt64(headerLimit) else {
       throw SafetensorsHeader.Fault("the header of \(length) bytes is over the limit of \(headerLimit)")
     }
-    return UnsafeRawBufferPointer(rebasing: bytes[8..<8 + Int(length)])
+    return 8..<8 + Int(length)
   }
 }
 

@@ -71,3 +71,29 @@ def full_disk_ends_only_the_recording():
         assert program.stop() != 0, "the exit status does not tell of the failed recording"
     duration, _, frames = probe(clip)
     assert frames >= 1 and duration > 0, f"{frames} frames in {duration} s"
+
+
+@device_test(timeout=300)
+def full_disk_from_the_start():
+    """A disk that takes a picture or two leaves a clip that plays, one that takes none leaves no clip; the stream
+    runs on in both."""
+    show("noise")
+    for size, fits in (("16k", False), ("768k", True)):
+        folder = f"/tmp/disk-of-{size}"
+        os.makedirs(folder)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", folder], check=True)
+        clip = f"{folder}/clip.mp4"
+        with Turbocam("--input", CAMERA, "--output", clip, "--output", ADDRESS) as program:
+            program.serving()
+            wait_until("an error that names the clip", lambda: f"writing {clip}" in program.messages(), 120)
+            assert "space" in program.messages(), "the error does not say what is wrong"
+            assert ("removed" in program.messages()) != fits, "the error is wrong about the file"
+            with Viewer() as viewer:
+                viewer.fresh()
+                viewer.fresh()
+            assert program.stop() != 0, "the exit status does not tell of the failed recording"
+        assert os.path.exists(clip) == fits, os.listdir(folder)
+        if fits:
+            _, _, frames = probe(clip)
+            assert frames >= 1, f"{frames} frames"
+            assert pictures("-i", clip)[0].detail() > 1, "the clip shows nothing"

@@ -1,0 +1,119 @@
+import Frames
+import Glibc
+import Inputs
+import Testing
+
+/// Streams from servers that others wrote: what a network camera, an encoder in the studio or a web server sends.
+@Suite(.serialized) struct ServerTests {
+  enum Kind: String, CaseIterable {
+    case rtsp, srt
+
+    func address(_ port: Int) -> String { "\(self)://127.0.0.1:\(port)" + (self == .rtsp ? "/live" : "") }
+    func start(_ port: Int) throws -> StreamServer {
+      self == .rtsp ? try .rtsp(port) : try .srt(port)
+    }
+  }
+
+  /// The seven bars of SMPTE's upper part at 75 %, from left to right.
+  private static let bars = [
+    [191, 191, 191], [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191],
+  ]
+
+  private func showsBars(_ frame: Taken) throws -> Bool {
+    guard frame.format.width == 320, frame.format.height == 240 else { return false }
+    let picture = try frame.rgb()
+    return Self.bars.indices.allSatisfy {
+      picture.isNear(320 * (2 * $0 + 1) / 14, 60, Self.bars[$0], within: 24)
+    }
+  }
+
+  /// Takes frames until one shows the bars.
+  private func comesWithBars(_ running: Running) throws -> Bool {
+    for _ in 0..<40 {
+      guard let frame = running.next(seconds: 60) else { return false }
+      if try showsBars(frame) { return true }
+    }
+    return false
+  }
+
+  private func isWaiting(_ running: Running, _ words: String) -> Bool {
+    if case .waiting(let text) = running.status.current { return text.contains(words) }
+    return false
+  }
+
+  @Test(arguments: Kind.allCases)
+  func aLiveStreamShowsItsPicture(_ kind: Kind) throws {
+    let port = try StreamServer.freePort()
+    let server = try kind.start(port)
+    let running = Running(try Source.make(kind.address(port), options: SourceOptions()), .newest)
+    #expect(try comesWithBars(running))
+    #expect(running.status.current == .live)
+    for _ in 0..<10 { #expect(running.next(seconds: 60) != nil) }
+    #expect(running.finish() == nil)
+    server.end()
+  }
+
+  @Test(arguments: Kind.allCases)
+  func aServerThatGoesAndComesBackIsFoundAgain(_ kind: Kind) throws {
+    let port = try StreamServer.freePort()
+    let server = try kind.start(port)
+    let running = Running(try Source.make(kind.address(port), options: SourceOptions()), .newest)
+    #expect(try comesWithBars(running))
+    server.end()
+    // What the kernel still held comes first.
+    #expect(
+      waited(seconds: 60) {
+        _ = running.mailbox.take(timeout: 10_000_000)
+        return isWaiting(running, "127.0.0.1:\(port)")
+      }, "\(running.status.current)")
+    let successor = try kind.start(port)
+    #expect(try comesWithBars(running))
+    #expect(running.counters.reconnects.load(ordering: .relaxed) >= 1)
+    #expect(running.finish() == nil)
+    successor.end()
+  }
+
+  @Test(arguments: Kind.allCases)
+  func aServerThatIsNotThereIsWaitedFor(_ kind: Kind) throws {
+    let port = try StreamServer.freePort()
+    let running = Running(try Source.make(kind.address(port), options: SourceOptions()), .newest)
+    #expect(
+      waited(seconds: 60) {
+        isWaiting(running, kind.address(port)) && !isWaiting(running, "calling")
+      }, "\(running.status.current)")
+    let server = try kind.start(port)
+    #expect(try comesWithBars(running))
+    #expect(running.finish() == nil)
+    server.end()
+  }
+
+  /// The index of the second film is at its end: the server is asked for that part first.
+  @Test(arguments: [["-movflags", "+faststart"], []])
+  func aFilmOnAWebServerPlaysToItsEnd(_ options: [String]) throws {
+    let folder = Folder()
+    try ffmpeg(
+      ["-f", "lavfi", "-i", "smptebars=size=320x240:rate=15", "-frames:v", "20", "-pix_fmt", "yuv420p"]
+        + options + [folder.path + "/film.mp4"])
+    let port = try StreamServer.freePort()
+    let server = try StreamServer.files(folder.path, port)
+    let running = Running(
+      try Source.make("http://127.0.0.1:\(port)/film.mp4", options: SourceOptions(realTime: false)))
+    let frames = running.all()
+    #expect(frames.count == 20)
+    #expect(try showsBars(try #require(frames.last)))
+    #expect(running.finish() == nil)
+    server.end()
+  }
+
+  @Test func aPictureOnAWebServerIsShown() throws {
+    let folder = Folder()
+    try ffmpeg(["-f", "lavfi", "-i", "smptebars=size=320x240", "-frames:v", "1", folder.path + "/a.png"])
+    let port = try StreamServer.freePort()
+    let server = try StreamServer.files(folder.path, port)
+    let running = Running(
+      try Source.make("http://127.0.0.1:\(port)/a.png", options: SourceOptions()), .newest)
+    #expect(try comesWithBars(running))
+    #expect(running.finish() == nil)
+    server.end()
+  }
+}
