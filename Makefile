@@ -1,4 +1,4 @@
-# turbocam: make run, test, build, install, clean, format, lint
+# turbocam: make run, test, build, install, clean, format, lint, spark, spark-eval
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -18,7 +18,7 @@ INSTALLED = $(shell cd Fixtures && find models clips -type f -not -name '.*')
 SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
-.PHONY: all run build static test install uninstall clean format lint packages test-packages
+.PHONY: all run build static test install uninstall clean format lint packages test-packages spark spark-eval
 all: build
 
 run: build
@@ -48,6 +48,19 @@ uninstall:
 
 clean:
 	rm -rf .build .build-static .build-tsan Tests/output
+
+# Trains the embedded model from nothing: make spark ARGS="--minutes 240". Hours on a CPU; goes on where it was stopped.
+spark: .venv/ready
+	.venv/bin/python Training/spark.py $(ARGS)
+
+# The figures of the model card, of the last training run.
+spark-eval: .venv/ready
+	.venv/bin/python Training/figures.py Training/runs/spark Fixtures/models/spark $(ARGS)
+
+.venv/ready: Training/requirements.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet -r Training/requirements.txt
+	@touch $@
 
 format:
 	$(SWIFT) format -i -r -p Package.swift Sources Tests

@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 import data
 import styles
+import words
 
-EXTRA = [("\"\"", ""), ("qwxz blorf", "qwxz blorf")]
+EXTRA = ["", "qwxz blorf", "slightly neon", "oil painting and neon lights"]
 
 
 def repaint(pipe, picture, prompt, seed=1, strength=0.5):
@@ -21,14 +22,15 @@ def repaint(pipe, picture, prompt, seed=1, strength=0.5):
                 generator=torch.Generator().manual_seed(seed), output_type="pil").images[0]
 
 
-def sheet(pipe, pictures, prompts, strength=0.5, cell=192, label=16):
+def sheet(pipe, pictures=None, prompts=None, strength=0.5, cell=192, label=16):
     """Rows are pictures, columns prompts; the first column is what went in."""
+    pictures, prompts = pictures or held_out(), prompts or all_prompts()
     page = Image.new("RGB", (cell * (len(prompts) + 1), label + cell * len(pictures)), "white")
     draw = ImageDraw.Draw(page)
-    for column, (name, _) in enumerate([("input", None)] + prompts):
+    for column, name in enumerate(["input"] + [p or '""' for p in prompts]):
         draw.text((column * cell + 4, 1), name, fill="black", font=ImageFont.load_default(12))
     for row, picture in enumerate(pictures):
-        made = [picture] + [repaint(pipe, picture, prompt, strength=strength) for _, prompt in prompts]
+        made = [picture] + [repaint(pipe, picture, prompt, strength=strength) for prompt in prompts]
         for column, one in enumerate(made):
             page.paste(one.resize((cell, cell), Image.LANCZOS), (column * cell, label + row * cell))
     return page
@@ -40,8 +42,8 @@ def held_out():
     return [data.square(astronaut), data.square(astronaut.crop((100, 0, 350, 250))), data.square(coffee)]
 
 
-def prompts():
-    return [(styles.PHRASES[n][0], styles.PHRASES[n][0]) for n in styles.NAMES] + EXTRA
+def all_prompts():
+    return [words.plain(n).prompt for n in styles.NAMES] + EXTRA
 
 
 def load(folder):
@@ -82,7 +84,7 @@ def main():
         counts = count_flops(pipe)
         print(" ".join(f"{k} {v:.2f}" for k, v in counts.items()), f"GFLOP, together {sum(counts.values()):.2f}")
     if options.sheet:
-        sheet(pipe, held_out(), prompts(), options.strength).save(options.sheet, quality=85)
+        sheet(pipe, strength=options.strength).save(options.sheet, quality=85)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import load_file, save_file
 
-import student
+import diffusion
 import text
 
 
@@ -17,7 +17,7 @@ def export(vae, unet, encoders, vocabulary, folder):
     first, second = text.tokenizers(vocabulary)
     pipe = StableDiffusionXLPipeline(
         vae=vae, text_encoder=encoders[0], text_encoder_2=encoders[1], tokenizer=first, tokenizer_2=second,
-        unet=unet, scheduler=student.scheduler(), force_zeros_for_empty_prompt=True, add_watermarker=False)
+        unet=unet, scheduler=diffusion.scheduler(), force_zeros_for_empty_prompt=True, add_watermarker=False)
     fresh = folder.rstrip("/") + ".new"
     shutil.rmtree(fresh, ignore_errors=True)
     pipe.to(torch.float16).save_pretrained(fresh)

@@ -1,62 +1,149 @@
-"""Stage 2: the UNet and the text encoders, one step from a noised photograph to the stylised picture."""
+"""Stage 5: Adversarial Diffusion Distillation (Sauer et al. 2023, arXiv 2311.17042), in the latent space.
+
+The paper's objective for the student G, equation (1) there:
+
+    L = L_adv(x_G, phi) + lambda L_distill(x_G, psi)          x_G = G(x_s, s), s in T_student = {1, 2, 3, 4} * 1000/4
+
+    L_adv     = -E sum_k D_k(F_k(x_G))                                   hinge, equation (2)
+    L_D       =  E sum_k max(0, 1 - D_k(F_k(x_0))) + gamma R1 + max(0, 1 + D_k(F_k(x_G)))              equation (3)
+    L_distill =  E c(t) || x_G - stop(x_psi(stop(x_G) noised to t, t)) ||^2, c(t) = alpha_t            equation (4)
+
+As there: the student begins as a copy of the teacher, which stays frozen; heads D_k sit on features of several depths
+of a frozen network, each with R1 (gamma = 1e-5) on its input, and are conditioned on text by projection (Miyato and
+Koyama 2018) and on the input picture; lambda = 2.5.
+
+What differs, and why:
+- F is the teacher's own encoder at a random noise level, as in LADD (Sauer et al. 2024, arXiv 2403.12015): the paper's
+  DINOv2 is pretrained, and nothing pretrained is used here. It also means that nothing is decoded to pixels in training.
+- Paired pictures exist, so D sees the input picture at the same depth and noise beside the output, not an embedding.
+- The student's inputs lie on the path from photograph to stylised picture (diffusion.py), not on noised goals alone.
+- Squares in L_distill are of latents over their standard deviation: their mean is far smaller than that of pixels, so
+  L_adv is scaled by ADVERSARIAL to keep lambda the paper's.
+"""
 
 import torch
 import torch.nn.functional as F
-from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from torch import nn
 
+import diffusion
 import text
 
-
-def build():
-    """Three levels. Attention only on the lowest, a sixteenth of the picture each way, where it is nearly free."""
-    return UNet2DConditionModel(
-        sample_size=64, in_channels=8, out_channels=8, block_out_channels=(48, 96, 160), layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 1, 1), attention_head_dim=(1, 3, 5), cross_attention_dim=2 * text.WIDTH,
-        use_linear_projection=True, norm_num_groups=16, addition_embed_type="text_time", addition_time_embed_dim=32,
-        projection_class_embeddings_input_dim=text.WIDTH + 6 * 32)
+ADVERSARIAL = 0.02
+LAMBDA = 2.5
+GAMMA = 1e-5
+TIMESTEPS = (249, 499, 749, 999)
+# Strength 0.5 is what the live filter begins with, 0.75 and 0.25 are used; 1 loses the scene.
+SHARES = (0.2, 0.5, 0.2, 0.1)
 
 
-def scheduler():
-    """SDXL-Turbo's, but for what the UNet predicts."""
-    return EulerAncestralDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000,
-        prediction_type="v_prediction", timestep_spacing="trailing", steps_offset=1)
+def pick(n, device):
+    """The student's timesteps and where their paths started: at themselves for one step, or earlier."""
+    k = torch.multinomial(torch.tensor(SHARES), n, True)
+    later = (k + (torch.rand(n) * (len(TIMESTEPS) - k)).long()).clamp(max=len(TIMESTEPS) - 1)
+    start = torch.where(torch.rand(n) < 0.7, k, later)
+    steps = torch.tensor(TIMESTEPS)
+    return steps[k].to(device), steps[start].to(device)
 
 
-def all_sigmas():
-    kept = scheduler().alphas_cumprod
-    return ((1 - kept) / kept).sqrt()
+def features(unet, x, t, words, ids):
+    """What the teacher's encoder makes of noisy latents: the output of each level going down, and of the middle."""
+    x = x / (diffusion.sigmas(t) ** 2 + 1).sqrt()
+    embedding = unet.time_embedding(unet.time_proj(t).to(x.dtype))
+    embedding = embedding + unet.get_aug_embed(embedding, words.states, words.conditions(ids))
+    x, found = unet.conv_in(x), []
+    for block in unet.down_blocks:
+        x, passed = block(x, embedding, encoder_hidden_states=words.states) if hasattr(block, "attentions") else block(x, embedding)
+        # The last before down-sampling.
+        found.append(passed[-2] if block.downsamplers else passed[-1])
+    found.append(unet.mid_block(x, embedding, encoder_hidden_states=words.states))
+    return found
 
 
-SIGMAS = all_sigmas()
+class Head(nn.Module):
+    """One discriminator D_k: features of output and input picture [B, 2C, h, w] to logits [B, h, w]."""
+
+    def __init__(self, channels, width=64):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GroupNorm(8, 2 * channels), nn.Conv2d(2 * channels, width, 1), nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.SiLU())
+        self.logit = nn.Conv2d(width, 1, 1)
+        self.words = nn.Linear(text.WIDTH, width)
+
+    def forward(self, x, pooled):
+        x = self.body(x)
+        return self.logit(x)[:, 0] + torch.einsum("bchw,bc->bhw", x, self.words(pooled)) / x.shape[1] ** 0.5
 
 
-def pick_timesteps(n):
-    """Half at 499 (two steps at strength 0.5), the others wherever strengths of 0.25 to 0.8 start."""
-    t = torch.randint(200, 820, (n,))
-    return torch.where(torch.rand(n) < 0.5, torch.tensor(499), t)
+class Discriminator(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.heads = nn.ModuleList(Head(c) for c in channels)
+
+    def forward(self, found, beside, pooled):
+        return [head(torch.cat([a, b], 1), pooled) for head, a, b in zip(self.heads, found, beside)]
+
+    def loss(self, real, made, beside, words):
+        """Equation (3): hinge on both, R1 on the heads' inputs of real pictures."""
+        real = [f.detach().float().requires_grad_() for f in real]
+        made = [f.detach() for f in made]
+        says = self(real, beside, words.pooled)
+        slopes = torch.autograd.grad(sum(s.sum() for s in says), real, create_graph=True)
+        r1 = sum(s.square().sum() for s in slopes) / len(real[0])
+        hinge = sum(F.relu(1 - s).mean() for s in says) + sum(F.relu(1 + s).mean() for s in self(made, beside, words.pooled))
+        return hinge + GAMMA * r1
 
 
-def time_ids(n):
-    """SDXL's size, crop and target size. Mostly 256x256; others now and then, so that they come to mean nothing."""
-    side = torch.tensor([256.0, 256, 0, 0, 256, 256]).repeat(n, 1)
-    other = torch.randint(16, 129, (n, 2)).float() * 8
-    other = torch.cat([other, torch.zeros(n, 2), other], 1)
-    return torch.where(torch.rand(n, 1) < 0.3, other, side)
+def channels(unet):
+    return [*unet.config.block_out_channels, unet.config.block_out_channels[-1]]
 
 
-def denoise(unet, z, t, noise, states, pooled, ids):
-    """One step: scaled clean latents [B, 8, h, w], timesteps [B] and noise to the predicted clean latents."""
-    sigma = SIGMAS.to(t.device)[t][:, None, None, None]
-    x = z + sigma * noise
-    v = unet(x / (sigma**2 + 1).sqrt(), t, states, added_cond_kwargs={"text_embeds": pooled, "time_ids": ids}).sample
-    return x / (sigma**2 + 1) - v * sigma / (sigma**2 + 1).sqrt()
+def judged(teacher, parts, words, t, noise, ids):
+    """Features of several batches of latents at one noise, one pass: the frozen network F."""
+    count = len(parts)
+    x = torch.cat([p + diffusion.sigmas(t) * noise for p in parts])
+    many = diffusion.Words(words.states.repeat(count, 1, 1), words.pooled.repeat(count, 1))
+    found = features(teacher, x, t.repeat(count), many, ids.repeat(count, 1))
+    return list(zip(*(f.chunk(count) for f in found)))
 
 
-class StyleHead(torch.nn.Linear):
-    """Names the style from the pooled text; only there to teach the text encoders, never exported."""
+def distill(teacher, source, made, words, ids):
+    """Equation (4). Half of the time the teacher sees what would still be left of the photograph on the way."""
+    n, device = len(made), made.device
+    with torch.no_grad():
+        start = torch.randint(200, diffusion.STEPS, (n,))
+        t = (torch.rand(n) * start).long().clamp(min=20)
+        start = torch.where(torch.rand(n) < 0.5, -1, start).to(device)
+        t = t.to(device)
+        noisy = diffusion.path(source, made.detach(), torch.randn_like(made), t, start)
+        goal = diffusion.clean(teacher, noisy, t, words, ids)
+    alpha = 1 / (diffusion.sigmas(t) ** 2 + 1).sqrt()
+    return (alpha * ((made - goal) / diffusion.LATENT_SIZE).square()).mean()
 
-    def loss(self, states, pooled, style):
-        return F.cross_entropy(self(torch.cat([pooled, states.mean(1)], 1)), style)
+
+def losses(student, teacher, discriminator, source, goal, words, adversarial=True, distilled=True):
+    """Both sides of one step: the student's loss, the discriminator's, and figures to print.
+
+    source, goal: scaled latents [B, 8, h, w] of photograph and stylised picture. The student's loss must be
+    differentiated with respect to the student's parameters alone, the discriminator's to its own.
+    """
+    n, device = len(goal), goal.device
+    t, start = pick(n, device)
+    ids = diffusion.time_ids(n, device)
+    noisy = diffusion.path(source, goal, torch.randn_like(goal), t, start)
+    made = diffusion.clean(student, noisy, t, words, ids)
+    report = {"error": ((made - goal) / diffusion.LATENT_SIZE).square().mean()}
+    ours = theirs = made.sum() * 0
+    if adversarial:
+        at = torch.randint(20, 700, (n,)).to(device)
+        real, seen, fake = judged(teacher, [goal, source, made], words, at, torch.randn_like(goal), ids)
+        seen = [f.detach() for f in seen]
+        says = discriminator(fake, seen, words.pooled)
+        report["adversarial"] = -sum(s.mean() for s in says) / len(says)
+        ours = ours + ADVERSARIAL * report["adversarial"]
+        theirs = discriminator.loss(real, fake, seen, words)
+        report["discriminator"] = theirs
+    if distilled:
+        report["distillation"] = distill(teacher, source, made, words, ids)
+        ours = ours + LAMBDA * report["distillation"]
+    return ours, theirs, report

@@ -1,8 +1,9 @@
-"""The styles that spark knows: each is a picture filter written as code, and the words that ask for it.
+"""The styles that spark knows, each a picture filter written as code; words.py has what asks for them.
 
-Every filter maps a batch of pictures [B, 3, H, W] in 0...1 to one of the same shape. Filters look only at a
-neighbourhood, and every regular pattern (tiles, dots, hatching) repeats every 8 or 16 pixels from the picture's
-corner: a convolutional network can learn both, whatever the crop, if crops start at multiples of 16.
+Every style maps a batch of pictures [B, 3, H, W] in 0...1 to one of the same shape, and looks only at a neighbourhood.
+Regular patterns (tiles, dots, hatching) repeat every 8 or 16 pixels from the picture's corner: a convolutional network
+can learn those, whatever the crop, if crops start at multiples of 16. Strokes and grain are drawn at random: which of
+all possible strokes a picture gets is what a diffusion model has to make up.
 """
 
 import math
@@ -10,96 +11,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-
-def luma(x):
-    """Rec. 601 luma, [B, 1, H, W]."""
-    return 0.299 * x[:, 0:1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:3]
-
-
-def blur(x, sigma):
-    """Separable Gaussian with mirrored borders."""
-    radius = max(1, int(2.5 * sigma + 0.5))
-    t = torch.arange(-radius, radius + 1, dtype=x.dtype)
-    k = torch.exp(-t * t / (2 * sigma * sigma))
-    k = (k / k.sum()).repeat(x.shape[1], 1)
-    x = F.pad(x, (radius,) * 4, mode="reflect")
-    x = F.conv2d(x, k[:, None, None, :], groups=x.shape[1])
-    return F.conv2d(x, k[:, None, :, None], groups=x.shape[1])
-
-
-def box(x, radius):
-    return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="reflect"), 2 * radius + 1, 1)
-
-
-def guided(x, radius, eps):
-    """Self-guided filter (He et al. 2010): flattens texture, keeps edges."""
-    mean = box(x, radius)
-    a = (box(x * x, radius) - mean * mean).clamp(min=0)
-    a = a / (a + eps)
-    return box(a, radius) * x + box(mean * (1 - a), radius)
-
-
-def kuwahara(x, radius):
-    """Kuwahara's filter: of four windows around a pixel, the mean of the calmest one."""
-    padded = F.pad(x, (radius,) * 4, mode="reflect")
-    mean = F.avg_pool2d(padded, radius + 1, 1)
-    spread = (F.avg_pool2d(padded * padded, radius + 1, 1) - mean * mean).sum(1, keepdim=True)
-    h, w = x.shape[-2:]
-    corners = [(dy, dx) for dy in (0, radius) for dx in (0, radius)]
-    spreads = torch.cat([spread[:, :, dy : dy + h, dx : dx + w] for dy, dx in corners], 1)
-    means = torch.stack([mean[:, :, dy : dy + h, dx : dx + w] for dy, dx in corners], 1)
-    weights = (spreads + 1e-5).pow(-4)
-    weights = weights / weights.sum(1, keepdim=True)
-    return (means * weights[:, :, None]).sum(1)
-
-
-def slopes(y):
-    """Sobel derivatives in x and in y."""
-    k = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
-    y = F.pad(y, (1,) * 4, mode="reflect")
-    return F.conv2d(y, k[None, None]), F.conv2d(y, k.T[None, None])
-
-
-def saturate(x, amount):
-    y = luma(x)
-    return (y + (x - y) * amount).clamp(0, 1)
-
-
-def step(x, low, high):
-    """Smooth step from 0 at `low` to 1 at `high`."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def grid(x):
-    """Pixel coordinates, [1, 1, H, 1] and [1, 1, 1, W]."""
-    return torch.arange(x.shape[-2])[None, None, :, None].float(), torch.arange(x.shape[-1])[None, None, None].float()
-
-
-def local_contrast(y):
-    """Evens out lighting, so that a dim room draws as well as a bright one."""
-    mean = blur(y, 12)
-    spread = blur((y - mean) ** 2, 12).sqrt()
-    return (0.5 + 0.2 * (y - mean) / (spread + 0.06) + 0.5 * (mean - 0.5)).clamp(0, 1)
-
-
-def lines(y, sigma=1.0, gain=1.0):
-    """Dark lines along edges: 1 on a line, 0 elsewhere (difference of Gaussians, Winnemöller 2011)."""
-    d = blur(y, sigma * 1.8) - blur(y, sigma)
-    return step(d * gain, 0.008, 0.05)
-
-
-def colours(t, stops):
-    """Looks t in 0...1 up in evenly spaced colours."""
-    stops = torch.tensor(stops)
-    t = t.clamp(0, 1)[:, 0] * (len(stops) - 1)
-    i = t.long().clamp(max=len(stops) - 2)
-    f = (t - i)[..., None]
-    return (stops[i] * (1 - f) + stops[i + 1] * f).permute(0, 3, 1, 2)
-
-
-def paint(alpha, colour, under):
-    return under * (1 - alpha) + torch.tensor(colour)[None, :, None, None] * alpha
+from filters import (along, blur, colours, grain, grid, guided, kuwahara, lines, local_contrast, luma, paint, plain,
+                     saturate, slopes, step, tangents, washed)
 
 
 def photo(x):
@@ -115,7 +28,7 @@ def pencil(x):
     cross = 0.5 + 0.5 * torch.cos(2 * math.pi * (u - v) / 8)
     tone = blur(y, 1.5)
     shade = 0.55 * step(-tone, -0.55, -0.3) * hatch + 0.4 * step(-tone, -0.32, -0.12) * cross
-    paper = torch.tensor([0.97, 0.96, 0.93])[None, :, None, None].expand_as(x)
+    paper = plain([0.97, 0.96, 0.93], x).expand_as(x)
     return paint(torch.maximum(drawn, shade).clamp(0, 1) * 0.9, [0.17, 0.17, 0.19], paper)
 
 
@@ -123,40 +36,7 @@ def ink(x):
     y = local_contrast(luma(guided(x, 2, 0.004)))
     sharp = blur(y, 0.8) + 9 * (blur(y, 0.8) - blur(y, 1.5))
     black = 1 - step(sharp, 0.3, 0.46)
-    return paint(black, [0.04, 0.04, 0.07], torch.tensor([0.99, 0.98, 0.95])[None, :, None, None].expand_as(x))
-
-
-def comic(x):
-    flat = kuwahara(guided(x, 3, 0.01), 3)
-    y = luma(flat)
-    level = y * 4
-    posterised = (level.floor() + step(level - level.floor(), 0.35, 0.65)) / 4
-    flat = saturate((flat * (posterised + 0.12) / (y + 0.08)).clamp(0, 1), 2.0)
-    v, u = grid(x)
-    dots = torch.cos(2 * math.pi * u / 8) * torch.cos(2 * math.pi * v / 8)
-    shadow = step(-y, -0.5, -0.2)
-    flat = flat * (1 - 0.5 * step(dots + 1.6 * shadow - 1.3, 0, 0.35) * shadow)
-    return paint(lines(local_contrast(luma(guided(x, 2, 0.004))), 1.1, 0.9), [0.05, 0.03, 0.08], flat)
-
-
-def oil(x):
-    y = kuwahara(kuwahara(x, 4), 3)
-    y = saturate(y, 1.7)
-    y = y + 0.25 * (y - 0.5) * (1 - (2 * y - 1).abs())
-    dx, dy = slopes(luma(y))
-    return (y * 1.05 + 0.5 * (dx + dy)).clamp(0, 1)
-
-
-def watercolour(x):
-    flat = guided(guided(x, 5, 0.015), 4, 0.01)
-    y = luma(flat)
-    level = y * 5
-    wash = (level.floor() + step(level - level.floor(), 0.2, 0.8)) / 5
-    dx, dy = slopes(blur(wash, 0.7))
-    rim = step((dx * dx + dy * dy).sqrt(), 0.03, 0.22)
-    tint = saturate((flat * (wash + 0.1) / (y + 0.08)).clamp(0, 1), 1.4)
-    pale = 1 - (1 - tint) * (0.72 - 0.3 * step(y, 0.55, 0.85))
-    return (pale * (1 - 0.3 * rim * torch.tensor([1.0, 0.9, 0.6])[None, :, None, None])).clamp(0, 1)
+    return paint(black, [0.04, 0.04, 0.07], plain([0.99, 0.98, 0.95], x).expand_as(x))
 
 
 def neon(x):
@@ -168,7 +48,7 @@ def neon(x):
     tube = tube / tube.amax(1, keepdim=True).clamp(min=0.2)
     light = edge * tube
     glow = blur(light, 3.5)
-    night = torch.tensor([0.07, 0.02, 0.16])[None, :, None, None] * (0.4 + 1.2 * luma(x))
+    night = plain([0.07, 0.02, 0.16], x) * (0.4 + 1.2 * luma(x))
     return (night + 1.05 * light + 0.75 * glow).clamp(0, 1)
 
 
@@ -194,7 +74,7 @@ def blueprint(x):
     drawn = torch.maximum(lines(y, 1.0, 1.0), 0.45 * step(y, 0.5, 0.9))
     v, u = grid(x)
     ruled = ((v % 16 < 1) | (u % 16 < 1)).float()
-    sheet = paint(0.22 * ruled, [0.7, 0.85, 1.0], torch.tensor([0.05, 0.2, 0.52])[None, :, None, None].expand_as(x))
+    sheet = paint(0.22 * ruled, [0.7, 0.85, 1.0], plain([0.05, 0.2, 0.52], x).expand_as(x))
     return paint(drawn * 0.92, [0.9, 0.96, 1.0], sheet)
 
 
@@ -203,45 +83,86 @@ def vintage(x):
     return colours(y, [[0.16, 0.09, 0.05], [0.5, 0.35, 0.2], [0.82, 0.68, 0.47], [0.98, 0.93, 0.8]])
 
 
-FILTERS = {f.__name__: f for f in
-           (photo, pencil, ink, comic, oil, watercolour, neon, mosaic, thermal, blueprint, vintage)}
+def comic(x):
+    """Flat saturated colours, dots in the shadows, black outlines."""
+    flat, _ = washed(kuwahara(guided(x, 3, 0.01), 3), 4, 0.35, 0.65)
+    flat = saturate(flat, 2.0)
+    v, u = grid(x)
+    dots = torch.cos(2 * math.pi * u / 8) * torch.cos(2 * math.pi * v / 8)
+    shadow = step(-luma(flat), -0.55, -0.2)
+    flat = flat * (1 - 0.55 * step(dots + 1.6 * shadow - 1.3, 0, 0.35) * shadow)
+    outline = lines(local_contrast(luma(guided(x, 2, 0.004))), 1.2, 1.5)
+    return paint(outline, [0.03, 0.02, 0.05], flat)
+
+
+def oil(x):
+    """Patches of paint with the relief of a brush that follows the edges."""
+    flat = kuwahara(kuwahara(x, 4), 3)
+    flow = tangents(flat, 3.0)
+    flat = saturate(along(flat, flow, 4), 1.6)
+    brush = along(grain(x), flow, 8)
+    dx, dy = slopes(brush)
+    return (flat + 0.25 * (flat - 0.5) * (1 - (2 * flat - 1).abs()) + 0.14 * brush + 0.25 * (dx + dy)).clamp(0, 1)
+
+
+def vangogh(x):
+    """Long thick strokes in neighbouring hues, blue in the shadows and yellow in the light."""
+    flow = tangents(blur(x, 1.5), 5.0)
+    flat = along(kuwahara(x, 3), flow, 6, 1.5)
+    stroke = along(grain(x, 2), flow, 10, 1.5)
+    stroke = (stroke / (stroke.std() + 1e-4)).clamp(-2, 2) / 2
+    y = luma(flat)
+    toned = torch.lerp(saturate(flat, 1.9), colours(y, [[0.04, 0.08, 0.3], [0.15, 0.35, 0.6], [0.85, 0.7, 0.25], [1.0, 0.93, 0.65]]), 0.45)
+    return (toned + stroke * plain([0.2, 0.17, 0.05], x) * (0.4 + y)).clamp(0, 1)
+
+
+def watercolour(x):
+    """Pale washes with darker rims on paper, pigment gathered at random."""
+    flat, wash = washed(guided(guided(x, 5, 0.015), 4, 0.01), 5, 0.2, 0.8)
+    dx, dy = slopes(blur(wash, 0.7))
+    rim = step((dx * dx + dy * dy).sqrt(), 0.03, 0.22)
+    pale = 1 - (1 - saturate(flat, 1.7)) * (0.85 - 0.4 * step(wash, 0.55, 0.85))
+    pigment = 0.03 * grain(x, 4) + 0.03 * grain(x, 2)
+    return (pale + pigment * (1 - pale) * 2 - 0.3 * rim * plain([0.55, 0.5, 0.35], x)).clamp(0, 1)
+
+
+def pastel(x):
+    """Soft chalk on warm paper whose grain it does not fill."""
+    flat = guided(kuwahara(x, 2), 3, 0.01)
+    chalk = 0.35 + 0.65 * saturate(flat, 1.35)
+    strokes = along(grain(x), (torch.full_like(x[:, :1], 0.8), torch.full_like(x[:, :1], -0.6)), 3)
+    cover = step(strokes / (strokes.std() + 1e-4) + 1.3 - 1.1 * luma(flat), -0.6, 0.6)
+    return paint(1 - cover, [0.83, 0.76, 0.66], chalk).clamp(0, 1)
+
+
+def woodcut(x):
+    """Black lines cut in a slant, as thick as the picture is dark, on cream paper."""
+    y = local_contrast(luma(guided(x, 2, 0.004)))
+    v, u = grid(x)
+    line = 0.5 + 0.5 * torch.cos(2 * math.pi * (u + 2 * v) / 8)
+    tone = step(blur(y, 1.0), 0.15, 0.72)
+    black = torch.maximum(step(line - tone, -0.12, 0.12), lines(y, 1.1, 1.3))
+    return paint(black, [0.09, 0.05, 0.03], plain([0.95, 0.88, 0.72], x).expand_as(x))
+
+
+def pixelart(x):
+    """Squares of 4 pixels in few colours, chequered where two would be needed."""
+    small = F.avg_pool2d(saturate(x, 1.7), 4)
+    v, u = grid(small)
+    dither = ((v + u) % 2 - 0.5) * 0.1
+    small = (((small + dither) * 5).round() / 5).clamp(0, 1)
+    return F.interpolate(small, scale_factor=4, mode="nearest")
+
+
+def cyberpunk(x):
+    """Night in teal and magenta, bright parts that glow, scan lines."""
+    y = local_contrast(luma(x))
+    toned = colours(blur(y, 0.6), [[0.02, 0.0, 0.08], [0.12, 0.03, 0.35], [0.75, 0.08, 0.6], [0.1, 0.75, 0.85], [0.85, 1.0, 1.0]])
+    glow = blur(toned * step(y, 0.6, 0.9), 5)
+    v, _ = grid(x)
+    return ((0.8 * toned + 0.2 * x + 0.6 * glow) * torch.where(v % 4 < 1, 0.65, 1.0)).clamp(0, 1)
+
+
+FILTERS = {f.__name__: f for f in (photo, oil, vangogh, watercolour, pastel, pencil, ink, woodcut, comic, pixelart, mosaic,
+                                   neon, cyberpunk, thermal, blueprint, vintage)}
 NAMES = list(FILTERS)
-
-# The words that ask for a style. The first of each is what the contact sheet uses.
-PHRASES = {
-    "photo": ["photo", "photograph", "realistic photo", "camera picture", "real life", "no style", "raw photo", "natural"],
-    "pencil": ["pencil sketch", "pencil drawing", "graphite drawing", "sketch", "sketch on paper", "drawn with a pencil",
-               "hand drawn sketch", "charcoal drawing", "pencil"],
-    "ink": ["ink drawing", "black ink", "pen and ink", "india ink", "woodcut", "linocut", "black and white ink", "stencil", "ink"],
-    "comic": ["comic book", "comic", "pop art", "cartoon", "comic strip", "graphic novel", "halftone comic", "anime", "manga in colour"],
-    "oil": ["oil painting", "oil paint", "oil on canvas", "painted in oil", "classical painting", "impressionist painting",
-            "van gogh painting", "painting", "oil"],
-    "watercolour": ["watercolour", "watercolor", "watercolor painting", "watercolour painting", "aquarelle",
-                    "watercolour on paper", "soft watercolor wash", "gouache"],
-    "neon": ["neon lights", "neon", "neon glow", "cyberpunk", "glowing edges", "neon sign", "synthwave", "glowing neon outlines", "tron"],
-    "mosaic": ["mosaic", "roman mosaic", "mosaic tiles", "tiles", "made of tiles", "pixel art", "ceramic tiles", "tile mosaic"],
-    "thermal": ["thermal camera", "thermal", "infrared", "heat map", "thermal image", "infrared camera", "heat vision", "predator vision"],
-    "blueprint": ["blueprint", "technical drawing", "white lines on blue", "architect plan", "blue print", "cyanotype", "engineering drawing"],
-    "vintage": ["vintage photo", "sepia", "old photograph", "sepia photo", "vintage", "antique photograph", "daguerreotype", "old sepia picture"],
-}
-FRAMES = ["{}", "{}", "{}", "a {}", "{} style", "in {} style", "in the style of {}", "{} of {s}", "a {} of {s}", "{s}, {}",
-          "{s} as a {}", "{s} in {} style", "make it {}", "turn {s} into {}", "as {}", "{}, highly detailed", "{} portrait",
-          "a beautiful {}", "{}, best quality", "{}, masterpiece, 4k"]
-SUBJECTS = ["me", "a person", "a man", "a woman", "a face", "my room", "a cat", "a dog", "an astronaut", "somebody at a desk",
-            "people", "a child", "a portrait", "an office", "a street", "a house", "the sea", "a smiling woman", "an old man",
-            "a girl with a hat", "a king", "my friend", "a cup of coffee", "a flower", "a tree", "mountains"]
-
-
-def phrase(style, rng):
-    """A random prompt for `style`; for photo now and then nothing, a bare subject or a made-up word."""
-    if style == "photo":
-        kind = rng.random()
-        if kind < 0.3:
-            return ""
-        if kind < 0.5:
-            return rng.choice(SUBJECTS)
-        if kind < 0.7:
-            return " ".join("".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(2, 8)))
-                            for _ in range(rng.randint(1, 3)))
-    words = PHRASES[style][0] if rng.random() < 0.25 else rng.choice(PHRASES[style])
-    return rng.choice(FRAMES).replace("{s}", rng.choice(SUBJECTS)).replace("{}", words)

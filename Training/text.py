@@ -9,6 +9,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 import styles
+import words
 
 LENGTH = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -49,11 +50,11 @@ def learn_merges(words, count):
 def write_vocabulary(folder, merges_count=512):
     os.makedirs(folder, exist_ok=True)
     rng = random.Random(0)
-    words = Counter()
-    for _ in range(4000):
-        words.update(w for w in "".join(c if c.isalnum() else " " for c in
-                     styles.phrase(rng.choice(styles.NAMES[1:]), rng)).split() if w.isascii())
-    merges = learn_merges(words, merges_count)
+    counts = Counter()
+    for _ in range(6000):
+        prompt = words.request(rng).prompt
+        counts.update(w for w in "".join(c if c.isalnum() else " " for c in prompt).split() if w.isascii())
+    merges = learn_merges(counts, merges_count)
     letters = byte_letters()
     tokens = letters + [c + "</w>" for c in letters] + ["".join(m) for m in merges] + [START, END]
     tokens = list(dict.fromkeys(tokens))
@@ -94,3 +95,16 @@ def encode(encoders, ids):
     first = encoders[0](ids[0], output_hidden_states=True)
     second = encoders[1](ids[1], output_hidden_states=True)
     return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1), second.text_embeds
+
+
+class StyleHead(torch.nn.Linear):
+    """Tells shares and amount from what the UNet hears; only there to teach the text encoders, never exported."""
+
+    def __init__(self):
+        super().__init__(3 * WIDTH, len(styles.NAMES) + 1)
+
+    def loss(self, heard, requests):
+        says = self(torch.cat([heard.pooled, heard.states.mean(1)], 1))
+        shares = torch.tensor([[r.shares.get(n, 0.0) for n in styles.NAMES] for r in requests], device=says.device)
+        amounts = torch.tensor([r.amount for r in requests], device=says.device)
+        return torch.nn.functional.cross_entropy(says[:, :-1], shares) + (says[:, -1] - amounts).square().mean()

@@ -1,0 +1,147 @@
+"""A training run: the networks, their averages and optimizers, the pictures, and the checkpoint that holds them."""
+
+import copy
+import os
+import random
+import shutil
+from dataclasses import dataclass
+
+import torch
+
+import autoencoder
+import diffusion
+import evaluate
+import export
+import judge
+import pool
+import student
+import text
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SPARK = os.path.join(HERE, "..", "Fixtures", "models", "spark")
+FAST = {"betas": (0.9, 0.99)}
+
+
+@dataclass
+class Size:
+    """How much at once: crops' side and number, pictures kept, steps between new ones, pictures before the first step."""
+    side: int
+    pictures: int
+    crops: tuple  # (share of the stage, side, number), small and quick first
+    capacity: int
+    renew: int
+    first: int
+    workers: int
+
+    def crop(self, done):
+        return next((side, n) for end, side, n in self.crops if done <= end)
+
+
+CPU = Size(128, 16, ((0.85, 128, 8), (9, 192, 4)), 192, 6, 24, 0)
+GPU = Size(128, 128, ((0.6, 128, 128), (9, 256, 48)), 2048, 1, 128, 12)
+
+
+class Run:
+    def __init__(self, options):
+        self.options = options
+        self.device = torch.device(options.device)
+        self.size = GPU if self.device.type == "cuda" else CPU
+        # What each is quicker in: tensor cores like channels last, oneDNN's training the plain order.
+        self.layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
+        self.folder = options.runs or os.path.join(HERE, "runs", "quick" if options.quick else "spark")
+        os.makedirs(self.folder, exist_ok=True)
+        self.vocabulary = os.path.join(self.folder, "vocabulary")
+        torch.manual_seed(0)
+        self.build(text.write_vocabulary(self.vocabulary))
+        self.tokenizers = text.tokenizers(self.vocabulary)
+        self.seconds, self.step, self.stage_step, self.entered, self.stopped = 0.0, 0, 0, None, False
+        self.load()
+        self.rng = random.Random(self.step)
+        torch.manual_seed(self.step + 1)
+        self.pool = pool.Pool(self.step, self.device, self.size.capacity, self.size.workers)
+
+    def build(self, vocabulary):
+        def placed(model):
+            return model.to(self.device, memory_format=self.layout)
+
+        self.vae, self.teacher = placed(autoencoder.build()), placed(diffusion.build())
+        self.student = copy.deepcopy(self.teacher)
+        self.discriminator = placed(student.Discriminator(student.channels(self.teacher)))
+        self.judge = placed(judge.Judge())
+        self.encoders = torch.nn.ModuleList(text.build(vocabulary)).to(self.device)
+        self.head = text.StyleHead().to(self.device)
+        self.average = {name: copy.deepcopy(model).requires_grad_(False) for name, model in
+                        (("vae", self.vae), ("teacher", self.teacher), ("student", self.student))}
+        self.optimizers = {
+            "autoencoder": adam((self.vae, 2e-3), weight_decay=0),
+            "text": adam((self.encoders, 1e-3), (self.head, 1e-3)),
+            "judge": adam((self.judge, 2e-3)),
+            "teacher": adam((self.teacher, 1e-3), (self.encoders, 3e-4), (self.head, 3e-4)),
+            "student": torch.optim.AdamW([{"params": self.student.parameters(), "peak": 2e-4}], betas=(0.0, 0.99),
+                                         weight_decay=0.0),
+            "discriminator": torch.optim.AdamW([{"params": self.discriminator.parameters(), "peak": 1e-3}],
+                                               betas=(0.0, 0.99), weight_decay=0.0)}
+        if self.device.type == "cuda":
+            for model in (self.vae, self.teacher, self.student):
+                model.compile()
+
+    def parts(self):
+        return {"vae": self.vae, "teacher": self.teacher, "student": self.student, "discriminator": self.discriminator,
+                "judge": self.judge, "encoders": self.encoders, "head": self.head,
+                **{f"average_{name}": model for name, model in self.average.items()},
+                **{f"optimizer_{name}": optimizer for name, optimizer in self.optimizers.items()}}
+
+    @property
+    def path(self):
+        """An ablation has a checkpoint of its own; it begins from the common one."""
+        return os.path.join(self.folder, f"without-{self.options.without}.pt" if self.options.without else "spark.pt")
+
+    def save(self):
+        state = {name: part.state_dict() for name, part in self.parts().items()}
+        state |= {name: getattr(self, name) for name in ("seconds", "step", "stage_step", "entered")}
+        torch.save(state | {"scale": self.vae.config.scaling_factor}, self.path + ".new")
+        os.replace(self.path + ".new", self.path)
+        if self.entered == "teacher" and not self.options.without:
+            shutil.copy(self.path, os.path.join(self.folder, "teacher.pt"))
+
+    def load(self):
+        path = self.path
+        if self.options.without and not os.path.exists(path):
+            path = os.path.join(self.folder, "teacher.pt")
+        if not os.path.exists(path):
+            return
+        state = torch.load(path, map_location=self.device)
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+        for name in ("seconds", "step", "stage_step", "entered"):
+            setattr(self, name, state[name])
+        self.rescale(state["scale"])
+
+    def rescale(self, factor):
+        for vae in (self.vae, self.average["vae"]):
+            vae.register_to_config(scaling_factor=factor)
+
+    def progress(self):
+        return self.seconds / (60 * self.options.minutes) if self.options.minutes else 1.0
+
+    def output(self, unet):
+        """The student of a whole run is the model; everything else stays in the run's folder."""
+        if unet == "student" and not self.options.without and not self.options.quick:
+            return self.options.output or SPARK
+        if self.options.quick and self.options.output and unet == "student":
+            return self.options.output
+        return os.path.join(self.folder, unet + (f"-without-{self.options.without}" if self.options.without else ""))
+
+    def write(self, unet):
+        """The folder and a contact sheet of the averaged weights."""
+        vae, network, encoders = (copy.deepcopy(m).cpu() for m in (self.average["vae"], self.average[unet], self.encoders))
+        folder = self.output(unet)
+        export.export(vae, network, encoders, self.vocabulary, folder)
+        torch.save({"judge": self.judge.state_dict()}, os.path.join(self.folder, "judge.pt"))
+        evaluate.sheet(evaluate.load(folder)).save(os.path.join(self.folder, f"sheet-{unet}-{int(self.seconds / 60):04d}.png"))
+
+
+def adam(*models, weight_decay=0.01):
+    """AdamW over (model, peak rate) pairs."""
+    groups = [{"params": model.parameters(), "peak": peak} for model, peak in models]
+    return torch.optim.AdamW(groups, groups[0]["peak"], weight_decay=weight_decay, **FAST)

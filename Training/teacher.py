@@ -1,0 +1,29 @@
+"""Stage 4: the teacher, a text-conditioned latent diffusion model on the paths of diffusion.py."""
+
+import torch
+
+import diffusion
+
+# min-SNR weighting (Hang et al. 2023), with a floor so that high noise is learnt too.
+LEAST, MOST = 0.1, 5.0
+PLAIN = 0.15  # share of paths that never saw the source
+FIRST_STEP = 0.4  # share of inputs just as image-to-image begins
+
+
+def pick(n, device):
+    """Timesteps and the starts of their paths, [n] each: starts at every strength from 0.2 to 1."""
+    start = torch.randint(diffusion.STEPS // 5, diffusion.STEPS, (n,))
+    t = torch.where(torch.rand(n) < FIRST_STEP, start, (torch.rand(n) * start).long().clamp(min=10))
+    start = torch.where(torch.rand(n) < PLAIN, -1, start)
+    return t.to(device), start.to(device)
+
+
+def loss(unet, source, goal, words):
+    """Squares between predicted and true clean latents, weighted min(max(1 / sigma^2, LEAST), MOST)."""
+    n, device = len(goal), goal.device
+    t, start = pick(n, device)
+    noisy = diffusion.path(source, goal, torch.randn_like(goal), t, start)
+    made = diffusion.clean(unet, noisy, t, words, diffusion.time_ids(n, device))
+    weight = (1 / diffusion.sigmas(t) ** 2).clamp(LEAST, MOST)
+    off = ((made - goal) / diffusion.LATENT_SIZE).square()
+    return (weight * off).mean(), off.mean()
