@@ -110,7 +110,7 @@ extension VideoDevice {
     enumerate { index in
       var format = v4l2_fmtdesc()
       format.index = index
-      format.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+      format.type = captureType
       guard call(turbocam_VIDIOC_ENUM_FMT, &format) == 0 else { return nil }
       let code = FourCC(format.pixelformat)
       return CameraFormat(

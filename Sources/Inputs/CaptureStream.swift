@@ -49,8 +49,7 @@ final class CaptureStream {
       }
       throw InputError(
         .wrongKind, attempt,
-        "\(name) does not capture video"
-          + (capability.isMultiPlanar ? " in single-planar formats" : ""),
+        "\(name) does not capture video",
         remedy: "choose another node of the same camera: turbocam devices lists them")
     }
     guard capability.isStreaming else {
@@ -66,21 +65,27 @@ final class CaptureStream {
     guard let mode = CaptureMode.best(of: formats, for: wish) else {
       return try convertedLayout(device, wish, formats.map(\.fourcc))
     }
+    var pix = v4l2_pix_format()
+    pix.width = UInt32(mode.width)
+    pix.height = UInt32(mode.height)
+    pix.pixelformat = FourCC(named: mode.fourcc).code
+    pix.field = V4L2_FIELD_ANY.rawValue
     var format = v4l2_format()
-    format.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
-    format.fmt.pix.width = UInt32(mode.width)
-    format.fmt.pix.height = UInt32(mode.height)
-    format.fmt.pix.pixelformat = FourCC(named: mode.fourcc).code
-    format.fmt.pix.field = V4L2_FIELD_ANY.rawValue
-    try set(&format, device, "\(mode.fourcc) \(mode.width)x\(mode.height)")
+    format.type = device.captureType
+    turbocam_set_pix(&format, &pix)
     // A driver answers with what it will really do: another reader may hold it to an older format.
-    return try CaptureLayout(native: format.fmt.pix, device.path)
+    return try CaptureLayout(
+      native: set(&format, device, "\(mode.fourcc) \(mode.width)x\(mode.height)"), device.path)
   }
 
   private static func convertedLayout(
     _ device: VideoDevice, _ wish: CaptureMode.Wish, _ names: [String]
   ) throws -> CaptureLayout {
-    guard let conversion = Conversion(device, width: wish.width, height: wish.height) else {
+    // libv4lconvert does not speak the multi-planar API.
+    let possible =
+      device.capability.isMultiPlanar
+      ? nil : Conversion(device, width: wish.width, height: wish.height)
+    guard let conversion = possible else {
       throw InputError(
         .wrongKind, "choosing a format of camera \(device.path)",
         "it offers \(names.isEmpty ? "none" : names.joined(separator: ", ")), which nothing here can read",
@@ -92,7 +97,11 @@ final class CaptureStream {
     return CaptureLayout(conversion: conversion)
   }
 
-  private static func set(_ format: inout v4l2_format, _ device: VideoDevice, _ wanted: String) throws {
+  /// Gives what the driver answers.
+  @discardableResult
+  private static func set(
+    _ format: inout v4l2_format, _ device: VideoDevice, _ wanted: String
+  ) throws -> v4l2_pix_format {
     let failure = device.call(turbocam_VIDIOC_S_FMT, &format)
     let attempt = "setting camera \(device.path) to \(wanted)"
     guard failure != EBUSY else { throw InputError.busy(attempt, failure) }
@@ -100,17 +109,25 @@ final class CaptureStream {
       throw InputError(
         .failed, attempt, "VIDIOC_S_FMT: \(errorText(failure))", remedy: "unplug the camera and try again")
     }
-    guard format.fmt.pix.sizeimage <= UInt32(largestImage) else {
+    var pix = v4l2_pix_format()
+    let pieces = turbocam_get_pix(&format, &pix)
+    guard pieces == 1 else {
       throw InputError(
-        .failed, attempt, "the driver wants \(format.fmt.pix.sizeimage) bytes a frame",
+        .wrongKind, attempt, "the driver spreads a picture over \(pieces) buffers",
+        remedy: "choose another camera: turbocam devices lists them")
+    }
+    guard pix.sizeimage <= UInt32(largestImage) else {
+      throw InputError(
+        .failed, attempt, "the driver wants \(pix.sizeimage) bytes a frame",
         remedy: "choose a smaller size with --size")
     }
+    return pix
   }
 
   /// Asks for a rate where the driver has one to set; the answer is what it will do.
   private static func setRate(_ device: VideoDevice, _ wanted: Double) -> Double? {
     var parameters = v4l2_streamparm()
-    parameters.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    parameters.type = device.captureType
     guard device.call(turbocam_VIDIOC_G_PARM, &parameters) == 0 else { return nil }
     if parameters.parm.capture.capability & UInt32(V4L2_CAP_TIMEPERFRAME) != 0 {
       parameters.parm.capture.timeperframe = v4l2_fract(
@@ -126,12 +143,12 @@ final class CaptureStream {
   private func mapBuffers() throws {
     var request = v4l2_requestbuffers()
     request.count = CaptureStream.wantedBuffers
-    request.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    request.type = device.captureType
     request.memory = V4L2_MEMORY_MMAP.rawValue
     try check(turbocam_VIDIOC_REQBUFS, &request, "VIDIOC_REQBUFS")
     for index in 0..<request.count {
       var buffer = makeBuffer(index)
-      try check(turbocam_VIDIOC_QUERYBUF, &buffer, "VIDIOC_QUERYBUF")
+      try checkBuffer(turbocam_VIDIOC_QUERYBUF, &buffer, "VIDIOC_QUERYBUF")
       let memory = mmap(
         nil, Int(buffer.length), PROT_READ | PROT_WRITE, MAP_SHARED, device.fd, Int(buffer.m.offset))
       guard let memory, memory != MAP_FAILED else { throw failure("mmap", errno) }
@@ -144,7 +161,7 @@ final class CaptureStream {
     for buffer in buffers { munmap(buffer.baseAddress, buffer.count) }
     buffers = []
     var request = v4l2_requestbuffers()
-    request.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    request.type = device.captureType
     request.memory = V4L2_MEMORY_MMAP.rawValue
     _ = device.call(turbocam_VIDIOC_REQBUFS, &request)
   }
@@ -152,7 +169,7 @@ final class CaptureStream {
   private func makeBuffer(_ index: UInt32) -> v4l2_buffer {
     var buffer = v4l2_buffer()
     buffer.index = index
-    buffer.type = UInt32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    buffer.type = device.captureType
     buffer.memory = V4L2_MEMORY_MMAP.rawValue
     return buffer
   }
@@ -164,13 +181,13 @@ final class CaptureStream {
     for index in buffers.indices {
       var buffer = makeBuffer(UInt32(index))
       do {
-        try check(turbocam_VIDIOC_QBUF, &buffer, "VIDIOC_QBUF")
+        try checkBuffer(turbocam_VIDIOC_QBUF, &buffer, "VIDIOC_QBUF")
       } catch {
         streamOff()
         throw error
       }
     }
-    var type = Int32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    var type = Int32(device.captureType)
     do {
       try check(turbocam_VIDIOC_STREAMON, &type, "VIDIOC_STREAMON")
     } catch {
@@ -188,7 +205,7 @@ final class CaptureStream {
   }
 
   private func streamOff() {
-    var type = Int32(V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue)
+    var type = Int32(device.captureType)
     _ = device.call(turbocam_VIDIOC_STREAMOFF, &type)
   }
 
@@ -210,20 +227,22 @@ final class CaptureStream {
     guard ready > 0 else { return false }
     var buffer = makeBuffer(0)
     // POLLERR tells that something is wrong, DQBUF what.
-    let result = device.call(turbocam_VIDIOC_DQBUF, &buffer)
+    var start: UInt32 = 0
+    let result = device.call(turbocam_VIDIOC_DQBUF, &buffer, start: &start)
     if result == EAGAIN && descriptor.revents & Int16(POLLERR | POLLHUP) == 0 { return false }
     guard result == 0 else { throw failure("VIDIOC_DQBUF", result) }
     guard buffers.indices.contains(Int(buffer.index)) else {
       throw failure("VIDIOC_DQBUF gave buffer \(buffer.index) of \(buffers.count)", EINVAL)
     }
     let memory = buffers[Int(buffer.index)]
+    let end = min(memory.count, Int(buffer.bytesused))
     body(
       Filled(
-        bytes: UnsafeMutableRawBufferPointer(rebasing: memory[..<min(memory.count, Int(buffer.bytesused))]),
+        bytes: UnsafeMutableRawBufferPointer(rebasing: memory[min(Int(start), end)..<end]),
         isDamaged: buffer.flags & UInt32(V4L2_BUF_FLAG_ERROR) != 0, sequence: buffer.sequence,
         captured: buffer.monotonicTime))
     var back = makeBuffer(buffer.index)
-    try check(turbocam_VIDIOC_QBUF, &back, "VIDIOC_QBUF")
+    try checkBuffer(turbocam_VIDIOC_QBUF, &back, "VIDIOC_QBUF")
     return true
   }
 
@@ -231,6 +250,12 @@ final class CaptureStream {
     _ request: UInt, _ argument: inout Argument, _ name: String
   ) throws {
     let result = device.call(request, &argument)
+    guard result == 0 else { throw failure(name, result) }
+  }
+
+  private func checkBuffer(_ request: UInt, _ buffer: inout v4l2_buffer, _ name: String) throws {
+    var start: UInt32 = 0
+    let result = device.call(request, &buffer, start: &start)
     guard result == 0 else { throw failure(name, result) }
   }
 

@@ -14,9 +14,12 @@ final class VideoDevice {
     var bus: String
     var flags: UInt32
 
-    var isCapture: Bool { flags & UInt32(V4L2_CAP_VIDEO_CAPTURE) != 0 }
+    var isCapture: Bool {
+      flags & (UInt32(V4L2_CAP_VIDEO_CAPTURE) | UInt32(V4L2_CAP_VIDEO_CAPTURE_MPLANE)) != 0
+    }
     var isOutput: Bool { flags & UInt32(V4L2_CAP_VIDEO_OUTPUT) != 0 }
-    var isMultiPlanar: Bool { flags & UInt32(V4L2_CAP_VIDEO_CAPTURE_MPLANE) != 0 }
+    /// Captures by the multi-planar API only, as many cameras on boards of their own do.
+    var isMultiPlanar: Bool { isCapture && flags & UInt32(V4L2_CAP_VIDEO_CAPTURE) == 0 }
     var isStreaming: Bool { flags & UInt32(V4L2_CAP_STREAMING) != 0 }
     var isLoopback: Bool { driver.hasPrefix("v4l2 loopback") || driver.hasPrefix("v4l2loopback") }
   }
@@ -43,6 +46,17 @@ final class VideoDevice {
         ? raw.device_caps : raw.capabilities)
   }
   deinit { close(fd) }
+
+  /// The kind of buffers it captures in.
+  var captureType: UInt32 {
+    capability.isMultiPlanar
+      ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE.rawValue : V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+  }
+
+  /// The same as `call` for what is asked of one buffer. `start`: where in it the picture starts.
+  func call(_ request: UInt, _ buffer: inout v4l2_buffer, start: inout UInt32) -> Int32 {
+    turbocam_buffer_ioctl(fd, request, &buffer, &start) == 0 ? 0 : errno
+  }
 
   /// Calls the driver; gives 0 or the error number.
   func call<Argument>(_ request: UInt, _ argument: inout Argument) -> Int32 {

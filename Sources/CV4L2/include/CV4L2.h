@@ -6,6 +6,17 @@
 
 int turbocam_ioctl(int fd, unsigned long request, void *argument);
 
+// Drivers with the multi-planar API (V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE) describe a picture in one piece of memory
+// in other structures than all others do. These three work on both by the type that `format` and `buffer` hold.
+
+/// Puts the wanted size, layout and field into `format`.
+void turbocam_set_pix(struct v4l2_format *format, const struct v4l2_pix_format *pix);
+/// Takes what the driver answered out of `format`. Gives the number of pieces; `pix` describes the first.
+int turbocam_get_pix(const struct v4l2_format *format, struct v4l2_pix_format *pix);
+/// VIDIOC_QUERYBUF, QBUF or DQBUF for a picture in one piece: the plane's length, bytes and offset in `buffer`
+/// itself. `start`: where in the buffer the picture starts.
+int turbocam_buffer_ioctl(int fd, unsigned long request, struct v4l2_buffer *buffer, unsigned *start);
+
 #define REQUEST(name) static const unsigned long turbocam_##name = name
 REQUEST(VIDIOC_QUERYCAP);
 REQUEST(VIDIOC_ENUM_FMT);

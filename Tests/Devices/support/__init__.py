@@ -14,7 +14,7 @@ class Test:
         self.name = function.__name__.replace("_", "-")
 
 
-def device_test(camera=WEBCAM, loopback=ONE_LOOPBACK, timeout=180, own_time=False):
+def device_test(camera=WEBCAM, loopback=ONE_LOOPBACK, timeout=420, own_time=False):
     """Registers a test: each one runs in a guest of its own, with drivers loaded as it asks.
     With `own_time` the guest's clock does not see how busy this machine is."""
     def register(function):

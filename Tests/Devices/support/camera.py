@@ -83,6 +83,6 @@ class MJPEGCamera:
 
     def __exit__(self, *_):
         self.ending = True
-        self.thread.join(5)
+        self.thread.join(60)
         self.writer.close()
         assert self.failure is None, f"the MJPEG camera stopped: {self.failure}"

@@ -75,7 +75,7 @@ def _distance(a, b):
     return max(abs(x - y) for x, y in zip(a, b))
 
 
-def pictures(*source, count=1, data=None, timeout=60):
+def pictures(*source, count=1, data=None, timeout=120):
     """Decodes `count` frames with ffmpeg from its input arguments, such as ("-i", "clip.mp4")."""
     command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin" if data is None else "-y", *source,
                "-frames:v", str(count), "-vf", f"scale={WIDTH}:{HEIGHT}:flags=area", "-pix_fmt", "rgb24",

@@ -128,6 +128,13 @@ class Reader(_Stream):
             self.close()
             raise
 
+    def frames(self, count, seconds=90):
+        """Waits for so many frames."""
+        for number in range(count):
+            buffer = self._dequeue(seconds)
+            assert buffer is not None, f"frame {number + 1} of {count} did not come within {seconds} s"
+            self._ioctl(QBUF, self._buffer(struct.unpack_from("<I", buffer)[0]))
+
     def arrivals(self, seconds):
         """Times at which frames came during that many seconds."""
         times, end = [], time.monotonic() + seconds
@@ -154,7 +161,7 @@ class Writer(_Stream):
         if self.free:
             index = self.free.pop()
         else:
-            answer = self._dequeue(2)
+            answer = self._dequeue(60)
             if answer is None:
                 raise TimeoutError(f"{self.path} takes no more frames")
             index = struct.unpack_from("<I", answer)[0]

@@ -1,9 +1,8 @@
 """What there is to capture from, and capture to a stream."""
 
 import json
-import time
 
-from support import TWO_LOOPBACKS, device_test
+from support import TWO_LOOPBACKS, WEBCAM, device_test
 from support.camera import CAMERA, RED, MJPEGCamera, show
 from support.picture import picture_of, pictures
 from support.program import ADDRESS, Turbocam, Viewer, get, leaves, run, wait_until
@@ -60,11 +59,9 @@ def camera_to_stream():
             for address in (f"{ADDRESS}/stream", f"{ADDRESS}/?action=stream"):
                 for picture in pictures("-f", "mpjpeg", "-i", address, count=5):
                     assert picture.shows_bars(), f"{address} shows {picture}"
-            began = time.monotonic()
             show("red")
             wait_until("red in the stream", lambda: picture_of(viewer.fresh()).shows_plain(RED))
-            time.sleep(3)
-            assert viewer.longest_silence(began) < 1, f"silent for {viewer.longest_silence(began):.1f} s"
+            viewer.goes_on()
         assert program.stop() == 0, program.messages()
 
 
@@ -74,6 +71,23 @@ def first_camera_is_found():
     with Turbocam("--input", "camera", "--output", ADDRESS) as program:
         program.serving()
         wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
+
+
+@device_test(camera=f"{WEBCAM} multiplanar=2")
+def multi_planar_camera():
+    """As boards with a camera connector have it: the driver has V4L2's multi-planar API and no other."""
+    status, output, messages = run("devices", "--json")
+    assert status == 0 and CAMERA in output and "YUYV" in output, output + messages
+    show("bars")
+    with Turbocam("--input", "camera", "--output", ADDRESS) as program:
+        program.serving()
+        wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
+        with Viewer() as viewer:
+            wait_until("bars in the stream", lambda: picture_of(viewer.fresh()).is_all_bars())
+            show("red")
+            wait_until("red in the stream", lambda: picture_of(viewer.fresh()).shows_plain(RED))
+            viewer.goes_on()
+        assert program.stop() == 0, program.messages()
 
 
 @device_test(camera="none", loopback=TWO_LOOPBACKS)
@@ -110,9 +124,9 @@ def only_broken_mjpeg_for_a_while():
         program.serving()
         with Viewer() as viewer:
             wait_until("bars in the stream", lambda: picture_of(viewer.fresh()).shows_bars())
-            began, spoiling[0] = time.monotonic(), True
-            time.sleep(6)
+            spoiling[0] = True
+            wait_until("a notice", lambda: not picture_of(viewer.fresh()).is_all_bars())
+            viewer.goes_on()
             program.alive()
-            assert viewer.longest_silence(began) < 2, f"silent for {viewer.longest_silence(began):.1f} s"
             spoiling[0] = False
             wait_until("bars again", lambda: picture_of(viewer.fresh()).shows_bars())

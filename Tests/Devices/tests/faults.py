@@ -8,9 +8,6 @@ from support.picture import picture_of
 from support.program import ADDRESS, Turbocam, Viewer, wait_until
 from support.v4l2 import control
 
-# A fault may cost a reopening of the camera, but a viewer never sees a dead stream.
-LONGEST_SILENCE = 2
-
 
 class Watched:
     """The program on the camera with somebody watching bars."""
@@ -25,7 +22,6 @@ class Watched:
         except BaseException as error:
             self.program.__exit__(type(error))
             raise
-        self.began = time.monotonic()
         return self
 
     def __exit__(self, kind, *_):
@@ -37,11 +33,9 @@ class Watched:
         return picture_of(self.viewer.fresh())
 
     def recovers(self, device=CAMERA):
-        """Live again: a pattern that is new shows up, and the stream has never been silent."""
+        """Live again: a pattern that is new shows up."""
         show("red", device)
-        wait_until("the camera's new picture", lambda: self.shown().shows_plain(RED), 45)
-        silence = self.viewer.longest_silence(self.began)
-        assert silence < LONGEST_SILENCE, f"the stream was silent for {silence:.1f} s"
+        wait_until("the camera's new picture", lambda: self.shown().shows_plain(RED))
 
     def shows_notice(self):
         """A picture that is not the camera's, and not blank."""
@@ -131,4 +125,4 @@ def errors_while_starting():
         control(CAMERA, f"inject_vidioc_{call}_error", 1)
         with Turbocam("--input", CAMERA, "--output", ADDRESS) as program:
             program.serving()
-            wait_until(f"bars after a failed {call}", lambda: picture_of(Viewer().fresh()).shows_bars(), 30)
+            wait_until(f"bars after a failed {call}", lambda: picture_of(Viewer().fresh()).shows_bars())

@@ -44,7 +44,7 @@ def sinks_that_are_no_video_outputs():
 def sink_that_is_busy():
     show("bars")
     with Turbocam("--input", "test", "--output", "/dev/video10"):
-        wait_until("the loopback is a camera", lambda: device_caps("/dev/video10") & CAPTURE, 60)
+        wait_until("the loopback is a camera", lambda: device_caps("/dev/video10") & CAPTURE)
         refused("busy|in use|another program|other program", "--input", "test", "--output", "/dev/video10",
                 naming="/dev/video10")
 
