@@ -9,7 +9,7 @@ import Glibc
 /// the memory they take.
 final class Machine {
   let backend: any Backend
-  private lazy var peak = Result { try CPUBackend.measurePeak() }
+  private lazy var peak = Result { try Self.measurePeak() }
   private lazy var copyRate = Self.measureCopying()
 
   init(_ device: String) throws { backend = try Device.backend(device) }
@@ -37,6 +37,16 @@ final class Machine {
 
   /// Seconds that so many bytes take, read and written ones together, at the rate of copying.
   func floor(bytes: Int) -> Double { Double(bytes) / copyRate }
+
+  /// The best of a few measurements: other work on the machine would lower one, and flatter every ratio.
+  private static func measurePeak() throws -> (f32: Double, bf16: Double) {
+    var best = (f32: 0.0, bf16: 0.0)
+    for _ in 0..<4 {
+      let peak = try CPUBackend.measurePeak()
+      best = (max(best.f32, peak.f32), max(best.bf16, peak.bf16))
+    }
+    return best
+  }
 
   /// Bytes a second, read and written ones together, that one thread copies at best: a frame's stage is one
   /// thread, and its picture fits the caches as these 2 MiB do.
