@@ -58,6 +58,7 @@ spark-eval: .venv/ready
 	.venv/bin/python Training/figures.py Training/runs/spark Fixtures/models/spark $(ARGS)
 
 .venv/ready: Training/requirements.txt
+	@.ci/packages python3-venv
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet -r Training/requirements.txt
 	@touch $@
