@@ -21,6 +21,8 @@ let package = Package(
     .target(name: "CWebPage", exclude: ["page.html"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
     .target(name: "CFont"),
     .target(name: "CKernels", cSettings: kernelFlags),
+    // Our declarations of the CUDA driver, and the kernels' sources, embedded by the C compiler.
+    .target(name: "CCUDA", exclude: ["kernels"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
 
     // The rooms.
     .target(name: "Engine"),

@@ -1,0 +1,179 @@
+// What kernels are written in: element types, tensor-core and copy instructions, and CUDA's own words.
+//
+// This is the GPU's side of it. The simulated driver has a header of the same name that runs the same kernels on a
+// processor, so kernels use nothing of CUDA but what stands here, threadIdx, blockIdx, blockDim, gridDim, min, max and
+// the float functions expf, exp2f, erff, tanhf, sinf, cosf, logf, sqrtf, rsqrtf, fmaxf, fminf, rintf.
+// NVRTC has no headers with it: conversions are written as PTX.
+#pragma once
+#include "parameters.h"
+
+typedef unsigned int u32;
+typedef unsigned char u8;
+
+#define DEVICE __device__ __forceinline__
+// A kernel of one struct of parameters: KERNEL(map, tc_cuda_map, 256) { ... p.rows ... }
+// In the simulator such a kernel is an exported function that takes a pointer to the struct.
+#define KERNEL(name, Parameters, threads) \
+  extern "C" __global__ void __launch_bounds__(threads) name(const Parameters p)
+// All of a block's dynamic shared memory, 128-byte aligned: SHARED(memory); float *sums = (float *)memory;
+#define SHARED(name) extern __shared__ __align__(128) u8 name[]
+
+DEVICE void sync_threads() { __syncthreads(); }
+DEVICE void sync_warp() { __syncwarp(); }
+
+// MARK: Elements
+
+struct f16 { unsigned short bits; };
+struct bf16 { unsigned short bits; };
+
+DEVICE float to_float(float x) { return x; }
+DEVICE float to_float(int x) { return (float)x; }
+DEVICE float to_float(u8 x) { return (float)x; }
+DEVICE float to_float(f16 x) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
+  return y;
+}
+DEVICE float to_float(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
+
+template <class T> DEVICE T from_float(float x);
+template <> DEVICE float from_float<float>(float x) { return x; }
+template <> DEVICE int from_float<int>(float x) { return (int)x; }
+template <> DEVICE u8 from_float<u8>(float x) { return (u8)x; }
+template <> DEVICE f16 from_float<f16>(float x) {
+  f16 y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+  return y;
+}
+// Round to nearest even; NaN stays NaN.
+template <> DEVICE bf16 from_float<bf16>(float x) {
+  u32 bits = __float_as_uint(x);
+  bf16 y;
+  y.bits = x != x ? (unsigned short)((bits >> 16) | 0x40) : (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+  return y;
+}
+
+// Two elements in 32 bits, the first in the lower half.
+template <class T> DEVICE u32 pack2(float a, float b) {
+  return (u32)from_float<T>(a).bits | (u32)from_float<T>(b).bits << 16;
+}
+
+// An element of a type that is only known at run time.
+DEVICE float load_element(tc_address base, long long i, int element) {
+  switch (element) {
+    case TC_F16: return to_float(((const f16 *)base)[i]);
+    case TC_BF16: return to_float(((const bf16 *)base)[i]);
+    case TC_I32: return to_float(((const int *)base)[i]);
+    case TC_U8: return to_float(((const u8 *)base)[i]);
+    default: return ((const float *)base)[i];
+  }
+}
+DEVICE void store_element(tc_address base, long long i, int element, float x) {
+  switch (element) {
+    case TC_F16: ((f16 *)base)[i] = from_float<f16>(x); break;
+    case TC_BF16: ((bf16 *)base)[i] = from_float<bf16>(x); break;
+    case TC_I32: ((int *)base)[i] = from_float<int>(x); break;
+    case TC_U8: ((u8 *)base)[i] = from_float<u8>(x); break;
+    default: ((float *)base)[i] = x;
+  }
+}
+
+// The type that -D ELEMENT=TC_F16 and so on names.
+#ifdef ELEMENT
+#if ELEMENT == TC_F16
+typedef f16 element_t;
+#elif ELEMENT == TC_BF16
+typedef bf16 element_t;
+#else
+typedef float element_t;
+#endif
+#endif
+
+// MARK: Functions
+
+DEVICE float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
+
+DEVICE float apply(int function, float x, float a, float b) {
+  switch (function) {
+    case TC_SILU: return x / (1.0f + expf(-x));
+    case TC_GELU: return gelu(x);
+    case TC_QUICK_GELU: return x / (1.0f + expf(-1.702f * x));
+    case TC_RELU: return fmaxf(x, 0.0f);
+    case TC_TANH: return tanhf(x);
+    case TC_EXP: return expf(x);
+    case TC_AFFINE: return x * a + b;
+    // fmaxf gives the number where the other is NaN.
+    case TC_QUANTIZE: return rintf(fminf(fmaxf(x * a + b, 0.0f), 255.0f));
+    case TC_CLAMP: return fminf(fmaxf(x, a), b);
+    default: return x;
+  }
+}
+
+// MARK: Warps
+
+DEVICE float shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+
+DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+
+// 16 bytes from global to shared memory, zeros where `valid` is false (then nothing is read). They are there after
+// copy_wait and a barrier. Both addresses are multiples of 16.
+#if __CUDA_ARCH__ >= 800
+DEVICE void copy_async16(void *shared, const void *global, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
+               "r"(valid ? 16 : 0)
+               : "memory");
+}
+// Ends a group of copies.
+DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most N groups are under way.
+template <int N> DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+#else
+DEVICE void copy_async16(void *shared, const void *global, bool valid) {
+  uint4 x = make_uint4(0, 0, 0, 0);
+  if (valid) x = *(const uint4 *)global;
+  *(uint4 *)shared = x;
+}
+DEVICE void copy_commit() {}
+template <int N> DEVICE void copy_wait() {}
+#endif
+
+// Four 8x8 matrices of 16-bit elements from shared memory: lane l names row l % 8 of matrix l / 8 (16 bytes, aligned)
+// and gets elements 2 (l % 4), 2 (l % 4) + 1 of row l / 4 of each. PTX ISA, ldmatrix.
+DEVICE void load_matrix_x4(u32 *r, const void *row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+DEVICE void load_matrix_x4_transposed(u32 *r, const void *row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+
+// c [16][8] += a [16][16] b [8][16]^T, f32 sums. Fragments as PTX ISA has them for mma.m16n8k16.
+template <class T> DEVICE void mma_16x8x16(float *c, const u32 *a, const u32 *b);
+#if __CUDA_ARCH__ >= 800
+template <> DEVICE void mma_16x8x16<f16>(float *c, const u32 *a, const u32 *b) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+template <> DEVICE void mma_16x8x16<bf16>(float *c, const u32 *a, const u32 *b) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#else
+// Turing multiplies half as deep, and has no bf16.
+template <> DEVICE void mma_16x8x16<f16>(float *c, const u32 *a, const u32 *b) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(b[0]));
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[2]), "r"(a[3]), "r"(b[1]));
+}
+#endif
