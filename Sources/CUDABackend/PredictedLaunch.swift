@@ -70,15 +70,13 @@ struct PredictedLaunch {
           seconds: max(arithmetic, memory) + card.launch)
       ]
     }
-    let best = Tiling.best(
-      rows: size.rows, columns: size.columns, depth: size.depth, multiprocessors: card.multiprocessors)
-    let rate = card.operations(element)
-    let seconds = max(operations / (rate * best.efficiency), memory) + card.launch
+    let tiling = Tiling.best(rows: size.rows, columns: size.columns, depth: size.depth, card, element)
     let product = PredictedLaunch(
-      kernel: "product", operations: operations, byteCount: traffic, seconds: seconds)
-    guard best.splits > 1 else { return [product] }
-    // Sums of each part, written and read again.
-    return [product, moving("product_finish", 2 * 4 * best.splits * size.rows * size.columns, card)]
+      kernel: "product", operations: operations, byteCount: traffic,
+      seconds: max(operations / (card.operations(element) * tiling.efficiency), memory) + card.launch)
+    guard tiling.splits > 1 else { return [product] }
+    // The sums stay in the cache.
+    return [product, PredictedLaunch(kernel: "product_finish", byteCount: 0, seconds: tiling.finish)]
   }
 
   /// As `Lowering` decides: 8 elements are read at a time.
@@ -113,6 +111,8 @@ struct Tiling {
   var splits: Int
   /// Of the peak, what is reached: a tile's own, and blocks that leave multiprocessors idle.
   var efficiency: Double
+  /// Seconds that the sums of splits take.
+  var finish: Double
 
   /// Tiles and the part of the peak that a full GPU reaches with each: larger ones read less of shared memory.
   private static let tiles: [(rows: Int, columns: Int, efficiency: Double)] = [
@@ -122,21 +122,23 @@ struct Tiling {
   /// Splits of the depth; each part at least `leastDepth`.
   private static let splits = [1, 2, 3, 4, 6, 8]
   private static let leastDepth = 256
-  /// A further launch and sums in memory must gain this much.
-  private static let gain = 1.3
 
-  static func best(rows: Int, columns: Int, depth: Int, multiprocessors: Int) -> Tiling {
-    var best = Tiling(splits: 1, efficiency: 0)
+  static func best(rows: Int, columns: Int, depth: Int, _ card: Card, _ element: ElementType) -> Tiling {
+    let peak = 2 * Double(rows) * Double(columns) * Double(depth) / card.operations(element)
+    var (best, least) = (Tiling(splits: 1, efficiency: 1, finish: 0), Double.infinity)
     for splits in Self.splits where splits == 1 || depth / splits >= leastDepth {
+      // Sums in f32, written and read again: in the L2 cache, at twice the rate of memory.
+      let traffic = Double(2 * 4 * splits * rows * columns)
+      let finish = splits == 1 ? 0 : traffic / (2 * card.bandwidth) + card.launch
       for tile in tiles {
         let (down, across) = ((rows + tile.rows - 1) / tile.rows, (columns + tile.columns - 1) / tile.columns)
         // What of the tiles is result, and what of the waves is full.
         let used = Double(rows * columns) / Double(down * tile.rows * across * tile.columns)
-        let efficiency =
-          tile.efficiency * used
-          * fill(blocks: down * across * splits, multiprocessors: multiprocessors)
-        let bar = splits > best.splits ? best.efficiency * gain : best.efficiency
-        if efficiency > bar { best = Tiling(splits: splits, efficiency: efficiency) }
+        let fill = fill(blocks: down * across * splits, multiprocessors: card.multiprocessors)
+        let efficiency = tile.efficiency * used * fill
+        guard peak / efficiency + finish < least else { continue }
+        least = peak / efficiency + finish
+        best = Tiling(splits: splits, efficiency: efficiency, finish: finish)
       }
     }
     return best
