@@ -40,7 +40,9 @@ let package = Package(
     // Tests mirror the rooms.
     .testTarget(name: "EngineTests", dependencies: ["Engine"]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
-    .testTarget(name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter"]),
+    .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
+    .testTarget(
+      name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
     .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
