@@ -30,6 +30,7 @@ let package = Package(
     // The rooms.
     .target(name: "Engine"),
     .target(name: "CPUBackend", dependencies: ["Engine", "CDNNL", "CKernels"]),
+    .target(name: "CUDABackend", dependencies: ["Engine", "CCUDA"]),
     .target(name: "Diffusion", dependencies: ["Engine"]),
     .target(name: "Frames", dependencies: ["CSystem", "CFont", "CTurboJPEG", "CAV"]),
     .target(name: "Inputs", dependencies: ["Frames", "CV4L2", "CV4LConvert", "CAV", "CSystem"]),

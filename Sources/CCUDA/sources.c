@@ -9,12 +9,44 @@ static const char device[] = {
 static const char elementwise[] = {
 #embed "kernels/elementwise.cu"
 };
+static const char vectors[] = {
+#embed "kernels/vectors.cuh"
+};
+static const char moments[] = {
+#embed "kernels/moments.cuh"
+};
+static const char gather[] = {
+#embed "kernels/gather.cuh"
+};
+static const char epilogue[] = {
+#embed "kernels/epilogue.cuh"
+};
+static const char norms[] = {
+#embed "kernels/norms.cu"
+};
+static const char moving[] = {
+#embed "kernels/moving.cu"
+};
+static const char product_plain[] = {
+#embed "kernels/product_plain.cu"
+};
+static const char attention_plain[] = {
+#embed "kernels/attention_plain.cu"
+};
 
 #define SOURCE(name, text) { name, text, sizeof text }
 static const struct tc_cuda_source all[] = {
     SOURCE("parameters.h", parameters),
     SOURCE("device.cuh", device),
     SOURCE("elementwise.cu", elementwise),
+    SOURCE("vectors.cuh", vectors),
+    SOURCE("moments.cuh", moments),
+    SOURCE("gather.cuh", gather),
+    SOURCE("epilogue.cuh", epilogue),
+    SOURCE("norms.cu", norms),
+    SOURCE("moving.cu", moving),
+    SOURCE("product_plain.cu", product_plain),
+    SOURCE("attention_plain.cu", attention_plain),
 };
 const struct tc_cuda_source *const tc_cuda_sources = all;
 const int tc_cuda_source_count = sizeof all / sizeof all[0];

@@ -44,7 +44,7 @@ struct tc_cuda_product {
   tc_address residual;  // [M][filters] of the result's element, or 0
   tc_address result;    // [M][filters]
   tc_address partial;   // f32 [splits][batches][M][filters] where splits > 1: sums, finished by `product_finish`
-  // Of one item of a batch (an attention head), in elements.
+  // Of one item of a batch (an attention head), in elements. A batch has no second, residual or joins_phases.
   long long x_batch, weight_batch, result_batch;
   int batches;
   int height, width, channels;
@@ -61,17 +61,17 @@ struct tc_cuda_product {
   // is channel c of pixel (2 (y - a) + a, 2 (x - b) + b) of a result [2 (out_height - 1)][2 (out_width - 1)][filters/4],
   // and falls away where that lies outside. No residual.
   int joins_phases;
-  // 1: GEGLU. Weights lie with value and gate filters in turns (2i: value i, 2i + 1: its gate); the result has
-  // filters/2 columns: value * gelu(gate).
+  // 1: GEGLU. Weights and bias lie with value and gate filters in turns (2i: value i, 2i + 1: its gate); the result has
+  // filters/2 columns: value * gelu(gate). No residual.
   int geglu;
   float scale;
 };
 
 // attention.cu `attention` (tensor cores), attention_plain.cu `attention_plain`: softmax(q k^T scale) v for each head;
-// head h is columns h * HEAD_DIMENSION...; `causal`: keys up to the query's own position.
+// head h is columns h * head_dimension...; `causal`: keys up to the query's own position.
 struct tc_cuda_attention {
   tc_address q, k, v, result;
-  int queries, keys, heads;
+  int queries, keys, heads, head_dimension;
   int q_stride, k_stride, v_stride, result_stride;
   float scale;
   int causal;
