@@ -38,7 +38,10 @@ let package = Package(
     .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),
     .executableTarget(
       name: "turbocam",
-      dependencies: ["Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CSystem"]),
+      dependencies: [
+        "Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CUDABackend",
+        "CSystem",
+      ]),
 
     // Tests mirror the rooms.
     .testTarget(name: "EngineTests", dependencies: ["Engine"]),
