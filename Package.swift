@@ -6,7 +6,10 @@ let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-con
 
 let package = Package(
   name: "turbocam",
-  products: [.executable(name: "turbocam", targets: ["turbocam"])],
+  products: [
+    .executable(name: "turbocam", targets: ["turbocam"]),
+    .library(name: "cuda-simulator", type: .dynamic, targets: ["CUDASimulator"]),
+  ],
   targets: [
     // C libraries from Debian, one target a library.
     .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
@@ -43,13 +46,22 @@ let package = Package(
     // Tests mirror the rooms.
     .testTarget(name: "EngineTests", dependencies: ["Engine"]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
-    .testTarget(name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter"]),
+    .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
+    .testTarget(
+      name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
     .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
     .testTarget(
       name: "FilterTests", dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend"]),
+    // A CUDA driver and NVRTC without a GPU, opened at run time by tests. Its device headers are embedded.
+    .target(
+      name: "CUDASimulator", path: "Tests/CUDASimulator", exclude: ["device"],
+      cSettings: [.unsafeFlags(["-Wno-c23-extensions"])],
+      cxxSettings: [.headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"])],
+      linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
-  ]
+  ],
+  cxxLanguageStandard: .cxx17
 )

@@ -33,6 +33,18 @@ static const char product_plain[] = {
 static const char attention_plain[] = {
 #embed "kernels/attention_plain.cu"
 };
+static const char tile[] = {
+#embed "kernels/tile.cuh"
+};
+static const char product[] = {
+#embed "kernels/product.cu"
+};
+static const char product_finish[] = {
+#embed "kernels/product_finish.cu"
+};
+static const char attention[] = {
+#embed "kernels/attention.cu"
+};
 
 #define SOURCE(name, text) { name, text, sizeof text }
 static const struct tc_cuda_source all[] = {
@@ -47,6 +59,10 @@ static const struct tc_cuda_source all[] = {
     SOURCE("moving.cu", moving),
     SOURCE("product_plain.cu", product_plain),
     SOURCE("attention_plain.cu", attention_plain),
+    SOURCE("tile.cuh", tile),
+    SOURCE("product.cu", product),
+    SOURCE("product_finish.cu", product_finish),
+    SOURCE("attention.cu", attention),
 };
 const struct tc_cuda_source *const tc_cuda_sources = all;
 const int tc_cuda_source_count = sizeof all / sizeof all[0];

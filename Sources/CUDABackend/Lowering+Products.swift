@@ -53,6 +53,6 @@ extension Lowering {
     let columns = Int(product.filters)
     let module = KernelModule("product_plain.cu", ["ELEMENT": Int(element.code)])
     let grid = Extent(x: (rows + 63) / 64, y: (columns + 63) / 64, z: Int(product.batches))
-    return try launch("product_plain", module, product, grid: grid, threads: 256)
+    return try launch("product_plain", module, product, grid: grid, threads: 256, sharedMemory: 8704)
   }
 }
