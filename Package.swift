@@ -49,6 +49,8 @@ let package = Package(
     .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
     .testTarget(
       name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
+    .testTarget(
+      name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
     .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
@@ -59,7 +61,9 @@ let package = Package(
     .target(
       name: "CUDASimulator", path: "Tests/CUDASimulator", exclude: ["device"],
       cSettings: [.unsafeFlags(["-Wno-c23-extensions"])],
-      cxxSettings: [.headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"])],
+      cxxSettings: [
+        .headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"]),
+      ],
       linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
   ],
