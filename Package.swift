@@ -54,8 +54,11 @@ let package = Package(
     .target(
       name: "CUDASimulator", path: "Tests/CUDASimulator", exclude: ["device"],
       cSettings: [.unsafeFlags(["-Wno-c23-extensions"])],
-      cxxSettings: [.headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"])],
+      cxxSettings: [
+        .headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"]),
+      ],
       linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+    .testTarget(name: "CUDASimulatorTests", dependencies: ["CCUDA"], exclude: ["kernels"]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
   ],
   cxxLanguageStandard: .cxx17
