@@ -65,6 +65,7 @@ let package = Package(
         .headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"]),
       ],
       linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+    .testTarget(name: "CUDASimulatorTests", dependencies: ["CCUDA"], exclude: ["kernels"]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
   ],
   cxxLanguageStandard: .cxx17
