@@ -51,7 +51,9 @@ let package = Package(
       name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
     .testTarget(
       name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
-    .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
+    .testTarget(
+      name: "DiffusionTests",
+      dependencies: ["Diffusion", "Engine", "CPUBackend", "CUDABackend", "CUDASimulator", "GraphCases"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
