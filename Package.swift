@@ -6,7 +6,10 @@ let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-con
 
 let package = Package(
   name: "turbocam",
-  products: [.executable(name: "turbocam", targets: ["turbocam"])],
+  products: [
+    .executable(name: "turbocam", targets: ["turbocam"]),
+    .library(name: "cuda-simulator", type: .dynamic, targets: ["CUDASimulator"]),
+  ],
   targets: [
     // C libraries from Debian, one target a library.
     .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
@@ -27,6 +30,7 @@ let package = Package(
     // The rooms.
     .target(name: "Engine"),
     .target(name: "CPUBackend", dependencies: ["Engine", "CDNNL", "CKernels"]),
+    .target(name: "CUDABackend", dependencies: ["Engine", "CCUDA"]),
     .target(name: "Diffusion", dependencies: ["Engine"]),
     .target(name: "Frames", dependencies: ["CSystem", "CFont", "CTurboJPEG", "CAV"]),
     .target(name: "Inputs", dependencies: ["Frames", "CV4L2", "CV4LConvert", "CAV", "CSystem"]),
@@ -46,6 +50,13 @@ let package = Package(
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
     .testTarget(
       name: "FilterTests", dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend"]),
+    // A CUDA driver and NVRTC without a GPU, opened at run time by tests. Its device headers are embedded.
+    .target(
+      name: "CUDASimulator", path: "Tests/CUDASimulator", exclude: ["device"],
+      cSettings: [.unsafeFlags(["-Wno-c23-extensions"])],
+      cxxSettings: [.headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"])],
+      linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
-  ]
+  ],
+  cxxLanguageStandard: .cxx17
 )

@@ -17,7 +17,7 @@ public final class CPUBackend: Backend {
   public let threads: Int
   private let fuses: Bool
   private let dnnl: DNNL
-  private var caches: [WeightCache] = []
+  private var caches: [WeightCache<Buffer>] = []
 
   /// `threads` nil takes what the affinity mask and the control group allow; `fuses` false runs the graph as it
   /// was written, to find out which of the two is wrong.
@@ -55,10 +55,10 @@ public final class CPUBackend: Backend {
       plan, dnnl, threads: threads, source: weights, cache: cache(of: weights), progress: progress)
   }
 
-  private func cache(of source: any WeightSource) -> WeightCache {
+  private func cache(of source: any WeightSource) -> WeightCache<Buffer> {
     caches.removeAll(where: \.isOrphan)
     if let cache = caches.first(where: { $0.belongs(to: source) }) { return cache }
-    let cache = WeightCache(source)
+    let cache = WeightCache<Buffer>(source)
     caches.append(cache)
     return cache
   }

@@ -18,7 +18,7 @@ final class CPUExecutable: Executable {
   let memory: MemoryUse
 
   init(
-    _ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache,
+    _ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache<Buffer>,
     progress: (Double) -> Void
   ) throws {
     self.plan = plan
@@ -54,7 +54,7 @@ final class CPUExecutable: Executable {
     let arena = try Buffer(plan.arenaSize)
     buffers.append(arena)
     var held = 0
-    let readLoad = Self.loadRootsRead(plan)
+    let readLoad = plan.loadRoots { !Lowering.readsPacked($0, $1) }
     for (index, residence) in plan.residences.enumerated() {
       let value = Value(index: index)
       switch residence {
@@ -73,22 +73,6 @@ final class CPUExecutable: Executable {
       }
     }
     return held
-  }
-
-  /// Load values that a step or the caller reads as they are, not only packed.
-  private static func loadRootsRead(_ plan: Plan) -> [Bool] {
-    var read = [Bool](repeating: false, count: plan.graph.nodes.count)
-    for value in plan.settings + plan.frame {
-      let node = plan.graph[value]
-      for (index, input) in node.inputs.enumerated()
-      where plan.graph[input].cadence == .load && !Lowering.readsPacked(node, index) {
-        read[plan.layouts[input.index].root.index] = true
-      }
-    }
-    for output in plan.graph.outputs where plan.graph[output.value].cadence == .load {
-      read[plan.layouts[output.value.index].root.index] = true
-    }
-    return read
   }
 
   func write(_ input: String, _ bytes: UnsafeRawBufferPointer) throws {

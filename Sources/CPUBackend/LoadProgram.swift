@@ -8,21 +8,21 @@ final class LoadProgram {
   private struct Need {
     var buffer: Buffer
     var packing: Packing?
-    var key: WeightCache.Key
+    var key: WeightCache<Buffer>.Key
   }
 
   private let plan: Plan
   private let dnnl: DNNL
   private let threads: Int
   private let source: any WeightSource
-  private let cache: WeightCache
+  private let cache: WeightCache<Buffer>
   private let numbers: [Int]
   /// Forms to be filled, by the value's index.
   private var needs: [[Need]]
-  private var known: [WeightCache.Key: Buffer] = [:]
+  private var known: [WeightCache<Buffer>.Key: Buffer] = [:]
   private(set) var byteCount = 0
 
-  init(_ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache) {
+  init(_ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache<Buffer>) {
     self.plan = plan
     self.dnnl = dnnl
     self.threads = threads
@@ -35,9 +35,9 @@ final class LoadProgram {
   /// Memory that will hold a load value, in a packed form or plain (then `value` is a root).
   func require(_ value: Value, _ packing: Packing?) throws -> Buffer {
     let (layout, byteCount) = Self.form(packing, plan.graph.type(value))
-    let key = WeightCache.Key(expression: numbers[value.index], layout: layout)
+    let key = WeightCache<Buffer>.Key(expression: numbers[value.index], layout: layout)
     if let buffer = known[key] { return buffer }
-    let (buffer, isFilled) = try cache.buffer(key, byteCount: byteCount)
+    let (buffer, isFilled) = try cache.buffer(key) { try Buffer(byteCount) }
     known[key] = buffer
     self.byteCount += buffer.byteCount
     if !isFilled { needs[value.index].append(Need(buffer: buffer, packing: packing, key: key)) }
@@ -54,48 +54,20 @@ final class LoadProgram {
 
   /// Computes what was asked for.
   func run(progress: (Double) -> Void) throws {
-    let wanted = markWanted()
-    var readers = countReaders(wanted)
+    let schedule = LoadSchedule(plan) { !needs[$0.index].isEmpty }
     let temporary = Temporaries(plan, dnnl, threads: threads)
-    let steps = plan.load.filter { wanted[$0.index] }
     do {
-      for (done, value) in steps.enumerated() {
-        try compute(value, temporary)
-        for operand in plan.graph[value].inputs { release(operand, &readers, temporary) }
-        for view in views(of: value) { try fill(view, temporary) }
-        if readers[value.index] == 0 { temporary.drop(value) }
-        progress(Double(done + 1) / Double(steps.count))
+      for (done, step) in schedule.steps.enumerated() {
+        try compute(step.value, temporary)
+        for view in views(of: step.value) { try fill(view, temporary) }
+        for root in step.drops { temporary.drop(root) }
+        progress(Double(done + 1) / Double(schedule.steps.count))
       }
     } catch {
       cache.forget(needs.flatMap { $0.map(\.key) })
       throw error
     }
     needs = []
-  }
-
-  /// Roots that a need depends on.
-  private func markWanted() -> [Bool] {
-    var wanted = [Bool](repeating: false, count: needs.count)
-    for index in needs.indices.reversed() {
-      if !needs[index].isEmpty { wanted[plan.layouts[index].root.index] = true }
-      guard wanted[index], plan.layouts[index].root.index == index else { continue }
-      for input in plan.graph.nodes[index].inputs { wanted[plan.layouts[input.index].root.index] = true }
-    }
-    return wanted
-  }
-
-  private func countReaders(_ wanted: [Bool]) -> [Int] {
-    var readers = [Int](repeating: 0, count: wanted.count)
-    for value in plan.load where wanted[value.index] {
-      for input in plan.graph[value].inputs { readers[plan.layouts[input.index].root.index] += 1 }
-    }
-    return readers
-  }
-
-  private func release(_ operand: Value, _ readers: inout [Int], _ temporary: Temporaries) {
-    let root = plan.layouts[operand.index].root
-    readers[root.index] -= 1
-    if readers[root.index] == 0 { temporary.drop(root) }
   }
 
   /// The value and the load values that look at its memory, where a form of them is needed.

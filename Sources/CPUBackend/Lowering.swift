@@ -122,16 +122,5 @@ final class Lowering {
   }
 
   /// An op with its shapes, for errors and profiles.
-  func describe(_ value: Value) -> String { Self.describe(value, plan.graph) }
-
-  static func describe(_ value: Value, _ graph: Graph) -> String {
-    let node = graph[value]
-    let inputs = node.inputs.map { graph.type($0).description }.joined(separator: " ")
-    let name: String
-    switch node.op {
-    case .constant: name = "constant"
-    default: name = "\(node.op)".split(separator: "(", maxSplits: 1).first.map(String.init) ?? ""
-    }
-    return "\(name) \(inputs) → \(node.type)"
-  }
+  func describe(_ value: Value) -> String { plan.graph.describe(value) }
 }

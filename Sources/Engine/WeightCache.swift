@@ -1,21 +1,24 @@
-import Engine
-
 /// What load values are made of, so that programs compiled from the same source share them.
 ///
 /// Two load values are the same where their ops, types and operands are; a packed form adds its layout.
-/// Buffers are held weakly: they live as long as a program that uses them.
-final class WeightCache {
+/// Buffers (a backend's own) are held weakly: they live as long as a program that uses them.
+public final class WeightCache<Buffer: AnyObject> {
   /// A load value by structure.
-  struct Expression: Hashable {
+  private struct Expression: Hashable {
     var op: Op
     var type: TensorType
     var operands: [Int]
   }
   /// A form of a load value.
-  struct Key: Hashable {
+  public struct Key: Hashable {
     var expression: Int
     /// Bytes of the layout; empty for the plain value.
     var layout: [UInt8]
+
+    public init(expression: Int, layout: [UInt8] = []) {
+      self.expression = expression
+      self.layout = layout
+    }
   }
   private struct Weak { weak var buffer: Buffer? }
 
@@ -23,13 +26,13 @@ final class WeightCache {
   private var numbers: [Expression: Int] = [:]
   private var buffers: [Key: Weak] = [:]
 
-  init(_ source: any WeightSource) { self.source = source }
+  public init(_ source: any WeightSource) { self.source = source }
 
-  func belongs(to other: any WeightSource) -> Bool { source.map { $0 === other } ?? false }
-  var isOrphan: Bool { source == nil }
+  public func belongs(to other: any WeightSource) -> Bool { source.map { $0 === other } ?? false }
+  public var isOrphan: Bool { source == nil }
 
   /// The number of each load value of a graph.
-  func number(_ graph: Graph) -> [Int] {
+  public func number(_ graph: Graph) -> [Int] {
     var result: [Int] = []
     for node in graph.nodes {
       guard node.cadence == .load else {
@@ -45,16 +48,16 @@ final class WeightCache {
     return result
   }
 
-  /// The buffer of a form and whether it is filled already.
-  func buffer(_ key: Key, byteCount: Int) throws -> (buffer: Buffer, isFilled: Bool) {
+  /// The buffer of a form and whether it is filled already; `make` makes one that is not there.
+  public func buffer(_ key: Key, make: () throws -> Buffer) rethrows -> (buffer: Buffer, isFilled: Bool) {
     if let buffer = buffers[key]?.buffer { return (buffer, true) }
-    let buffer = try Buffer(byteCount)
+    let buffer = try make()
     buffers[key] = Weak(buffer: buffer)
     return (buffer, false)
   }
 
   /// Forgets a buffer whose filling failed, and those that nobody uses any more.
-  func forget(_ keys: [Key]) {
+  public func forget(_ keys: [Key]) {
     for key in keys { buffers[key] = nil }
     buffers = buffers.filter { $0.value.buffer != nil }
   }

@@ -1,0 +1,52 @@
+import CCUDA
+import Engine
+
+/// Runs graphs on an NVIDIA GPU with kernels of our own, compiled at first use. Nothing of CUDA is needed to build;
+/// the driver and NVRTC are opened when a backend is made.
+public final class CUDABackend: Backend {
+  public let preferredElement: ElementType
+  public let device: GPUDevice
+  private let driver: Driver
+  private let context: GPUContext
+  private let library: KernelLibrary
+  private let fuses: Bool
+  private var caches: [WeightCache<DeviceBuffer>] = []
+
+  /// `ordinal`: as the driver counts. `element`: f16 unless tests want f32. Errors: `CUDAError`.
+  public init(ordinal: Int = 0, element: ElementType = .f16, fuses: Bool = true) throws {
+    preferredElement = element
+    self.fuses = fuses
+    driver = try Driver()
+    let count = try GPUDevice.count(driver)
+    guard (0..<count).contains(ordinal) else {
+      throw CUDAError.device(
+        "there is no GPU \(ordinal)",
+        remedy: count == 1 ? "the only one is cuda:0" : "there are \(count), from cuda:0")
+    }
+    device = try GPUDevice(driver, ordinal)
+    try device.checkSupport()
+    context = try GPUContext(driver, device)
+    library = KernelLibrary(context)
+  }
+
+  public var description: String {
+    "GPU \(device.ordinal), \(device.name), CUDA \(Driver.text(driver.version)), \(preferredElement)"
+  }
+
+  public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
+    -> any Executable
+  {
+    try context.enter()
+    let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
+    return try CUDAExecutable(
+      plan, context, library, source: weights, cache: cache(of: weights), progress: progress)
+  }
+
+  private func cache(of source: any WeightSource) -> WeightCache<DeviceBuffer> {
+    caches.removeAll(where: \.isOrphan)
+    if let cache = caches.first(where: { $0.belongs(to: source) }) { return cache }
+    let cache = WeightCache<DeviceBuffer>(source)
+    caches.append(cache)
+    return cache
+  }
+}

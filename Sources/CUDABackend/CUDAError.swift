@@ -1,0 +1,49 @@
+import CCUDA
+
+/// What can go wrong between a graph and a GPU.
+public enum CUDAError: Error, CustomStringConvertible, Equatable {
+  /// A library is not there, or lacks a function: what was looked for, and what each place said.
+  case library(String, tried: [String], remedy: String)
+  /// There is no GPU to compute on, or not the one that was asked for.
+  case device(String, remedy: String)
+  /// The driver or the GPU is too old for what we run.
+  case unsupported(String, remedy: String)
+  /// A call of the driver failed: its name, the code and what the driver says of it, and what it was for.
+  case call(String, code: Int, text: String, for: String)
+  /// The GPU's memory does not suffice. All in bytes.
+  case memory(asked: Int, held: Int, free: Int, total: Int)
+  /// The GPU or its context is gone: nothing that was on it can be used again.
+  case lost(String)
+  /// A kernel could not be compiled.
+  case compile(String, log: String)
+
+  public var description: String {
+    switch self {
+    case .library(let name, let tried, let remedy):
+      return "\(name) cannot be used: \(tried.joined(separator: "; ")); \(remedy)"
+    case .device(let fact, let remedy), .unsupported(let fact, let remedy): return "\(fact); \(remedy)"
+    case .call(let call, let code, let text, let purpose):
+      return "\(call) gives error \(code) (\(text)) for \(purpose); 'turbocam doctor' tells what is installed"
+    case .memory(let asked, let held, let free, let total):
+      return
+        "the GPU's memory does not suffice: \(megabytes(asked)) more are needed, \(megabytes(held)) are held, "
+        + "\(megabytes(free)) of \(megabytes(total)) are free; close other programs that use the GPU, "
+        + "choose a smaller --size or model, or compute with --device cpu"
+    case .lost(let fact):
+      return "the GPU stopped working: \(fact); 'sudo dmesg | grep -i nvrm' tells more"
+    case .compile(let kernel, let log):
+      return "NVRTC cannot compile \(kernel): \(log); please report this with what 'turbocam doctor' prints"
+    }
+  }
+
+  /// EX_UNAVAILABLE, EX_OSERR or EX_SOFTWARE of sysexits.h.
+  public var exitCode: Int32 {
+    switch self {
+    case .library, .device, .unsupported: return 69
+    case .memory, .lost: return 71
+    case .call, .compile: return 70
+    }
+  }
+}
+
+private func megabytes(_ bytes: Int) -> String { "\((bytes + 500_000) / 1_000_000) MB" }

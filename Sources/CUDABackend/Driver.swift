@@ -1,0 +1,73 @@
+import CCUDA
+
+/// The CUDA driver API, each function looked up when it is first needed: an old driver lacks only what is newer.
+///
+/// Names are those of the library: cuda.h maps `cuMemAlloc` to `cuMemAlloc_v2`, and the plain name still exists with
+/// another meaning.
+final class Driver: Sendable {
+  let library: DynamicLibrary
+  /// 12040 for CUDA 12.4.
+  let version: Int
+
+  /// The oldest we run with, CUDA 11.8.
+  static let oldest = 11080
+
+  /// Opens the driver. Errors: `CUDAError` where there is none, none that works, or too old a one.
+  init() throws {
+    library = try LibrarySearch.driver()
+    let code = try library.get("cuInit", tc_cuInit.self)(0)
+    guard code == 0 else {
+      if code == TC_CUDA_ERROR_NO_DEVICE {
+        throw CUDAError.device("\(library.path) finds no GPU", remedy: "compute with --device cpu")
+      }
+      throw Self.failure(library, "cuInit", code, "starting the driver")
+    }
+    var version: Int32 = 0
+    _ = try library.get("cuDriverGetVersion", tc_cuDriverGetVersion.self)(&version)
+    self.version = Int(version)
+    guard self.version >= Self.oldest else {
+      throw CUDAError.unsupported(
+        "the driver is for CUDA \(Self.text(self.version)), \(Self.text(Self.oldest)) or later is needed",
+        remedy: "install driver 520 or later, or compute with --device cpu")
+    }
+  }
+
+  /// "12.4" of 12040.
+  static func text(_ version: Int) -> String { "\(version / 1000).\(version % 1000 / 10)" }
+
+  func get<F>(_ symbol: String, _ type: F.Type) throws -> F { try library.get(symbol, type) }
+
+  /// Throws where a call did not succeed.
+  func check(_ code: tc_CUresult, _ call: String, _ purpose: @autoclosure () -> String) throws {
+    if code != 0 { throw Self.failure(library, call, code, purpose()) }
+  }
+
+  private static func failure(
+    _ library: DynamicLibrary, _ call: String, _ code: tc_CUresult, _ purpose: String
+  )
+    -> CUDAError
+  {
+    let text = describe(library, code)
+    if isLoss(code) { return .lost("\(call) gives error \(code) (\(text)) for \(purpose)") }
+    return .call(call, code: Int(code), text: text, for: purpose)
+  }
+
+  /// Errors after which a context is of no use: faults of kernels, and of the device.
+  private static func isLoss(_ code: tc_CUresult) -> Bool {
+    switch code {
+    // ECC_UNCORRECTABLE, NVLINK_UNCORRECTABLE; ILLEGAL_ADDRESS ... LAUNCH_FAILED; SYSTEM_NOT_READY is not one.
+    case 214, 220, 700, 702, 714...719: return true
+    // CONTEXT_IS_DESTROYED, DEVICE_UNAVAILABLE.
+    case 46, 709: return true
+    default: return false
+    }
+  }
+
+  private static func describe(_ library: DynamicLibrary, _ code: tc_CUresult) -> String {
+    var text: UnsafePointer<CChar>?
+    if let name = library.find("cuGetErrorName", tc_cuGetErrorName.self), name(code, &text) == 0, let text {
+      return String(cString: text)
+    }
+    return "unknown"
+  }
+}

@@ -1,0 +1,99 @@
+import CCUDA
+
+/// A kernel ready to be launched.
+struct Kernel {
+  let function: tc_CUfunction?
+  /// For profiles: "product ELEMENT=1 TILE_M=128".
+  let label: String
+}
+
+/// Gives kernels: from memory, from the cache on disk, or compiled by NVRTC.
+final class KernelLibrary {
+  private let context: GPUContext
+  private let cache: KernelCache
+  /// Opened when something has to be compiled.
+  private lazy var compiler = Result { try Compiler() }
+  private var modules: [KernelModule: tc_CUmodule?] = [:]
+  private var kernels: [Name: Kernel] = [:]
+  /// Told "compiling product.cu" before it takes a while.
+  var progress: (String) -> Void = { _ in }
+  /// How many were compiled, for tests and for people.
+  private(set) var compiled = 0
+
+  private struct Name: Hashable {
+    var module: KernelModule
+    var name: String
+  }
+
+  init(_ context: GPUContext, cache: KernelCache = KernelCache()) {
+    self.context = context
+    self.cache = cache
+  }
+
+  /// The kernel `name` of a module, allowed as much dynamic shared memory as it needs. Errors: `CUDAError`.
+  func kernel(_ name: String, _ module: KernelModule, sharedMemory: Int = 0) throws -> Kernel {
+    let key = Name(module: module, name: name)
+    if let kernel = kernels[key] { return kernel }
+    let driver = context.driver
+    var function: tc_CUfunction?
+    try driver.check(
+      driver.get("cuModuleGetFunction", tc_cuModuleGetFunction.self)(&function, load(module), name),
+      "cuModuleGetFunction", "\(name) of \(module.description)")
+    if sharedMemory > 48 << 10 {
+      try driver.check(
+        driver.get("cuFuncSetAttribute", tc_cuFuncSetAttribute.self)(
+          function, TC_CUDA_FUNCTION_MOST_SHARED, Int32(sharedMemory)), "cuFuncSetAttribute",
+        "\(sharedMemory) bytes of shared memory of \(module.description)")
+    }
+    let kernel = Kernel(
+      function: function,
+      label: ([name] + module.defines.map { "\($0.name)=\($0.value)" }).joined(separator: " "))
+    kernels[key] = kernel
+    return kernel
+  }
+
+  private func load(_ module: KernelModule) throws -> tc_CUmodule? {
+    if let loaded = modules[module] { return loaded }
+    let key = try key(module)
+    if let code = cache.read(key), let loaded = try? open(code, module) {
+      modules[module] = loaded
+      return loaded
+    }
+    let code = try compile(module)
+    let loaded = try open(code, module)
+    cache.write(key, code)
+    modules[module] = loaded
+    return loaded
+  }
+
+  private func open(_ code: [UInt8], _ module: KernelModule) throws -> tc_CUmodule? {
+    var loaded: tc_CUmodule?
+    let result = try code.withUnsafeBytes {
+      try context.driver.get("cuModuleLoadDataEx", tc_cuModuleLoadDataEx.self)(
+        &loaded, $0.baseAddress, 0, nil, nil)
+    }
+    try context.driver.check(result, "cuModuleLoadDataEx", module.description)
+    return loaded
+  }
+
+  private func compile(_ module: KernelModule) throws -> [UInt8] {
+    progress("compiling \(module.file)")
+    let code = try compiler.get().compile(
+      name: module.file, source: KernelSources.text(module.file), headers: KernelSources.headers,
+      options: ["-arch=sm_\(context.device.capability)", "-std=c++17"] + module.options)
+    compiled += 1
+    return code
+  }
+
+  /// What the code depends on. A compiler that is there only now and then would compile the same code again, so its
+  /// version is not part of it: sources, GPU, driver and definitions are.
+  private func key(_ module: KernelModule) throws -> String {
+    var hash = FNV()
+    hash.add(module.description)
+    hash.add(context.device.uuid)
+    hash.add(context.driver.library.path)
+    hash.add("\(context.driver.version) \(context.device.capability) \(KernelSources.hash)")
+    let file = module.file.prefix { $0 != "." }
+    return "\(file)-sm_\(context.device.capability)-\(hexadecimal(hash.value, digits: 16))"
+  }
+}

@@ -1,0 +1,80 @@
+import CCUDA
+import Engine
+
+/// A source with what is defined for it: what is compiled and cached as one.
+struct KernelModule: Hashable, Sendable {
+  /// "product.cu"
+  let file: String
+  /// Without -D, in order.
+  let defines: [Define]
+
+  struct Define: Hashable, Sendable {
+    let name: String
+    let value: Int
+  }
+
+  init(_ file: String, _ defines: KeyValuePairs<String, Int> = [:]) {
+    self.file = file
+    self.defines = defines.map { Define(name: $0.key, value: $0.value) }
+  }
+
+  var options: [String] { defines.map { "-D\($0.name)=\($0.value)" } }
+
+  /// For errors and profiles: "product.cu ELEMENT=1 TILE_M=128".
+  var description: String { ([file] + defines.map { "\($0.name)=\($0.value)" }).joined(separator: " ") }
+}
+
+/// The sources that the program carries.
+enum KernelSources {
+  static let all: [(name: String, text: String)] = (0..<Int(tc_cuda_source_count)).map { index in
+    let source = tc_cuda_sources[index]
+    let bytes = UnsafeRawBufferPointer(start: source.text, count: source.size)
+    return (String(cString: source.name), String(decoding: bytes, as: UTF8.self))
+  }
+  /// What a source may include.
+  static let headers = all.filter { !$0.name.hasSuffix(".cu") }
+
+  static func text(_ file: String) -> String {
+    guard let source = all.first(where: { $0.name == file }) else {
+      preconditionFailure("\(file) is not embedded")
+    }
+    return source.text
+  }
+
+  /// Of everything, for the cache's keys: another version of the program compiles anew.
+  static let hash: UInt64 = {
+    var hash = FNV()
+    for source in all {
+      hash.add(source.name)
+      hash.add(source.text)
+    }
+    return hash.value
+  }()
+}
+
+/// FNV-1a, 64 bits: short, and good enough to tell files apart that nobody forges.
+struct FNV {
+  private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
+
+  mutating func add(_ bytes: some Sequence<UInt8>) {
+    for byte in bytes { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
+  }
+  /// A text and its end.
+  mutating func add(_ text: String) {
+    add(text.utf8)
+    add(CollectionOfOne(0))
+  }
+}
+
+extension ElementType {
+  /// TC_F16 and so on.
+  var code: Int32 {
+    switch self {
+    case .f32: return TC_F32
+    case .f16: return TC_F16
+    case .bf16: return TC_BF16
+    case .i32: return TC_I32
+    case .u8: return TC_U8
+    }
+  }
+}

@@ -1,0 +1,90 @@
+import CCUDA
+
+/// Blocks or threads in three dimensions.
+struct Extent {
+  var x: Int
+  var y = 1
+  var z = 1
+}
+
+/// Something prepared that puts work into the stream without allocating.
+protocol Runnable: AnyObject {
+  func run() throws
+  /// What runs it, for profiles.
+  var label: String { get }
+}
+
+/// A kernel with its grid and its struct of parameters.
+final class Launch<Parameters>: Runnable {
+  /// The struct; addresses that are not known yet are written later.
+  let parameters: UnsafeMutablePointer<Parameters>
+  let label: String
+  private let arguments: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+  private let context: GPUContext
+  private let launch: tc_cuLaunchKernel
+  private let kernel: Kernel
+  private let grid: Extent
+  private let threads: Int
+  private let sharedMemory: Int
+
+  init(
+    _ context: GPUContext, _ kernel: Kernel, _ parameters: Parameters, grid: Extent, threads: Int,
+    sharedMemory: Int = 0
+  ) throws {
+    self.context = context
+    self.kernel = kernel
+    self.grid = grid
+    self.threads = threads
+    self.sharedMemory = sharedMemory
+    label = kernel.label
+    launch = try context.driver.get("cuLaunchKernel", tc_cuLaunchKernel.self)
+    self.parameters = .allocate(capacity: 1)
+    self.parameters.initialize(to: parameters)
+    arguments = .allocate(capacity: 1)
+    arguments.initialize(to: UnsafeMutableRawPointer(self.parameters))
+  }
+
+  func run() throws {
+    let code = withExtendedLifetime(self) {
+      launch(
+        kernel.function, UInt32(grid.x), UInt32(grid.y), UInt32(grid.z), UInt32(threads), 1, 1,
+        UInt32(sharedMemory), context.stream, arguments, nil)
+    }
+    try context.driver.check(code, "cuLaunchKernel", label)
+  }
+
+  deinit {
+    arguments.deallocate()
+    parameters.deinitialize(count: 1)
+    parameters.deallocate()
+  }
+}
+
+/// Launches one after the other.
+final class SequenceWork: Runnable {
+  private let works: [any Runnable]
+  init(_ works: [any Runnable]) { self.works = works }
+  func run() throws { for work in works { try work.run() } }
+  var label: String { works.map(\.label).joined(separator: " + ") }
+}
+
+/// Memory of the GPU that steps need only while they run: one piece, as large as the hungriest asks.
+final class Scratch {
+  private(set) var byteCount = 0
+  private var pending: [(tc_CUdeviceptr) -> Void] = []
+  private var buffer: DeviceBuffer?
+
+  /// Asks for memory; `use` is told where it is when all have asked.
+  func request(_ byteCount: Int, _ use: @escaping (tc_CUdeviceptr) -> Void) {
+    self.byteCount = max(self.byteCount, byteCount)
+    pending.append(use)
+  }
+
+  func commit(_ context: GPUContext) throws {
+    guard !pending.isEmpty else { return }
+    let buffer = try DeviceBuffer(context, byteCount)
+    for use in pending { use(buffer.address) }
+    pending = []
+    self.buffer = buffer
+  }
+}

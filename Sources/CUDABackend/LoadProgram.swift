@@ -1,0 +1,125 @@
+import CCUDA
+import Engine
+
+/// The load program: brings weights to the GPU, computes there what depends on weights alone, and keeps what the other
+/// programs read. Values in between live until their last reader has run.
+final class LoadProgram {
+  private let plan: Plan
+  private let context: GPUContext
+  private let source: any WeightSource
+  private let cache: WeightCache<DeviceBuffer>
+  private let numbers: [Int]
+  private let lowering: Lowering
+  private let uploader: Uploader
+  /// By the index of a root: what is to be filled.
+  private var needs: [DeviceBuffer?]
+  /// Those in between, by the index of a root.
+  private var temporaries: [DeviceBuffer?]
+  private(set) var byteCount = 0
+
+  init(
+    _ plan: Plan, _ context: GPUContext, _ library: KernelLibrary, source: any WeightSource,
+    cache: WeightCache<DeviceBuffer>
+  ) throws {
+    self.plan = plan
+    self.context = context
+    self.source = source
+    self.cache = cache
+    numbers = cache.number(plan.graph)
+    lowering = Lowering(plan, context, library, scratch: Scratch())
+    uploader = try Uploader(context)
+    needs = Array(repeating: nil, count: plan.graph.nodes.count)
+    temporaries = needs
+  }
+
+  private func key(_ root: Value) -> WeightCache<DeviceBuffer>.Key {
+    WeightCache.Key(expression: numbers[root.index])
+  }
+
+  /// Memory that will hold a load root after `run`.
+  func require(_ root: Value) throws -> DeviceBuffer {
+    let (buffer, isFilled) = try cache.buffer(key(root)) {
+      try DeviceBuffer(context, plan.graph.type(root).byteCount)
+    }
+    byteCount += buffer.byteCount
+    if !isFilled { needs[root.index] = buffer }
+    return buffer
+  }
+
+  /// Computes what was asked for.
+  func run(progress: (Double) -> Void) throws {
+    let schedule = LoadSchedule(plan) { needs[$0.index] != nil }
+    do {
+      for (done, step) in schedule.steps.enumerated() {
+        try compute(step.value)
+        // What is dropped may still be read by what was only asked for.
+        if !step.drops.isEmpty { try context.synchronize("loading weights") }
+        for root in step.drops { temporaries[root.index] = nil }
+        progress(Double(done + 1) / Double(schedule.steps.count))
+      }
+      try context.synchronize("loading weights")
+    } catch {
+      cache.forget(needs.indices.filter { needs[$0] != nil }.map { key(Value(index: $0)) })
+      throw error
+    }
+    needs = []
+  }
+
+  private func compute(_ value: Value) throws {
+    let node = plan.graph[value]
+    let buffer = try needs[value.index] ?? DeviceBuffer(context, node.type.byteCount)
+    temporaries[value.index] = buffer
+    lowering.memory[value.index] = buffer.address
+    switch node.op {
+    case .weight(let name): try read(name, node.type, to: buffer)
+    case .constant(let numbers): try numbers.withUnsafeBytes { try uploader.upload($0, to: buffer.address) }
+    default:
+      let work = try lowering.lower(value)
+      try lowering.scratch.commit(context)
+      try work?.run()
+    }
+  }
+
+  /// A tensor of the checkpoint, converted on the GPU where the graph wants another element type.
+  private func read(_ name: String, _ type: TensorType, to buffer: DeviceBuffer) throws {
+    guard let found = source.type(of: name) else { throw EngineError.missingWeight(name) }
+    guard found.shape == type.shape else {
+      throw EngineError.weightShape(name, expected: type.shape, found: found.shape)
+    }
+    let raw = try found.element == type.element ? buffer : DeviceBuffer(context, found.byteCount)
+    try source.withBytes(of: name) { bytes in
+      guard bytes.count == found.byteCount else {
+        throw EngineError.byteCount(name, expected: found.byteCount, found: bytes.count)
+      }
+      try uploader.upload(bytes, to: raw.address)
+    }
+    source.release(name)
+    guard found.element != type.element else { return }
+    let from = Operand(address: raw.address, type: found, rowStride: found.columns)
+    let to = Operand(address: buffer.address, type: type, rowStride: type.columns)
+    try lowering.map(from, to, TC_IDENTITY).run()
+    try context.synchronize(name)
+  }
+}
+
+/// Brings bytes of any kind of memory to the GPU, a piece at a time through memory that it can read by itself.
+struct Uploader {
+  private let context: GPUContext
+  private let staging: PinnedBuffer
+
+  init(_ context: GPUContext) throws {
+    self.context = context
+    staging = try PinnedBuffer(context, 16 << 20)
+  }
+
+  func upload(_ bytes: UnsafeRawBufferPointer, to address: tc_CUdeviceptr) throws {
+    var offset = 0
+    while offset < bytes.count, let base = bytes.baseAddress {
+      let count = min(staging.byteCount, bytes.count - offset)
+      staging.pointer.copyMemory(from: base + offset, byteCount: count)
+      try context.upload(staging.pointer, to: address + UInt64(offset), count)
+      try context.synchronize("loading weights")
+      offset += count
+    }
+  }
+}

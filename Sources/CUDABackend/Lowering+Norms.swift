@@ -1,0 +1,53 @@
+import CCUDA
+import Engine
+
+extension Lowering {
+  private static func module(_ element: ElementType) -> KernelModule {
+    KernelModule("norms.cu", ["ELEMENT": Int(element.code)])
+  }
+
+  func groupNorm(
+    _ node: Node, _ groups: Int, _ epsilon: Float, _ activation: Activation?, _ result: Operand
+  ) throws -> any Runnable {
+    let (x, gain, shift) = (
+      try operand(node.inputs[0]), try operand(node.inputs[1]), try operand(node.inputs[2])
+    )
+    guard gain.type.element == shift.type.element else {
+      throw EngineError.unsupported(
+        "a gain \(gain.type) with a shift \(shift.type)", backend: "the CUDA backend")
+    }
+    // Enough blocks to fill the GPU, each with rows enough to be worth it.
+    let blocks = max(1, min(x.rows / 64, 2 * context.device.multiprocessors / groups + 1))
+    let parameters = tc_cuda_group_norm(
+      x: x.address, gain: gain.address, shift: shift.address, result: result.address, partial: 0,
+      rows: Int32(x.rows), channels: Int32(x.columns), groups: Int32(groups), x_stride: Int32(x.rowStride),
+      result_stride: Int32(result.rowStride), gain_element: gain.type.element.code, blocks: Int32(blocks),
+      epsilon: epsilon, activation: activation?.code ?? TC_IDENTITY)
+    let module = Self.module(x.type.element)
+    let sums = try launch(
+      "group_norm_sums", module, parameters, grid: Extent(x: blocks, y: groups), threads: Self.elementThreads)
+    let apply = try launch(
+      "group_norm_apply", module, parameters, grid: elementGrid(x.type.count), threads: Self.elementThreads)
+    scratch.request(groups * blocks * 3 * 4) { address in
+      sums.parameters.pointee.partial = address
+      apply.parameters.pointee.partial = address
+    }
+    return SequenceWork([sums, apply])
+  }
+
+  func layerNorm(_ node: Node, _ epsilon: Float, _ result: Operand) throws -> any Runnable {
+    let (x, gain, shift) = (
+      try operand(node.inputs[0]), try operand(node.inputs[1]), try operand(node.inputs[2])
+    )
+    guard gain.type.element == shift.type.element else {
+      throw EngineError.unsupported(
+        "a gain \(gain.type) with a shift \(shift.type)", backend: "the CUDA backend")
+    }
+    let parameters = tc_cuda_layer_norm(
+      x: x.address, gain: gain.address, shift: shift.address, result: result.address, rows: Int32(x.rows),
+      columns: Int32(x.columns), x_stride: Int32(x.rowStride), result_stride: Int32(result.rowStride),
+      gain_element: gain.type.element.code, epsilon: epsilon)
+    return try launch(
+      "layer_norm", Self.module(x.type.element), parameters, grid: Extent(x: x.rows), threads: 128)
+  }
+}

@@ -1,0 +1,15 @@
+// The device's headers, which the simulated NVRTC gives the compiler.
+#pragma once
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+struct tc_simulator_file {
+  const char *name, *text;
+  size_t size;
+};
+extern const struct tc_simulator_file tc_simulator_files[2];
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,24 @@
+// A CUDA driver without a GPU: the entry points of CUDA's driver API and of NVRTC that the CUDA backend uses (those in
+// Sources/CCUDA/include/driver.h), which compile the same kernel sources for the processor and run them there.
+//
+// It is opened at run time, as the real libraries are: TURBOCAM_LIBCUDA and TURBOCAM_LIBNVRTC name libcuda-simulator.so.
+// What it is for is to find mistakes, so wherever CUDA allows an order, or promises nothing, it takes the worst one:
+// - Calls of a stream run only when somebody synchronises; nodes of a graph in any order that their dependencies allow.
+// - Memory and shared memory start as NaN, and allocations end at a page that must not be touched.
+// - Asynchronous copies land as late as their wait allows (some at once), threads and blocks run in a shuffled order.
+// - Threads that do not all reach a barrier, misaligned rows and copies end the launch, with a line on standard error.
+//
+// Environment, read by cuInit while no context is retained:
+//   TURBOCAM_SIMULATOR_DEVICES  number of GPUs (1)
+//   TURBOCAM_SIMULATOR_ARCH     capability (80), or a list: 75,86 gives the first GPU 7.5 and the others 8.6
+//   TURBOCAM_SIMULATOR_DRIVER   what cuDriverGetVersion says (12040)
+//   TURBOCAM_SIMULATOR_MEMORY   bytes of each GPU (16 GiB)
+//   TURBOCAM_SIMULATOR_SEED     of the shuffled orders (1)
+//   TURBOCAM_SIMULATOR_THREADS  host threads that run blocks (one a processor)
+//   TURBOCAM_SIMULATOR_FAULT    a list of call=error or call@n=error: what the calls, or the n-th call of that kind since
+//                               cuInit, give. Calls: init, count, device, context, alloc, host, copy, module, function,
+//                               launch, replay, kernel (one that runs, launched or replayed), sync, stream, event,
+//                               capture, graph. 700 and above stay, as on a GPU, until the context is released.
+// Read at each compilation:
+//   TURBOCAM_SIMULATOR_CXX      the compiler (clang++, else g++, else c++, as PATH has them)
+#pragma once
