@@ -38,12 +38,19 @@ let package = Package(
     .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),
     .executableTarget(
       name: "turbocam",
-      dependencies: ["Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CSystem"]),
+      dependencies: [
+        "Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CUDABackend",
+        "CSystem",
+      ]),
 
     // Tests mirror the rooms.
     .testTarget(name: "EngineTests", dependencies: ["Engine"]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
-    .testTarget(name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter"]),
+    .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
+    .testTarget(
+      name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
+    .testTarget(
+      name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
     .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
@@ -54,8 +61,11 @@ let package = Package(
     .target(
       name: "CUDASimulator", path: "Tests/CUDASimulator", exclude: ["device"],
       cSettings: [.unsafeFlags(["-Wno-c23-extensions"])],
-      cxxSettings: [.headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"])],
+      cxxSettings: [
+        .headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"]),
+      ],
       linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+    .testTarget(name: "CUDASimulatorTests", dependencies: ["CCUDA"], exclude: ["kernels"]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
   ],
   cxxLanguageStandard: .cxx17

@@ -19,14 +19,36 @@ public final class CUDABackend: Backend {
     driver = try Driver()
     let count = try GPUDevice.count(driver)
     guard (0..<count).contains(ordinal) else {
-      throw CUDAError.device(
-        "there is no GPU \(ordinal)",
-        remedy: count == 1 ? "the only one is cuda:0" : "there are \(count), from cuda:0")
+      throw CUDAError.device("there is no GPU \(ordinal)", remedy: Self.range(count))
     }
     device = try GPUDevice(driver, ordinal)
     try device.checkSupport()
     context = try GPUContext(driver, device)
     library = KernelLibrary(context)
+  }
+
+  private static func range(_ count: Int) -> String {
+    switch count {
+    case 0: return "the driver finds none; compute with --device cpu"
+    case 1: return "the only one is cuda:0"
+    default: return "there are \(count), from cuda:0 to cuda:\(count - 1)"
+    }
+  }
+
+  /// On the first GPU that kernels run on. Errors: `CUDAError`, where there is none that of the first.
+  public static func first() throws -> CUDABackend {
+    let driver = try Driver()
+    let count = try GPUDevice.count(driver)
+    let ordinal = (0..<count).first { ordinal in
+      (try? GPUDevice(driver, ordinal).checkSupport()) != nil
+    }
+    return try CUDABackend(ordinal: ordinal ?? 0)
+  }
+
+  /// Throws where kernels could not be compiled when they are needed: NVRTC is missing, or does not know the GPU.
+  public func checkCompiler() throws {
+    let compiler = try CUDASystem.compiler(driver: driver.version).get()
+    if let obstacle = compiler.obstacle(for: device) { throw obstacle }
   }
 
   public var description: String {

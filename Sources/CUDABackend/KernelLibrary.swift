@@ -12,7 +12,7 @@ final class KernelLibrary {
   private let context: GPUContext
   private let cache: KernelCache
   /// Opened when something has to be compiled.
-  private lazy var compiler = Result { try Compiler() }
+  private lazy var compiler = Result { try Compiler(driver: context.driver.version) }
   private var modules: [KernelModule: tc_CUmodule?] = [:]
   private var kernels: [Name: Kernel] = [:]
   /// Told "compiling product.cu" before it takes a while.

@@ -37,7 +37,7 @@ struct BenchCommand: Subcommand {
 
   func run() throws -> Int32 {
     let folder = try model.open()
-    let machine = try Machine(model.device)
+    let machine = try Machine(model.chooseDevice().backend)
     var results: [JSONObject.Member] = []
     for suite in suites {
       Terminal.say("turbocam bench: \(suite)")
