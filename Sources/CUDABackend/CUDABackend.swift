@@ -5,6 +5,8 @@ import Engine
 /// the driver and NVRTC are opened when a backend is made.
 public final class CUDABackend: Backend {
   public let preferredElement: ElementType
+  /// Tensor cores multiply bf16 from Ampere on.
+  public var wideElement: ElementType { device.capability >= 80 ? .bf16 : .f32 }
   public let device: GPUDevice
   private let driver: Driver
   private let context: GPUContext

@@ -52,7 +52,8 @@ public final class Pipeline {
     try Self.check(options, model)
     self.model = model
     self.options = options
-    let writer = PipelineGraph(model, options, options.element ?? backend.preferredElement)
+    let writer = PipelineGraph(
+      model, options, options.element ?? backend.preferredElement, wide: backend.wideElement)
     try writer.write()
     latentShape = writer.latentShape
     executable = try backend.compile(writer.graph, weights: model.weights) {

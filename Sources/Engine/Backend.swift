@@ -15,9 +15,15 @@ public protocol Backend: AnyObject {
   var description: String { get }
   /// The element type activations and weights should have for this hardware.
   var preferredElement: ElementType { get }
+  /// The element type for parts of a model that leave the range of f16 (65504), such as SDXL's autoencoder.
+  var wideElement: ElementType { get }
   /// Runs the `load` program and prepares the other two. Weights that an earlier program of this backend
   /// packed from the same source are shared with it. `progress` is called with 0...1.
   func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws -> any Executable
+}
+
+extension Backend {
+  public var wideElement: ElementType { .f32 }
 }
 
 /// A compiled graph with its memory. Not for two threads at once.
