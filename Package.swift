@@ -49,7 +49,11 @@ let package = Package(
     .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
     .testTarget(
       name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
-    .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend", "CUDABackend"]),
+    .testTarget(
+      name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
+    .testTarget(
+      name: "DiffusionTests",
+      dependencies: ["Diffusion", "Engine", "CPUBackend", "CUDABackend", "CUDASimulator", "GraphCases"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
@@ -63,6 +67,7 @@ let package = Package(
         .headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"]),
       ],
       linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+    .testTarget(name: "CUDASimulatorTests", dependencies: ["CCUDA"], exclude: ["kernels"]),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
   ],
   cxxLanguageStandard: .cxx17

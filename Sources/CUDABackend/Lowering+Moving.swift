@@ -50,7 +50,7 @@ extension Lowering {
   private func copy(
     _ shape: [Int], from source: tc_CUdeviceptr, _ sourceStrides: [Int], to destination: tc_CUdeviceptr,
     _ destinationStrides: [Int], _ element: ElementType
-  ) throws -> any Runnable {
+  ) throws -> Launch<tc_cuda_copy> {
     var box = Box(shape, sourceStrides, destinationStrides, element)
     box.widen([source, destination])
     var parameters = tc_cuda_copy()
@@ -80,7 +80,7 @@ extension Lowering {
       result.isDense ? dense : [result.rowStride, 1], x.type.element)
   }
 
-  func transpose(_ x: Operand, _ order: [Int], _ result: Operand) throws -> any Runnable {
+  func transpose(_ x: Operand, _ order: [Int], _ result: Operand) throws -> Launch<tc_cuda_copy> {
     let strides = Self.strides(x)
     return try copy(
       result.type.shape, from: x.address, order.map { strides[$0] }, to: result.address, Self.strides(result),

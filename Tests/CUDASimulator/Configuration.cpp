@@ -1,5 +1,7 @@
 #include "Configuration.h"
 
+#include "CUDASimulator.h"
+
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -18,11 +20,17 @@ struct Fault {
 Configuration values;
 std::vector<Fault> faults;
 std::map<std::string, uint64_t> calls;
+std::map<std::string, std::string> settings;  // in the place of the environment's
 std::mutex mutex;
 std::once_flag first;
 
+const char *setting(const char *name) {
+  auto found = settings.find(name);
+  return found == settings.end() ? getenv(name) : found->second.c_str();
+}
+
 uint64_t number(const char *name, uint64_t otherwise) {
-  const char *text = getenv(name);
+  const char *text = setting(name);
   char *end;
   if (!text || !*text) return otherwise;
   uint64_t value = strtoull(text, &end, 10);
@@ -30,7 +38,7 @@ uint64_t number(const char *name, uint64_t otherwise) {
 }
 
 std::vector<std::string> list(const char *name) {
-  const char *text = getenv(name);
+  const char *text = setting(name);
   std::stringstream stream(text ? text : "");
   std::vector<std::string> parts;
   for (std::string part; std::getline(stream, part, ',');)
@@ -87,3 +95,13 @@ int injected(const char *call) {
 }
 
 }  // namespace simulator
+
+using namespace simulator;
+
+extern "C" void turbocam_simulator_set(const char *name, const char *value) {
+  std::lock_guard lock(simulator::mutex);
+  if (value)
+    settings[name] = value;
+  else
+    settings.erase(name);
+}

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <thread>
 
+#include "CUDASimulator.h"
 #include "Configuration.h"
 #include "Fibers.h"
 #include "Memory.h"
@@ -108,14 +109,16 @@ thread_local Worker *current = nullptr;
 
 // Reports of different workers must not run into each other, and the first is enough.
 std::atomic<int> first_error{0};
+char last_report[480];
 
 void Worker::report(unsigned thread, int code, const char *what) {
   error = code;
   int none = 0;
   if (!first_error.compare_exchange_strong(none, code)) return;
   const Index &index = block().index, &lane = block().thread_index[thread];
-  fprintf(stderr, "CUDA simulator: %s, block (%u, %u, %u), thread (%u, %u, %u): %s\n", launch->name.c_str(), index.x,
-          index.y, index.z, lane.x, lane.y, lane.z, what);
+  snprintf(last_report, sizeof last_report, "%s, block (%u, %u, %u), thread (%u, %u, %u): %s", launch->name.c_str(),
+           index.x, index.y, index.z, lane.x, lane.y, lane.z, what);
+  fprintf(stderr, "CUDA simulator: %s\n", last_report);
 }
 
 // No thread can run, but not all have returned.
@@ -438,3 +441,5 @@ int execute(const Launch &launch) {
 }
 
 }  // namespace simulator
+
+extern "C" const char *turbocam_simulator_report(void) { return simulator::last_report; }

@@ -6,7 +6,8 @@ namespace simulator {
 
 constexpr uintptr_t guard_bytes = 4096;
 
-// Only registers that a callee must keep: to the compiler a switch is a call.
+// Only registers that a callee must keep: to the compiler a switch is a call. It ends in a jump: a processor takes the
+// last call for where `ret` goes, but that was another fiber's.
 #if defined(__x86_64__)
 asm(R"(
 .text
@@ -28,7 +29,8 @@ tc_simulator_switch:
   pop %r12
   pop %rbx
   pop %rbp
-  ret
+  pop %rcx
+  jmp *%rcx
 .size tc_simulator_switch, . - tc_simulator_switch
 )");
 

@@ -18,7 +18,23 @@
 //   TURBOCAM_SIMULATOR_FAULT    a list of call=error or call@n=error: what the calls, or the n-th call of that kind since
 //                               cuInit, give. Calls: init, count, device, context, alloc, host, copy, module, function,
 //                               launch, replay, kernel (one that runs, launched or replayed), sync, stream, event,
-//                               capture, graph. 700 and above stay, as on a GPU, until the context is released.
+//                               capture, graph. Those of 700 and above stay, as on a GPU, until the context is released.
 // Read at each compilation:
 //   TURBOCAM_SIMULATOR_CXX      the compiler (clang++, else g++, else c++, as PATH has them)
 #pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Sets one of the variables above for this library alone, in the place of the environment's; null: the environment's
+// again. A process whose tests run beside each other cannot change its environment.
+__attribute__((visibility("default"))) void turbocam_simulator_set(const char *name, const char *value);
+
+// The last line that a failed launch wrote to standard error: kernel, block, thread and what happened. Empty where none
+// has failed.
+__attribute__((visibility("default"))) const char *turbocam_simulator_report(void);
+
+#ifdef __cplusplus
+}
+#endif
