@@ -68,6 +68,10 @@ let package = Package(
       ],
       linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
     .testTarget(name: "CUDASimulatorTests", dependencies: ["CCUDA"], exclude: ["kernels"]),
+    // What Tests/GPU/check runs on a machine with a GPU, where there is no Swift.
+    .executableTarget(
+      name: "gpu-check", dependencies: ["Engine", "CUDABackend", "Diffusion", "GraphCases"],
+      path: "Tests/GPU/conformance"),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
   ],
   cxxLanguageStandard: .cxx17

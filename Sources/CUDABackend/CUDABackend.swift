@@ -66,6 +66,15 @@ public final class CUDABackend: Backend {
       plan, context, library, source: weights, cache: cache(of: weights), progress: progress)
   }
 
+  /// Seconds by the GPU's own clock of frames that follow each other without a pause; `executable` is one that this
+  /// backend compiled.
+  public func replayTimes(of executable: any Executable, count: Int) throws -> [Double] {
+    guard let executable = executable as? CUDAExecutable else {
+      throw EngineError.unsupported("what another backend compiled", backend: "the CUDA backend")
+    }
+    return try executable.replayTimes(count)
+  }
+
   private func cache(of source: any WeightSource) -> WeightCache<DeviceBuffer> {
     caches.removeAll(where: \.isOrphan)
     if let cache = caches.first(where: { $0.belongs(to: source) }) { return cache }

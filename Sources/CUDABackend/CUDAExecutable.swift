@@ -131,6 +131,20 @@ final class CUDAExecutable: Executable {
     try context.synchronize("a frame")
   }
 
+  /// Replays the frame so many times, back to back; seconds of each by the GPU's own clock.
+  func replayTimes(_ count: Int) throws -> [Double] {
+    try run()
+    let captured = try captured ?? capture()
+    let clock = StreamClock(context)
+    try clock.mark()
+    for _ in 0..<count {
+      try captured.run()
+      try clock.mark()
+    }
+    try context.synchronize("frames")
+    return try clock.intervals()
+  }
+
   private func runSettings() throws {
     guard dirty != 0 else { return }
     for port in settingsPorts where port.isWritten {

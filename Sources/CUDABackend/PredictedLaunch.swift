@@ -70,7 +70,7 @@ struct PredictedLaunch {
           seconds: max(arithmetic, memory) + card.launch)
       ]
     }
-    let tiling = Tiling.best(rows: size.rows, columns: size.columns, depth: size.depth, card, element)
+    let tiling = Tiling(rows: size.rows, columns: size.columns, depth: size.depth, card)
     let product = PredictedLaunch(
       kernel: "product", operations: operations, byteCount: traffic,
       seconds: max(operations / (card.operations(element) * tiling.efficiency), memory) + card.launch)
@@ -106,7 +106,7 @@ struct PredictedLaunch {
   }
 }
 
-/// How a product falls into blocks, one on a multiprocessor at a time.
+/// What a product's tiles come to on a card.
 struct Tiling {
   var splits: Int
   /// Of the peak, what is reached: a tile's own, and blocks that leave multiprocessors idle.
@@ -114,39 +114,33 @@ struct Tiling {
   /// Seconds that the sums of splits take.
   var finish: Double
 
-  /// Tiles and the part of the peak that a full GPU reaches with each: larger ones read less of shared memory.
-  private static let tiles: [(rows: Int, columns: Int, efficiency: Double)] = [
-    (256, 128, 0.92), (128, 256, 0.92), (128, 128, 0.82), (128, 64, 0.68), (64, 128, 0.68), (64, 64, 0.5),
-    (64, 32, 0.33),
-  ]
-  /// Splits of the depth; each part at least `leastDepth`.
-  private static let splits = [1, 2, 3, 4, 6, 8]
-  private static let leastDepth = 256
+  /// The tiles that the lowering chooses.
+  init(rows: Int, columns: Int, depth: Int, _ card: Card) {
+    let choice = TileChoice.best(rows: rows, columns: columns, depth: depth, on: GPUDevice(card))
+    let tile = choice.tile
+    let (down, across) = (ceiling(rows, tile.rows), ceiling(columns, tile.columns))
+    // What of the tiles is result, and what of the waves is full.
+    let used = Double(rows * columns) / Double(down * tile.rows * across * tile.columns)
+    let fill = Self.fill(blocks: down * across * choice.splits, multiprocessors: card.multiprocessors)
+    splits = choice.splits
+    efficiency = Self.peakShare(tile) * used * fill
+    // Sums in f32, written and read again: in the L2 cache, at twice the rate of memory.
+    let traffic = Double(2 * 4 * splits * rows * columns)
+    finish = splits == 1 ? 0 : traffic / (2 * card.bandwidth) + card.launch
+  }
 
-  static func best(rows: Int, columns: Int, depth: Int, _ card: Card, _ element: ElementType) -> Tiling {
-    let peak = 2 * Double(rows) * Double(columns) * Double(depth) / card.operations(element)
-    var (best, least) = (Tiling(splits: 1, efficiency: 1, finish: 0), Double.infinity)
-    for splits in Self.splits where splits == 1 || depth / splits >= leastDepth {
-      // Sums in f32, written and read again: in the L2 cache, at twice the rate of memory.
-      let traffic = Double(2 * 4 * splits * rows * columns)
-      let finish = splits == 1 ? 0 : traffic / (2 * card.bandwidth) + card.launch
-      for tile in tiles {
-        let (down, across) = ((rows + tile.rows - 1) / tile.rows, (columns + tile.columns - 1) / tile.columns)
-        // What of the tiles is result, and what of the waves is full.
-        let used = Double(rows * columns) / Double(down * tile.rows * across * tile.columns)
-        let fill = fill(blocks: down * across * splits, multiprocessors: card.multiprocessors)
-        let efficiency = tile.efficiency * used * fill
-        guard peak / efficiency + finish < least else { continue }
-        least = peak / efficiency + finish
-        best = Tiling(splits: splits, efficiency: efficiency, finish: finish)
-      }
+  /// The part of the peak that a full GPU reaches: larger tiles read less of shared memory. Guesses, until measured.
+  private static func peakShare(_ tile: Tile) -> Double {
+    switch tile.rows * tile.columns {
+    case (128 * 128)...: return 0.82
+    case (128 * 64)...: return 0.68
+    case (64 * 64)...: return 0.5
+    default: return 0.33
     }
-    return best
   }
 
   /// The part of the multiprocessors that have work, over all waves of blocks.
   static func fill(blocks: Int, multiprocessors: Int) -> Double {
-    let waves = (blocks + multiprocessors - 1) / multiprocessors
-    return Double(blocks) / Double(waves * multiprocessors)
+    Double(blocks) / Double(ceiling(blocks, multiprocessors) * multiprocessors)
   }
 }

@@ -53,9 +53,7 @@ struct PipelineGraph {
   }
 
   func write(tap: UNet2DConditionModel.Tap = { _, _ in }) throws {
-    // Only the SDXL pipelines of diffusers heed it.
-    let upcast = model.isXL && model.autoencoder.forceUpcast
-    let vae = try model.scope("vae", graph, upcast ? wide : element)
+    let vae = try model.scope("vae", graph, model.hasWideAutoencoder ? wide : element)
     let autoencoder = Autoencoder(vae, model.autoencoder)
     let unet = UNet2DConditionModel(try model.scope("unet", graph, element), model.unet)
 
