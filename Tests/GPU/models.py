@@ -66,20 +66,18 @@ def draw(name, shape, seed, dtype=torch.float16, device="cpu"):
     return values.reshape(shape)
 
 
-def checkpoint_name(name):
-    """Names of text encoders in checkpoints; newer transformers leave the prefix out."""
-    return name
-
-
-def fill(model, component, dtype=torch.float16, rename=checkpoint_name):
+def fill(model, component, dtype=torch.float16):
     """Gives a model the weights of `dtype`, in the type that its parameters have."""
     with torch.no_grad():
         for name, tensor in model.named_parameters():
-            tensor.copy_(draw(rename(name), tuple(tensor.shape), SEEDS[component], dtype, tensor.device))
+            tensor.copy_(draw(name, tuple(tensor.shape), SEEDS[component], dtype, tensor.device))
     return model
 
 
-def clip_name(name):
+def checkpoint_name(component, name):
+    """Newer transformers leave the prefix out that checkpoints have."""
+    if not component.startswith("text"):
+        return name
     bare = name.removeprefix("text_model.")
     return bare if bare.startswith("text_projection") else "text_model." + bare
 
@@ -102,7 +100,10 @@ def build(component, config, device="meta"):
 
 
 def configs(name, vae):
-    """The components of a pipeline with their configurations."""
+    """The components of a pipeline with their configurations; small ones have a folder of that name."""
+    if (PARITY / name).is_dir():
+        files = {path.parent.name: path for path in (PARITY / name).glob("*/config.json")}
+        return {component: json.loads(file.read_text()) for component, file in files.items()}
     found = {"unet": published("unet", name), "vae": published("vae", vae or name)}
     found["text_encoder"] = published("text_encoder", name)
     if name.startswith("sdxl"):
@@ -112,7 +113,7 @@ def configs(name, vae):
 
 def write_folder(folder, name, vae=None, dtype="F16"):
     """A folder in the layout of diffusers with rules for weights; small tokenizers, whose tokens all models know."""
-    small = PARITY / ("sdxl-tiny" if name.startswith("sdxl") else "sd-tiny")
+    small = PARITY / name if (PARITY / name).is_dir() else PARITY / ("sdxl-tiny" if "xl" in name else "sd-tiny")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for tokenizer in small.glob("tokenizer*"):
@@ -122,11 +123,14 @@ def write_folder(folder, name, vae=None, dtype="F16"):
     index["vae"] = ["diffusers", parts["vae"]["_class_name"]]
     (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "scheduler").mkdir()
-    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(published("scheduler", name)))
+    if small.name == name:
+        schedule = json.loads((small / "scheduler/scheduler_config.json").read_text())
+    else:
+        schedule = published("scheduler", name)
+    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(schedule))
     for component, config in parts.items():
-        rename = clip_name if component.startswith("text") else checkpoint_name
         tensors = {
-            rename(key): list(value.shape)
+            checkpoint_name(component, key): list(value.shape)
             for key, value in build(component, config).named_parameters()
         }
         rule = {"generator": "splitmix64", "seed": SEEDS[component], "dtype": dtype, "tensors": tensors}
@@ -137,7 +141,7 @@ def write_folder(folder, name, vae=None, dtype="F16"):
 
 def main():
     parser = argparse.ArgumentParser(description="Writes a model folder of full size without weights.")
-    parser.add_argument("name", choices=["sdxl-turbo", "sd-turbo"])
+    parser.add_argument("name", help="sdxl-turbo, sd-turbo, or a folder of Fixtures/parity")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vae", help="another autoencoder: taesdxl, taesd")
     parser.add_argument("--dtype", choices=DTYPES, default="F16")
