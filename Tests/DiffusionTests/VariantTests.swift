@@ -203,11 +203,12 @@ final class GraphTaker: Backend {
     throw Taken()
   }
 
-  /// The graph of a small picture.
-  static func graph(of folder: String, element: ElementType = .bf16, wide: ElementType = .f32) throws -> Graph
-  {
+  /// The graph of a picture, a small one where no size is given.
+  static func graph(
+    of folder: String, element: ElementType = .bf16, wide: ElementType = .f32, size: Int? = nil
+  ) throws -> Graph {
     let model = try ModelFolder(path: folder)
-    let size = 2 * model.autoencoder.encoderFactor
+    let size = size ?? 2 * model.autoencoder.encoderFactor
     let taker = GraphTaker(element, wide: wide)
     #expect(throws: Taken.self) {
       try Pipeline(

@@ -10,7 +10,7 @@ import Engine
 ///
 /// Element i of a tensor is drawn from the counter FNV-1a(name) + seed·2⁶⁴/φ + i by SplitMix64 (Steele, Lea and Flood
 /// 2014): the upper 24 bits k of its output give u = k/2²³ − 1 in [−1, 1). Vectors named `….weight` are gains,
-/// 1 + u/10; those named `….bias` u/10; all other tensors u·√(3/n), of variance 1/n, where n is the product of all
+/// 1 + u/10; other vectors are u/10; all other tensors u·√(3/n), of variance 1/n, where n is the product of all
 /// dimensions but the first. Computed in f32, then rounded to the type.
 struct GeneratedTensors {
   let records: [String: SafetensorsRecord]
