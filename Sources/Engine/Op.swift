@@ -94,7 +94,8 @@ public struct Epilogue: Hashable, Sendable {
   /// weights lie in turns, `Fusion.gateProducts`). No residual and no activation then.
   public var gated: Bool
 
-  public init(bias: Bool = false, residual: Bool = false, activation: Activation? = nil, gated: Bool = false) {
+  public init(bias: Bool = false, residual: Bool = false, activation: Activation? = nil, gated: Bool = false)
+  {
     self.bias = bias
     self.residual = residual
     self.activation = activation
