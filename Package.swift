@@ -44,7 +44,7 @@ let package = Package(
       ]),
 
     // Tests mirror the rooms.
-    .testTarget(name: "EngineTests", dependencies: ["Engine"]),
+    .testTarget(name: "EngineTests", dependencies: ["Engine", "GraphCases"]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
     .testTarget(

@@ -57,11 +57,11 @@ public final class CUDABackend: Backend {
     "GPU \(device.ordinal), \(device.name), CUDA \(Driver.text(driver.version)), \(preferredElement)"
   }
 
-  public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
+  public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
     try context.enter()
-    let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
+    let plan = Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules)
     return try CUDAExecutable(
       plan, context, library, source: weights, cache: cache(of: weights), progress: progress)
   }

@@ -17,10 +17,10 @@ public final class PredictingBackend: Backend {
 
   public var description: String { "\(card.name), calculated" }
 
-  public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
+  public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
-    PredictedExecutable(Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules), card)
+    PredictedExecutable(Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules), card)
   }
 }
 

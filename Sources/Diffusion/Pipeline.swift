@@ -57,7 +57,10 @@ public final class Pipeline {
     try writer.write()
     latentShape = writer.latentShape
     executable = try backend.compile(writer.graph, weights: model.weights) {
-      progress("loading \(model.name)", $0)
+      switch $0 {
+      case .kernels(let done): progress("compiling kernels, once for this machine", done)
+      case .weights(let done): progress("loading \(model.name)", done)
+      }
     }
   }
 

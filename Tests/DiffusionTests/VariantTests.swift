@@ -197,7 +197,8 @@ final class GraphTaker: Backend {
 
   init(_ element: ElementType, wide: ElementType) { (preferredElement, wideElement) = (element, wide) }
 
-  func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws -> any Executable
+  func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
+    -> any Executable
   {
     self.graph = graph
     throw Taken()
