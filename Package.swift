@@ -38,13 +38,22 @@ let package = Package(
     .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),
     .executableTarget(
       name: "turbocam",
-      dependencies: ["Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CSystem"]),
+      dependencies: [
+        "Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CUDABackend",
+        "CSystem",
+      ]),
 
     // Tests mirror the rooms.
-    .testTarget(name: "EngineTests", dependencies: ["Engine"]),
+    .testTarget(name: "EngineTests", dependencies: ["Engine", "GraphCases"]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
-    .testTarget(name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter"]),
-    .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
+    .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
+    .testTarget(
+      name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
+    .testTarget(
+      name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
+    .testTarget(
+      name: "DiffusionTests",
+      dependencies: ["Diffusion", "Engine", "CPUBackend", "CUDABackend", "CUDASimulator", "GraphCases"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),

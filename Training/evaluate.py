@@ -17,9 +17,9 @@ EXTRA = ["", "qwxz blorf", "slightly neon", "oil painting and neon lights"]
 
 
 def repaint(pipe, picture, prompt, seed=1, strength=0.5):
-    """One step from timestep 499, as the live filter runs by default."""
-    return pipe(prompt=prompt, image=picture, strength=strength, num_inference_steps=2, guidance_scale=0.0,
-                generator=torch.Generator().manual_seed(seed), output_type="pil").images[0]
+    """One step, as the live filter runs by default: diffusers runs int(steps * strength) of them."""
+    return pipe(prompt=prompt, image=picture, strength=strength, num_inference_steps=round(1 / strength),
+                guidance_scale=0.0, generator=torch.Generator().manual_seed(seed), output_type="pil").images[0]
 
 
 def sheet(pipe, pictures=None, prompts=None, strength=0.5, cell=192, label=16):

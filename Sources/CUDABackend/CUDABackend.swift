@@ -5,6 +5,8 @@ import Engine
 /// the driver and NVRTC are opened when a backend is made.
 public final class CUDABackend: Backend {
   public let preferredElement: ElementType
+  /// Tensor cores multiply bf16 from Ampere on.
+  public var wideElement: ElementType { device.capability >= 80 ? .bf16 : .f32 }
   public let device: GPUDevice
   private let driver: Driver
   private let context: GPUContext
@@ -19,9 +21,7 @@ public final class CUDABackend: Backend {
     driver = try Driver()
     let count = try GPUDevice.count(driver)
     guard (0..<count).contains(ordinal) else {
-      throw CUDAError.device(
-        "there is no GPU \(ordinal)",
-        remedy: count == 1 ? "the only one is cuda:0" : "there are \(count), from cuda:0")
+      throw CUDAError.device("there is no GPU \(ordinal)", remedy: Self.range(count))
     }
     device = try GPUDevice(driver, ordinal)
     try device.checkSupport()
@@ -29,15 +29,39 @@ public final class CUDABackend: Backend {
     library = KernelLibrary(context)
   }
 
+  private static func range(_ count: Int) -> String {
+    switch count {
+    case 0: return "the driver finds none; compute with --device cpu"
+    case 1: return "the only one is cuda:0"
+    default: return "there are \(count), from cuda:0 to cuda:\(count - 1)"
+    }
+  }
+
+  /// On the first GPU that kernels run on. Errors: `CUDAError`, where there is none that of the first.
+  public static func first() throws -> CUDABackend {
+    let driver = try Driver()
+    let count = try GPUDevice.count(driver)
+    let ordinal = (0..<count).first { ordinal in
+      (try? GPUDevice(driver, ordinal).checkSupport()) != nil
+    }
+    return try CUDABackend(ordinal: ordinal ?? 0)
+  }
+
+  /// Throws where kernels could not be compiled when they are needed: NVRTC is missing, or does not know the GPU.
+  public func checkCompiler() throws {
+    let compiler = try CUDASystem.compiler(driver: driver.version).get()
+    if let obstacle = compiler.obstacle(for: device) { throw obstacle }
+  }
+
   public var description: String {
     "GPU \(device.ordinal), \(device.name), CUDA \(Driver.text(driver.version)), \(preferredElement)"
   }
 
-  public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
+  public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
     try context.enter()
-    let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
+    let plan = Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules)
     return try CUDAExecutable(
       plan, context, library, source: weights, cache: cache(of: weights), progress: progress)
   }

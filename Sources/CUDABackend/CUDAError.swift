@@ -19,21 +19,48 @@ public enum CUDAError: Error, CustomStringConvertible, Equatable {
 
   public var description: String {
     switch self {
-    case .library(let name, let tried, let remedy):
-      return "\(name) cannot be used: \(tried.joined(separator: "; ")); \(remedy)"
-    case .device(let fact, let remedy), .unsupported(let fact, let remedy): return "\(fact); \(remedy)"
+    case .call: return "\(fact); '\(remedy)' tells what is installed"
+    case .lost: return "\(fact); '\(remedy)' tells more"
+    default: return "\(fact); \(remedy)"
+    }
+  }
+
+  /// What is the matter.
+  public var fact: String {
+    switch self {
+    case .library(let name, let tried, _): return "\(name) cannot be used: \(Self.summary(tried))"
+    case .device(let fact, _), .unsupported(let fact, _): return fact
     case .call(let call, let code, let text, let purpose):
-      return "\(call) gives error \(code) (\(text)) for \(purpose); 'turbocam doctor' tells what is installed"
+      return "\(call) gives error \(code) (\(text)) for \(purpose)"
     case .memory(let asked, let held, let free, let total):
       return
         "the GPU's memory does not suffice: \(megabytes(asked)) more are needed, \(megabytes(held)) are held, "
-        + "\(megabytes(free)) of \(megabytes(total)) are free; close other programs that use the GPU, "
-        + "choose a smaller --size or model, or compute with --device cpu"
-    case .lost(let fact):
-      return "the GPU stopped working: \(fact); 'sudo dmesg | grep -i nvrm' tells more"
-    case .compile(let kernel, let log):
-      return "NVRTC cannot compile \(kernel): \(log); please report this with what 'turbocam doctor' prints"
+        + "\(megabytes(free)) of \(megabytes(total)) are free"
+    case .lost(let fact): return "the GPU stopped working: \(fact)"
+    case .compile(let kernel, let log): return "NVRTC cannot compile \(kernel): \(log)"
     }
+  }
+
+  /// What mends it, or tells more: for people who have read the fact.
+  public var remedy: String {
+    switch self {
+    case .library(_, _, let remedy), .device(_, let remedy), .unsupported(_, let remedy): return remedy
+    case .call: return "turbocam doctor"
+    case .memory:
+      return
+        "close other programs that use the GPU, choose a smaller --size or model, or compute with --device cpu"
+    case .lost: return "sudo dmesg | grep -i nvrm"
+    case .compile: return "please report this with what 'turbocam doctor' prints"
+    }
+  }
+
+  /// What the dynamic linker said, where it only did not find files as one.
+  private static func summary(_ tried: [String]) -> String {
+    let absence = ": cannot open shared object file: No such file or directory"
+    let absent = tried.filter { $0.hasSuffix(absence) }.map { String($0.dropLast(absence.count)) }
+    let others = tried.filter { !$0.hasSuffix(absence) }
+    let missing = absent.isEmpty ? [] : ["\(absent.joined(separator: ", ")) not found"]
+    return (others + missing).joined(separator: "; ")
   }
 
   /// EX_UNAVAILABLE, EX_OSERR or EX_SOFTWARE of sysexits.h.

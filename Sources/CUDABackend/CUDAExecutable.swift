@@ -46,14 +46,19 @@ final class CUDAExecutable: Executable {
 
   init(
     _ plan: Plan, _ context: GPUContext, _ library: KernelLibrary, source: any WeightSource,
-    cache: WeightCache<DeviceBuffer>, progress: (Double) -> Void
+    cache: WeightCache<DeviceBuffer>, progress: (CompileProgress) -> Void
   ) throws {
     self.plan = plan
     self.context = context
     lowering = Lowering(plan, context, library, scratch: scratch)
     let load = try LoadProgram(plan, context, library, source: source, cache: cache)
     let held = try Self.place(plan, context, lowering, load, &buffers)
-    for value in plan.settings + plan.frame {
+    let steps = plan.settings + plan.frame
+    for (done, value) in steps.enumerated() {
+      let compiled = library.compiled
+      defer {
+        if library.compiled > compiled { progress(.kernels(Double(done) / Double(steps.count))) }
+      }
       guard let work = try lowering.lower(value) else { continue }
       let step = Step(work: work, value: value, mask: plan.masks[value.index])
       if plan.graph[value].cadence == .frame { frame.append(step) } else { settings.append(step) }

@@ -6,8 +6,9 @@ struct Compiler: Sendable {
   /// 12040 for 12.4.
   let version: Int
 
-  init() throws {
-    library = try LibrarySearch.compiler()
+  /// `driver`: its version where it is known.
+  init(driver: Int?) throws {
+    library = try LibrarySearch.compiler(driver: driver)
     var (major, minor): (Int32, Int32) = (0, 0)
     guard try library.get("nvrtcVersion", tc_nvrtcVersion.self)(&major, &minor) == 0 else {
       throw CUDAError.library(

@@ -1,3 +1,4 @@
+import CCUDA
 import Glibc
 
 /// A shared library opened at run time. It stays open: threads of a driver outlive who opened it.
@@ -25,6 +26,12 @@ struct DynamicLibrary: @unchecked Sendable {
   /// A function by its name in the library; nil where it has none (an older one).
   func find<F>(_ symbol: String, _ type: F.Type) -> F? {
     dlsym(handle, symbol).map { unsafeBitCast($0, to: type) }
+  }
+
+  /// The file that it is, by the place of one of its functions; what it was opened as where that is not told.
+  func file(_ symbol: String) -> String {
+    guard let address = dlsym(handle, symbol), let name = tc_cuda_file_of(address) else { return path }
+    return String(cString: name)
   }
 
   func get<F>(_ symbol: String, _ type: F.Type) throws -> F {

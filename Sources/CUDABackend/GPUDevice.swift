@@ -13,6 +13,8 @@ public struct GPUDevice: Sendable, Equatable {
   public let multiprocessors: Int
   /// Shared memory that a block may have, bytes.
   public let sharedMemory: Int
+  /// Highest clock of the multiprocessors, Hz; 0 where the driver does not say.
+  public let clock: Double
   /// Bytes of L2 cache.
   public let cache: Int
   /// Peak of the memory, bytes a second; 0 where the driver does not say.
@@ -45,6 +47,7 @@ public struct GPUDevice: Sendable, Equatable {
     multiprocessors = try read(TC_CUDA_MULTIPROCESSORS)
     sharedMemory = try read(TC_CUDA_SHARED_BYTES_OPTIN)
     cache = try read(TC_CUDA_L2_BYTES)
+    clock = (try? Double(read(TC_CUDA_CLOCK_KHZ)) * 1e3) ?? 0
     // Two transfers a clock.
     bandwidth =
       (try? Double(read(TC_CUDA_MEMORY_CLOCK_KHZ)) * 2e3 * Double(read(TC_CUDA_MEMORY_BUS_BITS)) / 8) ?? 0
@@ -62,6 +65,9 @@ public struct GPUDevice: Sendable, Equatable {
     return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 
+  /// "8.9"
+  public var capabilityText: String { "\(capability / 10).\(capability % 10)" }
+
   static func count(_ driver: Driver) throws -> Int {
     var count: Int32 = 0
     try driver.check(
@@ -73,7 +79,7 @@ public struct GPUDevice: Sendable, Equatable {
   func checkSupport() throws {
     guard capability >= Self.oldest else {
       throw CUDAError.unsupported(
-        "\(name) has compute capability \(capability / 10).\(capability % 10), 7.5 or later is needed",
+        "\(name) has compute capability \(capabilityText), 7.5 or later is needed",
         remedy: "compute with --device cpu")
     }
   }

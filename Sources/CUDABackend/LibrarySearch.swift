@@ -5,6 +5,10 @@ enum LibrarySearch {
   /// Names this can be overridden by: a file each.
   static let driverVariable = "TURBOCAM_LIBCUDA"
   static let compilerVariable = "TURBOCAM_LIBNVRTC"
+  static let productsVariable = "TURBOCAM_LIBCUBLASLT"
+
+  static let compilerRemedy =
+    "install it: pip install nvidia-cuda-nvrtc, or sudo apt-get install libnvrtc11.2 (from non-free)"
 
   static func driver() throws -> DynamicLibrary {
     let candidates = override(driverVariable) ?? ["libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"]
@@ -13,25 +17,39 @@ enum LibrarySearch {
       remedy: "install it: sudo apt-get install nvidia-driver (from non-free), or compute with --device cpu")
   }
 
-  /// NVRTC 13, 12 and 11 in that order: what the dynamic linker knows, then toolkits, then Python's wheels.
-  static func compiler() throws -> DynamicLibrary {
-    try DynamicLibrary(
-      "NVRTC", candidates: override(compilerVariable) ?? compilerCandidates(),
+  /// What the dynamic linker knows, then toolkits, then Python's wheels. First those that are no newer than the
+  /// driver (12040 for 12.4): an older driver does not load what a later NVRTC makes.
+  static func compiler(driver: Int?) throws -> DynamicLibrary {
+    let names = ordered([(13, "libnvrtc.so.13"), (12, "libnvrtc.so.12"), (11, "libnvrtc.so.11.2")], driver)
+    return try DynamicLibrary(
+      "NVRTC", candidates: override(compilerVariable) ?? candidates(names), remedy: compilerRemedy)
+  }
+
+  static func products(driver: Int?) throws -> DynamicLibrary {
+    let names = ordered(
+      [(13, "libcublasLt.so.13"), (12, "libcublasLt.so.12"), (11, "libcublasLt.so.11")], driver)
+    return try DynamicLibrary(
+      "cuBLASLt", candidates: override(productsVariable) ?? candidates(names),
       remedy:
-        "install it: pip install nvidia-cuda-nvrtc, or sudo apt-get install libnvrtc11.2 (from non-free)")
+        "it is not needed; sudo apt-get install libcublaslt11 (from non-free), or pip install nvidia-cublas"
+    )
+  }
+
+  private static func ordered(_ names: [(major: Int, name: String)], _ driver: Int?) -> [String] {
+    let most = (driver ?? .max) / 1000
+    return (names.filter { $0.major <= most } + names.filter { $0.major > most }).map(\.name)
   }
 
   private static func override(_ variable: String) -> [String]? {
     getenv(variable).map { [String(cString: $0)] }
   }
 
-  /// The name of NVRTC 11.2 to 11.8 is that of 11.2.
-  private static let compilerNames = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"]
-
-  private static func compilerCandidates() -> [String] {
-    // What a file is known to be comes before what a name may find; names that are nowhere come last, for the error.
-    let files = folders().flatMap { folder in compilerNames.map { "\(folder)/\($0)" } }
-    return compilerNames + files.filter { access($0, R_OK) == 0 }
+  /// Each name wherever it may be, before the next name.
+  private static func candidates(_ names: [String]) -> [String] {
+    let folders = folders()
+    return names.flatMap { name in
+      [name] + folders.map { "\($0)/\(name)" }.filter { access($0, R_OK) == 0 }
+    }
   }
 
   /// Folders of toolkits and of wheels.

@@ -4,35 +4,70 @@ import Engine
 extension Lowering {
   private static let module = KernelModule("moving.cu")
 
-  /// A box of elements copied between strides, given in elements.
+  /// A box copied between strides; all in bytes but `size`, a number of entries.
+  private struct Box {
+    struct Dimension {
+      var size: Int
+      var from = 0
+      var to = 0
+    }
+    /// Outermost first.
+    var dimensions: [Dimension] = []
+    var elementSize: Int
+
+    /// Dimensions of one entry say nothing, and neighbours that lie together on both sides are one.
+    init(_ shape: [Int], _ from: [Int], _ to: [Int], _ element: ElementType) {
+      elementSize = element.byteCount
+      for axis in shape.indices.reversed() where shape[axis] != 1 {
+        let next = Dimension(size: shape[axis], from: from[axis] * elementSize, to: to[axis] * elementSize)
+        if let inner = dimensions.first, next.from == inner.from * inner.size,
+          next.to == inner.to * inner.size
+        {
+          dimensions[0].size *= next.size
+        } else {
+          dimensions.insert(next, at: 0)
+        }
+      }
+    }
+
+    /// Takes several neighbours for one element, as many as addresses and strides allow, at most 16 bytes.
+    mutating func widen(_ addresses: [tc_CUdeviceptr]) {
+      guard let inner = dimensions.last, inner.from == elementSize, inner.to == elementSize else { return }
+      let length = inner.size * elementSize
+      for width in [16, 8, 4, 2] where width > elementSize {
+        let fits =
+          length % width == 0 && addresses.allSatisfy { $0 % UInt64(width) == 0 }
+          && dimensions.dropLast().allSatisfy { $0.from % width == 0 && $0.to % width == 0 }
+        guard fits else { continue }
+        dimensions[dimensions.count - 1] = Dimension(size: length / width, from: width, to: width)
+        elementSize = width
+        return
+      }
+    }
+  }
+
+  /// Elements copied between strides, given in elements.
   private func copy(
     _ shape: [Int], from source: tc_CUdeviceptr, _ sourceStrides: [Int], to destination: tc_CUdeviceptr,
     _ destinationStrides: [Int], _ element: ElementType
-  ) throws -> any Runnable {
-    // Dimensions of one entry say nothing, and neighbours that lie together on both sides are one.
-    var box: [(size: Int, from: Int, to: Int)] = []
-    for axis in shape.indices.reversed() where shape[axis] != 1 {
-      let next = (size: shape[axis], from: sourceStrides[axis], to: destinationStrides[axis])
-      if let inner = box.first, next.from == inner.from * inner.size, next.to == inner.to * inner.size {
-        box[0].size *= next.size
-      } else {
-        box.insert(next, at: 0)
-      }
-    }
+  ) throws -> Launch<tc_cuda_copy> {
+    var box = Box(shape, sourceStrides, destinationStrides, element)
+    box.widen([source, destination])
     var parameters = tc_cuda_copy()
-    guard box.count <= 5 else {
-      throw EngineError.unsupported("a copy in \(box.count) dimensions", backend: "the CUDA backend")
+    guard box.dimensions.count <= 5 else {
+      throw EngineError.unsupported(
+        "a copy in \(box.dimensions.count) dimensions", backend: "the CUDA backend")
     }
-    box = Array(repeating: (1, 0, 0), count: 5 - box.count) + box
+    let all = Array(repeating: Box.Dimension(size: 1), count: 5 - box.dimensions.count) + box.dimensions
     (parameters.x, parameters.result) = (source, destination)
-    parameters.element_size = Int32(element.byteCount)
-    for (axis, dimension) in box.enumerated() {
+    parameters.element_size = Int32(box.elementSize)
+    for (axis, dimension) in all.enumerated() {
       setEntry(&parameters.shape, axis, dimension.size)
-      setEntry(&parameters.x_strides, axis, dimension.from)
-      setEntry(&parameters.result_strides, axis, dimension.to)
+      setEntry(&parameters.x_strides, axis, dimension.from / box.elementSize)
+      setEntry(&parameters.result_strides, axis, dimension.to / box.elementSize)
     }
-    return try launch(
-      "copy", Self.module, parameters, grid: elementGrid(shape.reduce(1, *)), threads: Self.elementThreads)
+    let count = all.reduce(1) { $0 * $1.size }
+    return try launch("copy", Self.module, parameters, grid: elementGrid(count), threads: Self.elementThreads)
   }
 
   func copyRows(_ x: Operand, _ result: Operand) throws -> any Runnable {
@@ -45,7 +80,7 @@ extension Lowering {
       result.isDense ? dense : [result.rowStride, 1], x.type.element)
   }
 
-  func transpose(_ x: Operand, _ order: [Int], _ result: Operand) throws -> any Runnable {
+  func transpose(_ x: Operand, _ order: [Int], _ result: Operand) throws -> Launch<tc_cuda_copy> {
     let strides = Self.strides(x)
     return try copy(
       result.type.shape, from: x.address, order.map { strides[$0] }, to: result.address, Self.strides(result),

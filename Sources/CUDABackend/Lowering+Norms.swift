@@ -12,22 +12,23 @@ extension Lowering {
     let (x, gain, shift) = (
       try operand(node.inputs[0]), try operand(node.inputs[1]), try operand(node.inputs[2])
     )
-    guard gain.type.element == shift.type.element else {
-      throw EngineError.unsupported(
-        "a gain \(gain.type) with a shift \(shift.type)", backend: "the CUDA backend")
-    }
-    // Enough blocks to fill the GPU, each with rows enough to be worth it.
-    let blocks = max(1, min(x.rows / 64, 2 * context.device.multiprocessors / groups + 1))
+    // As many blocks as keep each thread busy.
+    let blocks = max(1, min(x.rows * x.columns / groups / 4096, 32))
     let parameters = tc_cuda_group_norm(
       x: x.address, gain: gain.address, shift: shift.address, result: result.address, partial: 0,
       rows: Int32(x.rows), channels: Int32(x.columns), groups: Int32(groups), x_stride: Int32(x.rowStride),
-      result_stride: Int32(result.rowStride), gain_element: gain.type.element.code, blocks: Int32(blocks),
+      result_stride: Int32(result.rowStride), gain_element: gain.type.element.code,
+      shift_element: shift.type.element.code, blocks: Int32(blocks),
       epsilon: epsilon, activation: activation?.code ?? TC_IDENTITY)
     let module = Self.module(x.type.element)
     let sums = try launch(
-      "group_norm_sums", module, parameters, grid: Extent(x: blocks, y: groups), threads: Self.elementThreads)
+      "group_norm_sums", module, parameters, grid: Extent(x: blocks, y: groups), threads: 256,
+      sharedMemory: 96)
+    // A thread takes vectors of 8, a few of them.
+    let vectors = x.rows * ((x.columns + 7) / 8)
     let apply = try launch(
-      "group_norm_apply", module, parameters, grid: elementGrid(x.type.count), threads: Self.elementThreads)
+      "group_norm_apply", module, parameters, grid: Extent(x: max(1, vectors / 1024)), threads: 256,
+      sharedMemory: 8 * groups)
     scratch.request(groups * blocks * 3 * 4) { address in
       sums.parameters.pointee.partial = address
       apply.parameters.pointee.partial = address
@@ -39,15 +40,13 @@ extension Lowering {
     let (x, gain, shift) = (
       try operand(node.inputs[0]), try operand(node.inputs[1]), try operand(node.inputs[2])
     )
-    guard gain.type.element == shift.type.element else {
-      throw EngineError.unsupported(
-        "a gain \(gain.type) with a shift \(shift.type)", backend: "the CUDA backend")
-    }
     let parameters = tc_cuda_layer_norm(
       x: x.address, gain: gain.address, shift: shift.address, result: result.address, rows: Int32(x.rows),
       columns: Int32(x.columns), x_stride: Int32(x.rowStride), result_stride: Int32(result.rowStride),
-      gain_element: gain.type.element.code, epsilon: epsilon)
+      gain_element: gain.type.element.code,
+      shift_element: shift.type.element.code, epsilon: epsilon)
     return try launch(
-      "layer_norm", Self.module(x.type.element), parameters, grid: Extent(x: x.rows), threads: 128)
+      "layer_norm", Self.module(x.type.element), parameters, grid: Extent(x: x.rows), threads: 128,
+      sharedMemory: 48)
   }
 }

@@ -1,18 +1,6 @@
 import CCUDA
 import Engine
 
-/// A shape of the tensor-core product's tile.
-struct Tile: Hashable {
-  var rows, columns, stages: Int
-  /// Of k at a time.
-  static let depth = 64
-  static let threads = 128
-
-  /// Both operands' tiles, in 16-bit elements, for each stage of the pipeline.
-  var sharedMemory: Int { stages * (rows + columns) * Self.depth * 2 }
-  var defines: [(String, Int)] { [("TILE_M", rows), ("TILE_N", columns), ("STAGES", stages)] }
-}
-
 extension Lowering {
   /// The launch of a product: on tensor cores where sizes and alignment allow it.
   func launch(_ product: tc_cuda_product, _ element: ElementType) throws -> any Runnable {
@@ -21,7 +9,7 @@ extension Lowering {
   }
 
   /// The kernel reads 8 elements of a pixel at a time.
-  private func runsOnTensorCores(_ product: tc_cuda_product, _ element: ElementType) -> Bool {
+  func runsOnTensorCores(_ product: tc_cuda_product, _ element: ElementType) -> Bool {
     guard element == .f16 || (element == .bf16 && context.device.capability >= 80) else { return false }
     let lengths = [
       product.channels, product.first_channels, product.x_stride, product.second_stride,
@@ -33,26 +21,59 @@ extension Lowering {
   }
 
   private func tensorCoreLaunch(_ product: tc_cuda_product, _ element: ElementType) throws -> any Runnable {
-    let rows = Int(product.out_height * product.out_width)
-    let columns = Int(product.filters)
-    let tile = Tile(rows: 64, columns: 64, stages: 3)
+    let (rows, columns) = (Int(product.out_height * product.out_width), Int(product.filters))
+    let depth = Int(product.kernel_rows * product.kernel_columns * product.channels)
+    var choice = TileChoice.best(
+      rows: rows * Int(product.batches), columns: columns, depth: depth, on: context.device)
+    if product.batches > 1 { choice.splits = 1 }
+    var product = product
+    product.splits = Int32(choice.splits)
+    let tile = choice.tile
     let module = KernelModule(
       "product.cu",
       [
         "ELEMENT": Int(element.code), "TILE_M": tile.rows, "TILE_N": tile.columns, "STAGES": tile.stages,
       ])
-    let grid = Extent(
-      x: (rows + tile.rows - 1) / tile.rows, y: (columns + tile.columns - 1) / tile.columns,
-      z: Int(product.batches * product.splits))
-    return try launch(
-      "product", module, product, grid: grid, threads: Tile.threads, sharedMemory: tile.sharedMemory)
+    let main = try launch(
+      "product", module, product,
+      grid: Extent(
+        x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns),
+        z: Int(product.batches) * choice.splits),
+      threads: Tile.threads, sharedMemory: tile.sharedMemory)
+    guard choice.splits > 1 else { return main }
+    let finish = try launch(
+      "product_finish", KernelModule("product_finish.cu"), product,
+      grid: Extent(x: ceiling(rows * ceiling(columns, 8), 256)), threads: 256)
+    scratch.request(choice.splits * rows * columns * 4) { address in
+      main.parameters.pointee.partial = address
+      finish.parameters.pointee.partial = address
+    }
+    return SequenceWork([main, finish])
   }
 
-  private func plainLaunch(_ product: tc_cuda_product, _ element: ElementType) throws -> any Runnable {
-    let rows = Int(product.out_height * product.out_width)
-    let columns = Int(product.filters)
+  private func plainLaunch(_ product: tc_cuda_product, _ element: ElementType) throws
+    -> Launch<tc_cuda_product>
+  {
+    let (rows, columns) = (Int(product.out_height * product.out_width), Int(product.filters))
     let module = KernelModule("product_plain.cu", ["ELEMENT": Int(element.code)])
-    let grid = Extent(x: (rows + 63) / 64, y: (columns + 63) / 64, z: Int(product.batches))
-    return try launch("product_plain", module, product, grid: grid, threads: 256)
+    let grid = Extent(x: ceiling(rows, 64), y: ceiling(columns, 64), z: Int(product.batches))
+    return try launch("product_plain", module, product, grid: grid, threads: 256, sharedMemory: 8704)
+  }
+
+  /// A product of matrices that lie in scratch memory, whose addresses come later: rows of `x` times rows of `weight`.
+  func scratchProduct(_ product: tc_cuda_product, _ element: ElementType) throws -> Launch<tc_cuda_product> {
+    guard runsOnTensorCores(product, element) else { return try plainLaunch(product, element) }
+    let (rows, columns) = (Int(product.out_height), Int(product.filters))
+    let tile = Tile(rows: 64, columns: 64, stages: context.device.sharedMemory >= 64 << 10 ? 4 : 2)
+    let module = KernelModule(
+      "product.cu",
+      [
+        "ELEMENT": Int(element.code), "TILE_M": tile.rows, "TILE_N": tile.columns, "STAGES": tile.stages,
+      ])
+    return try launch(
+      "product", module, product,
+      grid: Extent(
+        x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns), z: Int(product.batches)),
+      threads: Tile.threads, sharedMemory: tile.sharedMemory)
   }
 }

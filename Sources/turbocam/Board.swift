@@ -23,7 +23,7 @@ final class Board: Control {
   let takesEvery: Bool
   private let isQuiet: Bool
   let started = Clock.now()
-  let message = Mutex<String?>(nil)
+  let message: Mutex<String?>
   let arrivals = ArrivalRate()
   let outputs = Mutex<[any Output]>([])
 
@@ -33,6 +33,7 @@ final class Board: Control {
     loader = chain.loader
     model = chain.model
     device = chain.device
+    message = Mutex(chain.note)
     self.takesEvery = takesEvery
     self.isQuiet = isQuiet
     inbox = Mailbox(takesEvery ? .every : .newest)

@@ -1,3 +1,4 @@
+import CUDABackend
 import Diffusion
 import Filter
 import Glibc
@@ -22,18 +23,24 @@ struct DevicesCommand: Subcommand {
     let cameras = devices.filter(\.isCapture)
     let virtual = devices.filter(\.isOutput)
     let gpus = GPU.list()
-    Terminal.print(json ? Self.json(cameras, virtual, gpus).text : Self.text(cameras, virtual, gpus))
+    let cuda = CUDASystem.survey()
+    Terminal.print(
+      json ? Self.json(cameras, virtual, gpus, cuda).text : Self.text(cameras, virtual, gpus, cuda))
     return 0
   }
 
-  private static func text(_ cameras: [CameraInfo], _ virtual: [CameraInfo], _ gpus: [GPU]) -> String {
+  private static func text(
+    _ cameras: [CameraInfo], _ virtual: [CameraInfo], _ gpus: [GPU], _ cuda: CUDASystem
+  ) -> String {
     var lines = ["Cameras:"]
     lines += cameras.isEmpty ? ["  none ('turbocam doctor' tells why)"] : cameras.flatMap(describe)
     lines.append("Virtual cameras:")
     lines += virtual.isEmpty ? ["  none ('turbocam doctor' tells how to make one)"] : virtual.map(head)
     lines.append("GPUs:")
-    lines +=
-      gpus.isEmpty ? ["  none"] : gpus.map { "  \($0.name) (\($0.driver)); this version computes on the CPU" }
+    let known = cuda.gpus.map(\.text) + GPU.others(gpus, than: cuda).map(\.text)
+    lines += known.isEmpty ? ["  none"] : known.map { "  \($0)" }
+    lines.append("CUDA:")
+    lines += cuda.parts.map { "  \($0.name): \($0.text)" }
     return lines.joined(separator: "\n")
   }
 
@@ -53,11 +60,15 @@ struct DevicesCommand: Subcommand {
     return lines
   }
 
-  private static func json(_ cameras: [CameraInfo], _ virtual: [CameraInfo], _ gpus: [GPU]) -> JSON {
+  private static func json(
+    _ cameras: [CameraInfo], _ virtual: [CameraInfo], _ gpus: [GPU], _ cuda: CUDASystem
+  ) -> JSON {
     .object([
       "cameras": .array(cameras.map(json)),
       "virtual_cameras": .array(virtual.map(json)),
-      "gpus": .array(gpus.map { .object(["name": .string($0.name), "driver": .string($0.driver)]) }),
+      "gpus": .array(cuda.gpus.map(\.json) + GPU.others(gpus, than: cuda).map(\.json)),
+      "cuda": .object(
+        JSONObject(cuda.parts.map { JSONObject.Member(name: $0.key, value: $0.json) })),
     ])
   }
 
@@ -79,37 +90,6 @@ struct DevicesCommand: Subcommand {
           ])
         }),
     ])
-  }
-}
-
-/// A graphics processor the kernel knows.
-struct GPU {
-  var name: String
-  var driver: String
-
-  /// NVIDIA's by name, others by their PCI vendor.
-  static func list() -> [GPU] {
-    let nvidia = names(in: "/proc/driver/nvidia/gpus").compactMap { address -> GPU? in
-      let path = "/proc/driver/nvidia/gpus/\(address)/information"
-      let model = readSmallFile(path)?.split(separator: "\n").first { $0.hasPrefix("Model:") }
-      return model.map { GPU(name: $0.dropFirst("Model:".count).trimmed, driver: "nvidia") }
-    }
-    let others = names(in: "/sys/class/drm").filter { isCard($0) }.compactMap { card -> GPU? in
-      let device = "/sys/class/drm/\(card)/device"
-      guard let vendor = readSmallFile("\(device)/vendor")?[...].trimmed, vendor != "0x10de" else {
-        return nil
-      }
-      let known = ["0x8086": "Intel", "0x1002": "AMD", "0x1af4": "virtio"]
-      let driver = readSmallFile("\(device)/uevent")?.split(separator: "\n")
-        .first { $0.hasPrefix("DRIVER=") }.map { String($0.dropFirst("DRIVER=".count)) }
-      return GPU(name: "\(known[vendor] ?? "PCI vendor \(vendor)") graphics", driver: driver ?? "no driver")
-    }
-    return nvidia + others
-  }
-
-  /// "card0", not its connectors "card0-HDMI-A-1".
-  private static func isCard(_ name: String) -> Bool {
-    name.hasPrefix("card") && name.dropFirst("card".count).allSatisfy(\.isNumber)
   }
 }
 

@@ -1,3 +1,4 @@
+import CUDABackend
 import Diffusion
 import Filter
 import Glibc
@@ -54,14 +55,13 @@ struct Check {
 
   static func all() -> [Check] {
     let devices = Cameras.list()
-    return [
-      processor, embeddedModel, demoClip, camera(devices), virtualCamera(devices), webPort, gpu, sdxlTurbo,
-    ]
+    return [processor, embeddedModel, demoClip, camera(devices), virtualCamera(devices), webPort] + cuda
+      + [sdxlTurbo]
   }
 
   private static var processor: Check {
     do {
-      return Check(name: "processor", isFound: true, fact: try Device.backend("cpu").description)
+      return Check(name: "processor", isFound: true, fact: try Device.cpu.choose().backend.description)
     } catch {
       return Check(
         name: "processor", isFound: false, fact: "\(error)",
@@ -147,13 +147,53 @@ struct Check {
       remedy: "turbocam run --output http://127.0.0.1:8081    # or end what 'ss -ltnp sport = :8080' shows")
   }
 
-  private static var gpu: Check {
+  // MARK: CUDA
+
+  /// A line for each thing that computing on a GPU needs, and for what `--device auto` comes to.
+  private static var cuda: [Check] {
+    let cuda = CUDASystem.survey()
+    let isThere = !cuda.gpus.isEmpty || GPU.hasNVIDIA
+    let libraries = cuda.parts.map { check($0, isThere: isThere) }
+    return [gpu(cuda)] + libraries + [device]
+  }
+
+  private static func gpu(_ cuda: CUDASystem) -> Check {
+    if let gpu = cuda.gpus.first(where: { $0.obstacle == nil }) ?? cuda.gpus.first {
+      let obstacle = gpu.obstacle ?? cuda.compilerObstacle(for: gpu.device)
+      let isMissing = (try? cuda.compiler.get()) == nil
+      // That NVRTC is missing has a line of its own.
+      guard let obstacle, !isMissing || gpu.obstacle != nil else {
+        return Check(name: "GPU", isFound: true, fact: gpu.text)
+      }
+      return Check(
+        name: "GPU", isFound: false, fact: "\(gpu.device.name): \(obstacle.fact)", remedy: obstacle.remedy)
+    }
     let gpus = GPU.list()
-    guard let first = gpus.first else {
-      return Check(name: "GPU", isFound: false, fact: "none; this version computes on the CPU")
+    guard let first = gpus.first(where: \.isNVIDIA) ?? gpus.first else {
+      return Check(name: "GPU", isFound: false, fact: "none")
     }
     return Check(
-      name: "GPU", isFound: true, fact: "\(first.name); this version computes on the CPU all the same")
+      name: "GPU", isFound: false,
+      fact: first.isNVIDIA ? "\(first.name) (\(first.driver)), without a driver that works" : first.text)
+  }
+
+  private static func check(_ part: CUDASystem.Part, isThere: Bool) -> Check {
+    let name = part.key == "driver" ? "NVIDIA driver" : part.name
+    switch part.found {
+    case .success(let library): return Check(name: name, isFound: true, fact: part.fact(library))
+    case .failure(let error):
+      return Check(name: name, isFound: false, fact: error.fact, remedy: isThere ? error.remedy : "")
+    }
+  }
+
+  private static var device: Check {
+    do {
+      let choice = try Device.automatic.choose()
+      let reason = choice.reason.map { " (\($0))" } ?? ""
+      return Check(name: "computes on", isFound: true, fact: choice.backend.description + reason)
+    } catch {
+      return Check(name: "computes on", isFound: false, fact: "\(error)".firstLine)
+    }
   }
 
   private static var sdxlTurbo: Check {

@@ -1,4 +1,5 @@
 import CPUBackend
+import CUDABackend
 import Diffusion
 import Engine
 import Filter
@@ -10,12 +11,18 @@ import Glibc
 final class Machine {
   let backend: any Backend
   private lazy var peak = Result { try Self.measurePeak() }
+  /// A GPU's peaks are its maker's.
+  private let card: Card?
   private lazy var copyRate = Self.measureCopying()
 
-  init(_ device: String) throws { backend = try Device.backend(device) }
+  init(_ backend: any Backend) {
+    self.backend = backend
+    card = (backend as? CUDABackend).map { Card($0.device) }
+  }
 
   var json: JSON {
     get throws {
+      if let card { return cardJSON(card) }
       let peak = try peak.get()
       return .object([
         "device": .string(backend.description),
@@ -27,8 +34,24 @@ final class Machine {
     }
   }
 
-  /// Seconds that the products of these ops take at the peak of the element type of each.
+  private func cardJSON(_ card: Card) -> JSON {
+    .object([
+      "device": .string(backend.description),
+      "peak_gflops": .object([
+        "f32": .number(rounded(card.operations(.f32) / 1e9, 0)),
+        "f16": .number(rounded(card.operations(.f16) / 1e9, 0)),
+      ]),
+      "memory_gb_s": .number(rounded(card.bandwidth / 1e9, 1)),
+      "copy_gb_s": .number(rounded(copyRate / 1e9, 1)),
+    ])
+  }
+
+  /// Seconds that the products of these ops take at the peak of the element type of each; on a GPU, whose products
+  /// wait for memory as often, no less than what each reads and writes takes.
   func floor(of ops: [OpTime]) throws -> Double {
+    if let card {
+      return ops.reduce(0) { $0 + card.floor(operations: $1.operations, $1.element, bytes: $1.byteCount) }
+    }
     let peak = try peak.get()
     return ops.reduce(0) {
       $0 + $1.operations / ($1.element == .bf16 && peak.bf16 > 0 ? peak.bf16 : peak.f32)

@@ -16,7 +16,10 @@ struct ModelOptions {
     Option("steps", "N", "UNet evaluations, 1 to 50 (default 1)"),
     Option("seed", "N", "0 to \(Settings.seedRange.upperBound) (default 0)"),
     Option("size", "WxH", "size of the repainted picture, multiples of 8\n(default: the model's own)"),
-    Option("device", "auto|cpu", "where to compute (default auto)"),
+    Option(
+      "device", "auto|cpu|cuda[:N]",
+      "where to compute: auto takes an NVIDIA GPU where that works,\nelse the CPU (default auto); 'turbocam devices' numbers them"
+    ),
   ]
   /// The embedded one.
   static let defaultModel = "spark"
@@ -28,7 +31,7 @@ struct ModelOptions {
   let steps: Int?
   let seed: UInt64?
   let size: PictureSize?
-  let device: String
+  let device: Device
 
   init(_ arguments: Arguments) throws(UsageError) {
     model = arguments.last("model") ?? Self.defaultModel
@@ -38,14 +41,29 @@ struct ModelOptions {
     let seeds = 0...Int(Settings.seedRange.upperBound)
     seed = try arguments.integer("seed", in: seeds).map(UInt64.init)
     size = try arguments.size("size")
-    device = try arguments.choice("device", ["auto", "cpu"]) ?? "auto"
+    device = try Self.device(arguments)
     guard !model.isEmpty else { throw arguments.fail("--model needs a name or a folder") }
     guard (prompt?.utf8.count ?? 0) <= Settings.longestPrompt else {
       throw arguments.fail("--prompt is longer than \(Settings.longestPrompt) bytes")
     }
   }
 
+  private static func device(_ arguments: Arguments) throws(UsageError) -> Device {
+    guard let text = arguments.last("device") else { return .automatic }
+    guard let device = Device(text) else {
+      throw arguments.fail("--device must be auto, cpu, cuda or cuda:N, not '\(text)'")
+    }
+    return device
+  }
+
   var isNone: Bool { model == "none" }
+
+  /// What computes; a note about that goes to the terminal.
+  func chooseDevice() throws -> Device.Choice {
+    let choice = try device.choose()
+    if let note = choice.note { Terminal.say("turbocam: \(note)") }
+    return choice
+  }
 
   /// The model's folder, with everything in it checked.
   func open() throws -> ModelFolder { try ModelFolder.find(model) }

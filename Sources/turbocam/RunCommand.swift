@@ -95,12 +95,12 @@ struct RunCommand: Subcommand {
   }
 
   private func chain(_ folder: ModelFolder) throws -> Chain {
-    let backend = try Device.backend(model.device)
+    let choice = try model.chooseDevice()
     let box = SettingsBox(try settings(folder))
-    let loader = PainterLoader(PipelineMaker(folder, backend, .imageToImage, .mean))
+    let loader = PainterLoader(PipelineMaker(folder, choice.backend, .imageToImage, .mean))
     return Chain(
       stage: RepaintStage(box, loader), settings: box, loader: loader, model: folder.name,
-      device: backend.description)
+      device: choice.backend.description, note: choice.note)
   }
 
   private func sourceOptions(_ chain: Chain, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
@@ -130,6 +130,8 @@ struct Chain {
   /// Names for people.
   var model: String
   var device: String
+  /// What people should know about the device.
+  var note: String?
 
   /// `--model none`.
   static func none(_ settings: Settings) -> Chain {

@@ -29,6 +29,7 @@ struct StartBench {
     var words = [
       "run", "--quiet", "--input", "test", "--frames", "1", "--output", "-", "--model", options.model,
     ]
+    if options.device != .automatic { words += ["--device", options.device.description] }
     if let size = options.size { words += ["--size", size.description] }
     if let steps = options.steps { words += ["--steps", String(steps)] }
     return words

@@ -51,7 +51,7 @@ enum Still {
     _ folder: ModelFolder, _ model: ModelOptions, _ settings: Settings, _ task: Pipeline.Task,
     _ posterior: Pipeline.Posterior
   ) throws -> PipelinePainter {
-    let backend = try Device.backend(model.device)
+    let backend = try model.chooseDevice().backend
     let showsBar = Terminal.isInteractive
     let maker = PipelineMaker(folder, backend, task, posterior)
     let pipeline = try maker.pipeline(settings.shape) { text, fraction in

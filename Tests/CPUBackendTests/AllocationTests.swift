@@ -1,6 +1,7 @@
 import AllocationCounter
 import CPUBackend
 import Engine
+import GraphCases
 import Testing
 
 @Suite struct AllocationTests {

@@ -1,5 +1,6 @@
 import CPUBackend
 import Engine
+import GraphCases
 import Testing
 
 /// Whole programs: fusion, planning, cadences, sharing.

@@ -3,4 +3,5 @@
 #pragma once
 #include "driver.h"
 #include "parameters.h"
+#include "place.h"
 #include "sources.h"

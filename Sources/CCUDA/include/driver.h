@@ -115,3 +115,5 @@ TC_NVRTC(nvrtcDestroyProgram, tc_nvrtcProgram *program);
 #undef TC_NVRTC
 typedef const char *(*tc_nvrtcGetErrorString)(int result);
 #define TC_NVRTC_ERROR_COMPILATION 6
+
+typedef size_t (*tc_cublasLtGetVersion)(void);

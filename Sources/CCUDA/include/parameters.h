@@ -89,7 +89,7 @@ struct tc_cuda_group_norm {
   tc_address x, gain, shift, result, partial;
   int rows, channels, groups;
   int x_stride, result_stride;
-  int gain_element;  // of gain and shift
+  int gain_element, shift_element;
   int blocks;
   float epsilon;
   int activation;
@@ -99,7 +99,7 @@ struct tc_cuda_group_norm {
 struct tc_cuda_layer_norm {
   tc_address x, gain, shift, result;
   int rows, columns, x_stride, result_stride;
-  int gain_element;
+  int gain_element, shift_element;
   float epsilon;
 };
 

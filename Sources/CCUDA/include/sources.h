@@ -9,3 +9,5 @@ struct tc_cuda_source {
 };
 extern const struct tc_cuda_source *const tc_cuda_sources;
 extern const int tc_cuda_source_count;
+// The modules that the backend may load, one a line: source, least architecture, defines. Lines from # on are remarks.
+extern const struct tc_cuda_source tc_cuda_variants;

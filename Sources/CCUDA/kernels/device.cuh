@@ -57,6 +57,18 @@ template <> DEVICE bf16 from_float<bf16>(float x) {
 template <class T> DEVICE u32 pack2(float a, float b) {
   return (u32)from_float<T>(a).bits | (u32)from_float<T>(b).bits << 16;
 }
+#if __CUDA_ARCH__ >= 800
+template <> DEVICE u32 pack2<f16>(float a, float b) {
+  u32 both;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(b), "f"(a));
+  return both;
+}
+template <> DEVICE u32 pack2<bf16>(float a, float b) {
+  u32 both;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(b), "f"(a));
+  return both;
+}
+#endif
 
 // An element of a type that is only known at run time.
 DEVICE float load_element(tc_address base, long long i, int element) {
@@ -93,11 +105,15 @@ typedef float element_t;
 
 DEVICE float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
 
+// x times the logistic function of y. The exact quotient would cost more than memory takes; __fdividef's two last bits do
+// not matter, and that it gives 0 for divisors from 2^126 on is right here.
+DEVICE float gated(float x, float y) { return __fdividef(x, 1.0f + expf(-y)); }
+
 DEVICE float apply(int function, float x, float a, float b) {
   switch (function) {
-    case TC_SILU: return x / (1.0f + expf(-x));
+    case TC_SILU: return gated(x, x);
     case TC_GELU: return gelu(x);
-    case TC_QUICK_GELU: return x / (1.0f + expf(-1.702f * x));
+    case TC_QUICK_GELU: return gated(x, 1.702f * x);
     case TC_RELU: return fmaxf(x, 0.0f);
     case TC_TANH: return tanhf(x);
     case TC_EXP: return expf(x);

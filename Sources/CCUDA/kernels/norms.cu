@@ -98,7 +98,7 @@ KERNEL(group_norm_apply, tc_cuda_group_norm, 256) {
       int own = min(channel + i, p.channels - 1), group = own / width;
       mean[i] = means[group];
       gain[i] = load_element(p.gain, own, p.gain_element) * inverses[group];
-      shift[i] = load_element(p.shift, own, p.gain_element);
+      shift[i] = load_element(p.shift, own, p.shift_element);
     }
     for (int row = thread / across; row < p.rows; row += rows_apart) {
       float x[8];
@@ -138,7 +138,7 @@ KERNEL(layer_norm, tc_cuda_layer_norm, 128) {
     float x[8], gain[8], shift[8];
     load_elements<8>(x, p.x, from + column, element, count, wide);
     load_elements<8>(gain, p.gain, column, p.gain_element, count, wide_gain);
-    load_elements<8>(shift, p.shift, column, p.gain_element, count, wide_gain);
+    load_elements<8>(shift, p.shift, column, p.shift_element, count, wide_gain);
 #pragma unroll
     for (int i = 0; i < 8; i++) x[i] = (x[i] - row.mean) * inverse * gain[i] + shift[i];
     store_elements<8>(p.result, to + column, element, x, count, wide);

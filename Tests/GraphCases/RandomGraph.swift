@@ -3,7 +3,7 @@ import Engine
 /// Writes graphs out of everything models are made of, in random order and of random cadence.
 extension Case {
   /// `length` ops over pictures and tokens; the last values are outputs.
-  func writeRandomGraph(length: Int, element: ElementType) {
+  public func writeRandomGraph(length: Int, element: ElementType) {
     var pictures = [
       scaled(input([6, 8, 8], element)), scaled(input([6, 8, 8], element, .settings)),
       scaled(input([6, 8, 8], element, .settings)),

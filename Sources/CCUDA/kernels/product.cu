@@ -1,0 +1,184 @@
+// Products and convolutions on the tensor cores, f32 sums: every linear layer and convolution but the oddly sized.
+// See tc_cuda_product for the operands, gather.cuh for how a convolution becomes a product, epilogue.cuh for the end.
+//
+// Defines: ELEMENT (TC_F16; TC_BF16 from sm_80), of x, second and weight. TILE_M, TILE_N: of the result in a block.
+//   STAGES (2...4): k tiles under way. WARPS_M, WARPS_N (2, 2): how warps share the tile; TILE_M / WARPS_M and
+//   TILE_N / WARPS_N are multiples of 16.
+// Grid: (ceil(M / TILE_M), ceil(filters / TILE_N), batches * splits). Block: 32 * WARPS_M * WARPS_N.
+// Shared: max(STAGES * (TILE_M + TILE_N) * 128, 4 * TILE_M * (TILE_N + 8 * WARPS_N)).
+// Requires: channels, first_channels, x_stride, second_stride, weight_stride, x_batch, weight_batch multiples of 8;
+//   x, second and weight at multiples of 16 bytes. M, filters and depth are free. The result may lie where the residual
+//   does (same stride), and nowhere else that is read.
+// splits > 1 writes sums of a share of k to partial, for product_finish.
+#include "device.cuh"
+#include "epilogue.cuh"
+#include "gather.cuh"
+#include "tile.cuh"
+
+#ifndef WARPS_M
+#define WARPS_M 2
+#endif
+#ifndef WARPS_N
+#define WARPS_N 2
+#endif
+#define TILE_K 64
+#define THREADS (32 * WARPS_M * WARPS_N)
+#define WARP_M (TILE_M / WARPS_M)
+#define WARP_N (TILE_N / WARPS_N)
+
+typedef Tile<TILE_M, TILE_K> XTile;
+typedef Tile<TILE_N, TILE_K> WeightTile;
+#define STAGE_BYTES (XTile::bytes + WeightTile::bytes)
+
+// MARK: Loading
+
+// A thread brings one chunk of k, always the same of the 8, of every (THREADS / 8)th row of both tiles. So it follows k
+// for one tap only, and eight threads beside each other read 128 bytes that lie together.
+struct Loader {
+  static constexpr int apart = THREADS / 8;
+  int row, column, k;
+  Tap tap;
+  Corner corners[TILE_M / apart];
+
+  DEVICE Loader(const tc_cuda_product &p, int m0, int first_k)
+      : row(threadIdx.x / 8), column(threadIdx.x % 8), k(first_k + threadIdx.x % 8 * 8), tap(p, k) {
+#pragma unroll
+    for (int i = 0; i < TILE_M / apart; i++) corners[i] = Corner(p, m0 + row + i * apart);
+  }
+  // Starts the copies of the next k tile into a stage.
+  DEVICE void load(const tc_cuda_product &p, int batch, int n0, u8 *stage) {
+    XTile x{stage};
+    Channels<element_t> channels(p, batch, tap);
+#pragma unroll
+    for (int i = 0; i < TILE_M / apart; i++) {
+      const element_t *address;
+      bool inside = channels.find(p, corners[i], tap, &address);
+      copy_async16(x.chunk(row + i * apart, column), address, inside);
+    }
+    WeightTile weight{stage + XTile::bytes};
+    const element_t *filters = (const element_t *)p.weight + batch * p.weight_batch;
+    bool exists = tap.exists(p);
+#pragma unroll
+    for (int i = 0; i < TILE_N / apart; i++) {
+      int n = n0 + row + i * apart;
+      bool inside = exists && n < p.filters;
+      const element_t *address = inside ? filters + ((long long)n * p.weight_stride + k) : filters;
+      copy_async16(weight.chunk(row + i * apart, column), address, inside);
+    }
+    tap.advance(p, TILE_K);
+    k += TILE_K;
+  }
+};
+
+// MARK: Multiplying
+
+// A warp's part of the result, in fragments of 16x8.
+struct Sums {
+  float at[WARP_M / 16][WARP_N / 8][4];
+
+  DEVICE void clear() {
+#pragma unroll
+    for (int i = 0; i < WARP_M / 16; i++)
+#pragma unroll
+      for (int j = 0; j < WARP_N / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) at[i][j][e] = 0.0f;
+  }
+  DEVICE void multiply(u8 *stage, int warp_row, int warp_column) {
+    XTile x{stage};
+    WeightTile weight{stage + XTile::bytes};
+#pragma unroll
+    for (int k = 0; k < TILE_K / 16; k++) {
+      u32 a[WARP_M / 16][4], b[WARP_N / 16][4];
+#pragma unroll
+      for (int i = 0; i < WARP_M / 16; i++) x.load_a(a[i], warp_row + 16 * i, 2 * k);
+#pragma unroll
+      for (int j = 0; j < WARP_N / 16; j++) weight.load_b(b[j], warp_column + 16 * j, 2 * k);
+#pragma unroll
+      for (int i = 0; i < WARP_M / 16; i++)
+#pragma unroll
+        for (int j = 0; j < WARP_N / 8; j++) mma_16x8x16<element_t>(at[i][j], a[i], &b[j / 2][j % 2 * 2]);
+    }
+  }
+};
+
+// MARK: Storing
+
+// Fragments hold two neighbouring columns; memory wants 16 bytes. So each warp lays its part of the result into shared
+// memory and takes it up again in rows of 8 columns. 8 floats between rows keep both from meeting in a bank.
+struct Staging {
+  static constexpr int pitch = WARP_N + 8;
+  float *memory;
+
+  DEVICE void put(const Sums &sums) const {
+    int row = lane_index() / 4, column = lane_index() % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < WARP_M / 16; i++)
+#pragma unroll
+      for (int j = 0; j < WARP_N / 8; j++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+          store_floats<2>(memory + (row + 16 * i + 8 * half) * pitch + column + 8 * j, sums.at[i][j] + 2 * half);
+    sync_warp();
+  }
+  DEVICE void take(float *values, int row, int column) const { load_floats<8>(values, memory + row * pitch + column); }
+};
+
+DEVICE void store_partial(const tc_cuda_product &p, long long row, int n, const float *values) {
+  int count = min(8, p.filters - n);
+  bool wide = count == 8 && p.filters % 4 == 0 && is_aligned(p.partial, 16);
+  if (count > 0) store_elements<8>(p.partial, row * p.filters + n, TC_F32, values, count, wide);
+}
+
+KERNEL(product, tc_cuda_product, THREADS) {
+  SHARED(memory);
+  int m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N, rows = product_rows(p);
+  int batch = blockIdx.z / p.splits, split = blockIdx.z - batch * p.splits;
+  int warp = threadIdx.x / 32, warp_row = warp % WARPS_M * WARP_M, warp_column = warp / WARPS_M * WARP_N;
+
+  // This block's k tiles.
+  int tiles = (product_depth(p) + TILE_K - 1) / TILE_K, each = (tiles + p.splits - 1) / p.splits;
+  int first = min(split * each, tiles), count = min(each, tiles - first);
+
+  Sums sums;
+  sums.clear();
+  Loader loader(p, m0, first * TILE_K);
+#pragma unroll
+  for (int stage = 0; stage < STAGES - 1; stage++) {
+    if (stage < count) loader.load(p, batch, n0, memory + stage * STAGE_BYTES);
+    copy_commit();  // an empty group keeps the count of groups true
+  }
+  int reading = 0, writing = STAGES - 1;
+  for (int tile = 0; tile < count; tile++) {
+    // This thread's copies of `tile` have landed; after the barrier everyone's have, and nobody reads the stage before,
+    // which is the one to be written.
+    copy_wait<STAGES - 2>();
+    sync_threads();
+    if (tile + STAGES - 1 < count) loader.load(p, batch, n0, memory + writing * STAGE_BYTES);
+    copy_commit();
+    sums.multiply(memory + reading * STAGE_BYTES, warp_row, warp_column);
+    reading = reading + 1 == STAGES ? 0 : reading + 1;
+    writing = writing + 1 == STAGES ? 0 : writing + 1;
+  }
+
+  copy_wait<0>();
+  sync_threads();  // the stages become staging
+  Staging staging{(float *)memory + warp * (WARP_M * Staging::pitch)};
+  staging.put(sums);
+  // A lane keeps to its 8 columns.
+  constexpr int across = WARP_N / 8;
+  int column = lane_index() % across * 8, n = n0 + warp_column + column;
+  Epilogue<8> epilogue(p, n);
+#pragma unroll 1
+  for (int row = lane_index() / across; row < WARP_M; row += 32 / across) {
+    int m = m0 + warp_row + row;
+    if (m >= rows) break;
+    float values[8];
+    staging.take(values, row, column);
+    if (p.splits > 1) {
+      store_partial(p, ((long long)split * p.batches + batch) * rows + m, n, values);
+    } else {
+      epilogue.store(p, batch, m, values);
+    }
+  }
+}

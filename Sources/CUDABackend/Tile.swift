@@ -1,0 +1,73 @@
+/// How the tensor-core product is cut: the part of the result that a block makes, and in how many shares of k.
+struct Tile: Hashable, Sendable {
+  var rows, columns: Int
+  /// k tiles under way in the pipeline.
+  var stages: Int
+
+  /// Of k at a time.
+  static let depth = 64
+  static let threads = 128
+  private static let warpsAcross = 2
+
+  /// Both operands for each stage, or the sums on their way out, in bytes.
+  var sharedMemory: Int {
+    max(stages * (rows + columns) * Self.depth * 2, 4 * rows * (columns + 8 * Self.warpsAcross))
+  }
+
+  /// Those the kernels are compiled and checked in. Larger ones read less and keep the tensor cores busier.
+  static let all = [
+    Tile(rows: 128, columns: 128, stages: 3), Tile(rows: 128, columns: 64, stages: 3),
+    Tile(rows: 64, columns: 64, stages: 4), Tile(rows: 32, columns: 64, stages: 4),
+    Tile(rows: 64, columns: 32, stages: 4),
+  ]
+
+  /// What a multiprocessor reaches with it, as a share of the largest's. A guess until it is measured.
+  fileprivate var efficiency: Double {
+    switch rows * columns {
+    case 128 * 128: return 1
+    case 128 * 64: return 0.85
+    case 64 * 64: return 0.65
+    default: return 0.4
+    }
+  }
+}
+
+/// A tile and the number of shares of k for a product's size.
+struct TileChoice: Equatable {
+  var tile: Tile
+  var splits: Int
+
+  /// Operations a second of one multiprocessor at best: between an RTX 3060's and an H200's, for only ratios matter.
+  private static let rate = 3e12
+  /// Of a launch more.
+  private static let launchSeconds = 2e-6
+
+  /// The cheapest by a model of waves: all multiprocessors take blocks until none is left, and shares of k have to be
+  /// written and summed.
+  static func best(rows: Int, columns: Int, depth: Int, on device: GPUDevice) -> TileChoice {
+    let tiles = Tile.all.filter { $0.sharedMemory <= device.sharedMemory }
+    let candidates = (tiles.isEmpty ? [Tile(rows: 64, columns: 64, stages: 2)] : tiles).flatMap { tile in
+      [1, 2, 4, 8].filter { $0 == 1 || depth / $0 >= 4 * Tile.depth }.map {
+        TileChoice(tile: tile, splits: $0)
+      }
+    }
+    func seconds(_ choice: TileChoice) -> Double {
+      choice.seconds(rows: rows, columns: columns, depth: depth, device)
+    }
+    return candidates.min { seconds($0) < seconds($1) } ?? candidates[0]
+  }
+
+  private func seconds(rows: Int, columns: Int, depth: Int, _ device: GPUDevice) -> Double {
+    let blocks = ceiling(rows, tile.rows) * ceiling(columns, tile.columns) * splits
+    let waves = ceiling(blocks, device.multiprocessors)
+    let share = ceiling(ceiling(depth, Tile.depth), splits) * Tile.depth
+    let work = 2 * Double(tile.rows * tile.columns) * Double(share) / tile.efficiency
+    let compute = Double(waves) * work / Self.rate
+    guard splits > 1 else { return compute }
+    let bandwidth = device.bandwidth > 0 ? device.bandwidth : 5e11
+    return compute + Double(rows * columns * 4 * 2 * splits) / bandwidth + Self.launchSeconds
+  }
+}
+
+/// ⌈a / b⌉
+func ceiling(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }

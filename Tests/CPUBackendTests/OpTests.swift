@@ -1,0 +1,25 @@
+import CPUBackend
+import Engine
+import GraphCases
+import Testing
+
+/// Element types that products can be tested in on this machine.
+let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [.f32]
+
+@Suite struct OpTests {
+  @Test(arguments: OpCase.all) func opAgreesWithTheReference(op: OpCase) throws {
+    for element in productElements {
+      #expect(
+        try op.make(element).error(of: CPUBackend(precision: .f32)) <= op.tolerance(element), "\(element)")
+    }
+  }
+
+  /// oneDNN multiplies no f16; everything else takes it.
+  @Test(arguments: [OpCase.Family.geglu, .binaries, .conversions, .moving]) func halfPrecisionIsMoved(
+    family: OpCase.Family
+  ) throws {
+    for op in OpCase.all where op.family == family {
+      #expect(try op.make(.f16).error(of: CPUBackend(precision: .f32)) <= op.tolerance(.f16), "\(op)")
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import CUDABackend
+import Engine
+import GraphCases
+import Testing
+
+/// Whole programs on the simulated GPU: fusion, planning, cadences, capture and replay.
+@Suite(.enabled(if: Simulator.isReady), .serialized) struct ProgramTests {
+  @Test(arguments: 0..<30) func randomGraphsMeanTheSame(seed: Int) throws {
+    let test = Case(seed: UInt64(seed))
+    test.writeRandomGraph(length: 3 + seed % 20, element: .f32)
+    let expected = try test.run(ReferenceBackend())
+    for fuses in [false, true] {
+      let found = try test.run(try CUDABackend(element: .f32, fuses: fuses))
+      for (name, numbers) in expected {
+        #expect(relativeError(try #require(found[name]), numbers) <= 5e-5, "fuses \(fuses)")
+      }
+    }
+  }
+
+  /// f16: fusion leaves roundings out, so it must not be further from f32 than the reference rounding each op.
+  @Test(arguments: 0..<20) func randomGraphsStayNearInHalfPrecision(seed: Int) throws {
+    let exact = Case(seed: UInt64(seed))
+    exact.writeRandomGraph(length: 3 + seed % 8, element: .f32)
+    let rounded = Case(seed: UInt64(seed))
+    rounded.writeRandomGraph(length: 3 + seed % 8, element: .f16)
+    let expected = try exact.run(ReferenceBackend())
+    let reference = try rounded.run(ReferenceBackend())
+    let found = try rounded.run(try CUDABackend())
+    for (name, numbers) in expected {
+      let allowed = 1.5 * relativeError(try #require(reference[name]), numbers) + 1e-3
+      #expect(relativeError(try #require(found[name]), numbers) <= allowed)
+    }
+  }
+
+  /// The captured graph replays with what the inputs hold then.
+  @Test func inputsOfAllCadencesCanBeWrittenAgain() throws {
+    let test = Case(seed: 11)
+    test.writeRandomGraph(length: 25, element: .f32)
+    let program = try CUDABackend(element: .f32).compile(test.graph, weights: test.weights) { _ in }
+    for round in 0..<4 {
+      for index in test.inputs.indices where round == 0 || test.dice.pick(0...1) == 0 {
+        let type = try #require(program.type(of: test.inputs[index].name))
+        test.inputs[index].bytes = ElementCodec.encode(test.dice.floats(type.count), type.element)
+        try test.inputs[index].bytes.withUnsafeBytes { try program.write(test.inputs[index].name, $0) }
+      }
+      try program.run()
+      let found = try Case.outputs(program, test.graph)
+      for (name, numbers) in try test.run(ReferenceBackend()) {
+        #expect(relativeError(try #require(found[name]), numbers) <= 5e-5, "round \(round)")
+      }
+    }
+  }
+
+  @Test func profileTellsTheWorkOfEachOp() throws {
+    let test = Case(seed: 3)
+    let x = test.input([10, 10, 8], .f16)
+    test.graph.output("y", test.graph.convolution(x, weight: test.weight([16, 3, 3, 8], .f16)))
+    let program = try CUDABackend().compile(test.graph, weights: test.weights) { _ in }
+    let times = try program.profile()
+    #expect(times.map(\.operations) == [Double(2 * 8 * 8 * 16) * Double(9 * 8)])
+    #expect(times.allSatisfy { $0.cadence == .frame && $0.seconds >= 0 })
+    #expect(times[0].label.contains("product "), "on tensor cores")
+    #expect(program.memory.weights >= 16 * 9 * 8 * 2)
+  }
+
+  @Test func aGPUThatIsNotThereIsRefused() {
+    #expect(throws: CUDAError.self) { _ = try CUDABackend(ordinal: 7) }
+  }
+}

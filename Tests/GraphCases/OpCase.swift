@@ -1,0 +1,254 @@
+import Engine
+
+/// One op, or a few that belong together, in sizes drawn from a seed: what every backend is held against the reference
+/// with.
+public struct OpCase: Sendable, CustomStringConvertible {
+  public enum Family: String, CaseIterable, Sendable {
+    case convolution, linear, views, weightsOfEveryCadence, attention, attentionOfSlices, groupNorm, layerNorm
+    case activations, geglu, binaries, conversions, pixels, moving, tables
+
+    /// How many seeds are worth trying.
+    var seeds: Int {
+      switch self {
+      case .convolution: return 60
+      case .linear, .views: return 40
+      case .attention: return 30
+      case .groupNorm: return 24
+      case .moving: return 20
+      case .layerNorm: return 12
+      case .binaries: return 10
+      case .activations: return 6
+      case .weightsOfEveryCadence, .attentionOfSlices, .geglu, .conversions, .pixels, .tables: return 1
+      }
+    }
+  }
+
+  public let family: Family
+  public let seed: Int
+  public var description: String { "\(family) \(seed)" }
+
+  public static let all = Family.allCases.flatMap { family in
+    (0..<family.seeds).map { OpCase(family: family, seed: $0) }
+  }
+
+  /// The relative error that is allowed. f32: the order of sums, and polynomials for exp and erf. 16 bits: operands
+  /// are exact on both sides and the result is rounded once (2^-9 for bf16, 2^-12 for f16, relative); attention may
+  /// round its weights too.
+  public func tolerance(_ element: ElementType) -> Double {
+    switch (family, element) {
+    case (.moving, _), (.pixels, _): return 0
+    // Angles up to 999 in f32: one unit in the last place of the angle is 6e-5.
+    case (.tables, _): return 1e-4
+    case (.conversions, _): return 1e-5
+    case (_, .f32): return 1e-5
+    case (.attention, .bf16): return 8e-3
+    case (.attentionOfSlices, .bf16): return 1e-2
+    case (_, .bf16): return 4e-3
+    case (.attention, _), (.attentionOfSlices, _): return 2e-3
+    default: return 6e-4
+    }
+  }
+
+  /// The graph with its numbers, computed in `element`.
+  public func make(_ element: ElementType) -> Case {
+    let test = Case(seed: UInt64(seed) + UInt64(family.seeds) * 1000)
+    switch family {
+    case .convolution: test.writeConvolution(seed, element)
+    case .linear: test.writeLinear(seed, element)
+    case .views: test.writeViews(seed, element)
+    case .weightsOfEveryCadence: test.writeWeightsOfEveryCadence(element)
+    case .attention: test.writeAttention(seed, element)
+    case .attentionOfSlices: test.writeAttentionOfSlices(element)
+    case .groupNorm: test.writeGroupNorm(seed, element)
+    case .layerNorm: test.writeLayerNorm(element)
+    case .activations: test.writeActivation(seed, element)
+    case .geglu:
+      test.graph.output("y", test.graph.geglu(test.input([19, 2 * 1333], element, .frame, -4...4)))
+    case .binaries: test.writeBinaries(seed, element)
+    case .conversions: test.writeConversions()
+    case .pixels: test.writePixels(element)
+    case .moving: test.writeMoves([element, .u8][seed % 2])
+    case .tables: test.writeTables()
+    }
+    return test
+  }
+}
+
+// MARK: Products
+
+extension Case {
+  fileprivate func writeConvolution(_ seed: Int, _ element: ElementType) {
+    let kernel = [1, 3, 3, 5][dice.pick(0...3)]
+    let channels = [dice.pick(1...9), 16, 33, 64][dice.pick(0...3)]
+    let filters = [dice.pick(1...9), 16, 20, 64][dice.pick(0...3)]
+    let size = (dice.pick(kernel...19), dice.pick(kernel...23))
+    let stride = dice.pick(1...2)
+    let padding = Padding(
+      top: dice.pick(0...kernel / 2), left: dice.pick(0...kernel / 2), bottom: dice.pick(0...kernel / 2),
+      right: dice.pick(0...kernel / 2))
+    let x = input([size.0, size.1, channels], element)
+    let w = weight([filters, kernel, kernel, channels], element, stored: [.f32, .f16, .bf16][seed % 3])
+    let bias = seed % 4 < 2 ? weight([filters], seed % 3 == 0 ? element : .f32) : nil
+    let plain = graph.convolution(x, weight: w, bias: bias, stride: stride, padding: padding)
+    let type = graph.type(plain)
+    let activation: Activation? = [nil, .silu, .relu, .gelu, .quickGelu, .tanh][seed % 6]
+    let residual = seed % 5 < 2
+    var operands = [x, w] + (bias.map { [$0] } ?? [])
+    if residual { operands.append(input(type.shape, element)) }
+    let epilogue = Epilogue(bias: bias != nil, residual: residual, activation: activation)
+    let op = Op.convolution(Convolution(stride: stride, padding: padding, epilogue: epilogue))
+    graph.output("y", graph.add(op, operands, type))
+  }
+
+  fileprivate func writeLinear(_ seed: Int, _ element: ElementType) {
+    let (rows, width, features) = (
+      [1, 7, 77, 64][dice.pick(0...3)], dice.pick(1...130), [dice.pick(1...130), 64, 128][dice.pick(0...2)]
+    )
+    let x = input(seed % 7 == 0 ? [width] : [rows, width], element)
+    let w = weight([features, width], element, stored: [.f32, .f16, .bf16][seed % 3])
+    let bias = seed % 4 < 2 ? weight([features]) : nil
+    let plain = graph.linear(x, weight: w, bias: bias)
+    let type = graph.type(plain)
+    let residual = seed % 3 == 1
+    var operands = [x, w] + (bias.map { [$0] } ?? [])
+    // A residual that nobody reads later may be overwritten; one that is an input may not.
+    if residual {
+      let source = input(type.shape, element)
+      operands.append(seed % 2 == 0 ? source : graph.activation(source, .tanh))
+    }
+    let activation: Activation? = [nil, .gelu, .silu, .relu][seed % 4]
+    let epilogue = Epilogue(bias: bias != nil, residual: residual, activation: activation)
+    graph.output("y", graph.add(.linear(epilogue), operands, type))
+  }
+
+  /// Operands that are views into other memory, at odd addresses.
+  fileprivate func writeViews(_ seed: Int, _ element: ElementType) {
+    let (channels, filters) = (dice.pick(1...20), dice.pick(1...20))
+    let x = graph.slice(input([7, 8, channels], element), axis: 0, start: 1, count: 5)
+    let whole = graph.activation(input([9, 8, filters], element), .tanh)
+    let residual = graph.slice(whole, axis: 0, start: 3, count: 5)
+    let kernel = [1, 3][seed / 2 % 2]
+    let w = weight([filters, kernel, kernel, channels], element)
+    let y = graph.convolution(x, weight: w, padding: Padding(kernel / 2))
+    graph.output("convolution", graph.add(y, residual))
+    let matrix = weight([filters, channels], element)
+    graph.output("linear", graph.add(graph.linear(x, weight: matrix), residual))
+  }
+
+  fileprivate func writeWeightsOfEveryCadence(_ element: ElementType) {
+    let x = input([9, 24], element)
+    for cadence in [Cadence.settings, .frame] {
+      let w = graph.activation(input([40, 24], element, cadence), .tanh)
+      let bias = graph.activation(input([40], .f32, cadence), .tanh)
+      graph.output("y \(cadence)", graph.linear(x, weight: w, bias: bias))
+      let kernel = graph.reshape(w, [40, 2, 2, 6])
+      graph.output(
+        "c \(cadence)", graph.convolution(input([5, 5, 6], element), weight: kernel, bias: bias))
+    }
+  }
+
+  // MARK: Attention and norms
+
+  fileprivate func writeAttention(_ seed: Int, _ element: ElementType) {
+    let heads = dice.pick(1...5)
+    let size = [4, 8, 13, 32, 40, 64, 80, 128, 160, 512][dice.pick(0...9)]
+    let (queries, keys) = (dice.pick(1...150), dice.pick(1...200))
+    let causal = seed % 3 == 0
+    let q = input([queries, heads * size], element, .frame, -3...3)
+    let k = input([causal ? queries : keys, heads * size], element, .frame, -3...3)
+    let v = input([causal ? queries : keys, heads * size], element)
+    graph.output("y", graph.attention(q, k, v, heads: heads, causal: causal))
+  }
+
+  fileprivate func writeAttentionOfSlices(_ element: ElementType) {
+    let qkv = graph.linear(input([50, 96], element), weight: weight([288, 96], element))
+    let parts = (0..<3).map { graph.slice(qkv, axis: 1, start: $0 * 96, count: 96) }
+    graph.output("y", graph.attention(parts[0], parts[1], parts[2], heads: 4))
+  }
+
+  fileprivate func writeGroupNorm(_ seed: Int, _ element: ElementType) {
+    let groups = [1, 2, 4, 8][dice.pick(0...3)]
+    let channels = groups * [dice.pick(1...9), 16, 200][dice.pick(0...2)]
+    let shape = [dice.pick(1...13), dice.pick(1...17), channels]
+    // Far from zero with a small spread: what cancels in a naive variance.
+    let x = input(shape, element, .frame, seed % 4 == 0 ? 9...11 : -1...1)
+    let (gain, shift) = (weight([channels]), weight([channels], element))
+    let op = Op.groupNorm(groups: groups, epsilon: 1e-5, activation: [nil, .silu, .relu][seed % 3])
+    graph.output("y", graph.add(op, [x, gain, shift], graph.type(x)))
+  }
+
+  fileprivate func writeLayerNorm(_ element: ElementType) {
+    let width = [dice.pick(2...40), 768, 1025, 2500][dice.pick(0...3)]
+    let x = input([dice.pick(1...40), width], element, .frame, 2...4)
+    let (gain, shift) = (weight([width], element), weight([width]))
+    graph.output("y", graph.layerNorm(x, epsilon: 1e-5, gain: gain, shift: shift))
+  }
+
+  // MARK: Element by element
+
+  fileprivate func writeActivation(_ seed: Int, _ element: ElementType) {
+    let activation = [Activation.silu, .gelu, .quickGelu, .relu, .tanh, .exp][seed % 6]
+    let x = input([37, 61], element, .frame, activation == .exp ? -20...5 : -9...9)
+    let small = input([999], element, .frame, -0.2...0.2)
+    let wide = input([1500], element, .frame, -60...60)
+    graph.output("x", graph.activation(x, activation))
+    graph.output("small", graph.activation(small, activation))
+    if activation != .exp { graph.output("wide", graph.activation(wide, activation)) }
+  }
+
+  fileprivate func writeBinaries(_ seed: Int, _ element: ElementType) {
+    let shapes: [([Int], [Int])] = [
+      ([7, 9, 30], [7, 9, 30]), ([7, 9, 30], [30]), ([7, 9, 30], [1]), ([7, 9, 30], [9, 1]),
+      ([7, 9, 30], [7, 1, 30]), ([7, 9, 30], [7, 1, 1]), ([7, 9, 30], [9, 30]), ([1300], [1300]),
+      ([3, 2100], [2100]), ([2, 3, 4, 5], [3, 1, 5]),
+    ]
+    let (wide, narrow) = shapes[seed % shapes.count]
+    for op in [Binary.add, .subtract, .multiply, .divide] {
+      let (a, b) = (input(wide, element), input(narrow, element, .frame, 0.5...2))
+      graph.output("\(op)", graph.binary(op, a, b))
+    }
+  }
+
+  fileprivate func writeConversions() {
+    for from in [ElementType.f32, .bf16, .f16, .u8, .i32] {
+      for to in [ElementType.f32, .bf16, .f16] {
+        let x = input([11, 123], from, .frame, 0...255)
+        graph.output("\(from) to \(to)", graph.cast(x, to))
+        // An affine may round a product that the reference fuses: now and then the last bit.
+        graph.output("\(from) to \(to) scaled", graph.affine(x, scale: 1 / 127.5, offset: -1, element: to))
+      }
+    }
+  }
+
+  fileprivate func writePixels(_ element: ElementType) {
+    let x = input([40, 50, 3], element, .frame, -1.5...1.5)
+    graph.output("u8", graph.quantizePixels(x, scale: 127.5, offset: 127.5))
+    graph.output("clamped", graph.clamp(x, -0.25, 0.5))
+  }
+
+  // MARK: Moving
+
+  fileprivate func writeMoves(_ element: ElementType) {
+    let shape = (0..<3).map { _ in dice.pick(1...9) }
+    let x = input(shape, element, .frame, 0...200)
+    let order = [0, 1, 2].shuffled(using: &dice)
+    graph.output("transposed", graph.transpose(x, order))
+    let axis = dice.pick(0...2)
+    let start = dice.pick(0...shape[axis] - 1)
+    let part = graph.slice(x, axis: axis, start: start, count: dice.pick(1...shape[axis] - start))
+    graph.output("part", part)
+    graph.output("joined", graph.concat([x, part, x], axis: axis))
+    graph.output("flat", graph.reshape(part, [graph.type(part).count]))
+    graph.output("again", graph.transpose(graph.slice(part, axis: 0, start: 0, count: 1), order))
+    let (h, w) = (dice.pick(1...20), dice.pick(1...20))
+    graph.output("upsampled", graph.upsampleNearest(x, height: h, width: w))
+  }
+
+  fileprivate func writeTables() {
+    let index = input([30], .i32, .settings, -3...24)
+    graph.output("rows", graph.gather(weight([20, 33]), index))
+    let t = input([5], .f32, .settings, 0...999)
+    graph.output("even", graph.sinusoid(t, dimension: 320, flipSinToCos: true, frequencyShift: 0))
+    graph.output("odd", graph.sinusoid(t, dimension: 33, flipSinToCos: false, frequencyShift: 1))
+  }
+}

@@ -1,0 +1,22 @@
+import Glibc
+
+/// The CUDA driver without a GPU, built beside the test bundle, which is this process.
+public enum Simulator {
+  /// Makes it this process's driver and NVRTC, with a kernel cache among the build's files: a kernel is compiled once
+  /// for many runs of the tests.
+  public static let isReady: Bool = {
+    let library = products + "/libcuda-simulator.so"
+    setenv("TURBOCAM_LIBCUDA", library, 0)
+    setenv("TURBOCAM_LIBNVRTC", library, 0)
+    setenv("TURBOCAM_CACHE", products + "/simulated", 0)
+    return access(library, R_OK) == 0
+  }()
+
+  /// The folder of what was built.
+  public static let products: String = {
+    var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+    let count = buffer.withUnsafeMutableBytes { readlink("/proc/self/exe", $0.baseAddress!, $0.count) }
+    let folder = String(decoding: buffer[..<max(count, 0)], as: UTF8.self).split(separator: "/").dropLast()
+    return "/" + folder.joined(separator: "/")
+  }()
+}

@@ -1,0 +1,146 @@
+"""Checks Training/ and what it makes. Prints a line a test and "N passed, N failed" at the end.
+
+    python Tests/Training/check.py TURBOCAM
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.join(HERE, "..", "..")
+TRAINING = os.path.join(ROOT, "Training")
+sys.path.insert(0, TRAINING)
+
+import numpy as np
+import torch
+from PIL import Image
+
+import data
+import evaluate
+import words
+
+SPARK = os.path.join(ROOT, "Fixtures", "models", "spark")
+PROMPTS = ("oil painting", "pencil sketch", "")
+
+
+def psnr(a, b):
+    """Decibels between two pictures of 0...255."""
+    error = np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2)
+    return 10 * np.log10(255**2 / max(error, 1e-9))
+
+
+def picture():
+    return data.square(data.photograph("astronaut.png"))
+
+
+class Training:
+    """A run of --quick: stopped while it works, then to its end."""
+
+    def __init__(self, folder):
+        self.model, runs = os.path.join(folder, "model"), os.path.join(folder, "runs")
+        self.command = [sys.executable, os.path.join(TRAINING, "spark.py"), "--quick", "--runs", runs, "--output", self.model,
+                        "--device", "cpu"]
+
+    def stop_and_resume(self):
+        first = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for line in first.stdout:
+            # Lines come every 20 seconds; the second stage is under way by then.
+            if line.startswith("[#"):
+                break
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(120) == 0, f"stopped with exit code {first.returncode}"
+        began = time.monotonic()
+        second = subprocess.run(self.command, capture_output=True, text=True)
+        assert second.returncode == 0, second.stderr[-2000:]
+        stages = [line.split()[1].rstrip(",") for line in second.stdout.splitlines() if line.startswith("stage ")]
+        assert stages and stages[-1] == "student", second.stdout
+        assert time.monotonic() - began < 900
+        seconds = float(next(line for line in second.stdout.splitlines() if line.startswith("["))[34:].split()[0])
+        assert seconds > 0.2, f"began anew: {seconds} minutes"
+
+
+def folder_is_whole(folder):
+    """What diffusers needs, no larger than promised."""
+    size = sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(folder) for name in names)
+    assert size < 25e6, f"{size} bytes"
+    with open(os.path.join(folder, "model_index.json"), encoding="utf-8") as f:
+        assert json.load(f)["_class_name"] == "StableDiffusionXLPipeline"
+
+
+def agrees_with_diffusers(turbocam, folder, scratch):
+    """The same pictures from turbocam and from AutoPipelineForImage2Image; bf16 there, f32 here."""
+    pipe, source = evaluate.load(folder), os.path.join(scratch, "in.png")
+    picture().save(source)
+    for prompt in PROMPTS:
+        made = os.path.join(scratch, "out.png")
+        subprocess.run([turbocam, "image", source, "--output", made, "--model", folder, "--prompt", prompt, "--seed", "3",
+                        "--strength", "0.5", "--steps", "1", "--device", "cpu"], check=True, capture_output=True)
+        theirs = evaluate.repaint(pipe, picture(), prompt, seed=3)
+        found = psnr(Image.open(made).convert("RGB"), theirs)
+        assert found > 30, f"{prompt!r}: {found:.1f} dB"
+
+
+def unknown_words_are_a_photograph(folder):
+    """Made-up words, letters of other scripts and nothing at all leave the picture about as `photo` does."""
+    pipe = evaluate.load(folder)
+    photo = evaluate.repaint(pipe, picture(), "photo")
+    for prompt in ("", "qwxz blorf", "zzzyx 漢字 ☃", "a" * 300):
+        found = psnr(evaluate.repaint(pipe, picture(), prompt), photo)
+        assert found > 18, f"{prompt!r}: {found:.1f} dB from the photograph's"
+    styled = psnr(evaluate.repaint(pipe, picture(), "blueprint"), photo)
+    assert styled < 15, f"a style is {styled:.1f} dB from it: this test would see nothing"
+
+
+def least_strength_returns_the_picture(folder):
+    pipe = evaluate.load(folder)
+    made = evaluate.repaint(pipe, picture(), "oil painting", strength=0.02)
+    found = psnr(made, picture())
+    assert found > 24, f"{found:.1f} dB"
+
+
+def every_phrase_is_known():
+    """No phrase stands for two styles."""
+    seen = {}
+    for style, phrases in words.PHRASES.items():
+        for phrase in phrases:
+            assert seen.setdefault(phrase, style) == style, phrase
+    assert len(words.PHRASES) - 1 >= 12
+
+
+def main():
+    turbocam = os.path.abspath(sys.argv[1])
+    torch.set_num_threads(os.cpu_count())
+    failed = passed = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Training(scratch)
+        tests = {
+            "no phrase stands for two styles": every_phrase_is_known,
+            "--quick trains, stops, resumes and ends": run.stop_and_resume,
+            "the exported folder is whole and small": lambda: folder_is_whole(run.model),
+            "the exported folder agrees with diffusers": lambda: agrees_with_diffusers(turbocam, run.model, scratch),
+            "spark is whole and small": lambda: folder_is_whole(SPARK),
+            "spark agrees with diffusers": lambda: agrees_with_diffusers(turbocam, SPARK, scratch),
+            "spark: unknown words are a photograph": lambda: unknown_words_are_a_photograph(SPARK),
+            "spark: least strength returns the picture": lambda: least_strength_returns_the_picture(SPARK),
+        }
+        for name, test in tests.items():
+            try:
+                test()
+            except Exception:
+                failed += 1
+                print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
+            else:
+                passed += 1
+                print(f"ok     {name}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
