@@ -12,10 +12,15 @@ public final class CUDABackend: Backend {
   private let context: GPUContext
   private let library: KernelLibrary
   private let fuses: Bool
+  private let reserve: Int
   private var caches: [WeightCache<DeviceBuffer>] = []
 
-  /// `ordinal`: as the driver counts. `element`: f16 unless tests want f32. Errors: `CUDAError`.
-  public init(ordinal: Int = 0, element: ElementType = .f16, fuses: Bool = true) throws {
+  /// `ordinal`: as the driver counts. `element`: f16 unless tests want f32. `reserve`: bytes of the GPU's memory that
+  /// should stay free; where less is, what only a change of settings needs leaves it in between (nil: a gigabyte or a
+  /// tenth). Errors: `CUDAError`.
+  public init(
+    ordinal: Int = 0, element: ElementType = .f16, fuses: Bool = true, reserve: Int? = nil
+  ) throws {
     preferredElement = element
     self.fuses = fuses
     driver = try Driver()
@@ -25,6 +30,7 @@ public final class CUDABackend: Backend {
     }
     device = try GPUDevice(driver, ordinal)
     try device.checkSupport()
+    self.reserve = reserve ?? max(1 << 30, device.memory / 10)
     context = try GPUContext(driver, device)
     library = KernelLibrary(context)
   }
@@ -63,7 +69,8 @@ public final class CUDABackend: Backend {
     try context.enter()
     let plan = Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules)
     return try CUDAExecutable(
-      plan, context, library, source: weights, cache: cache(of: weights), progress: progress)
+      plan, context, library, source: weights, cache: cache(of: weights), reserve: reserve, progress: progress
+    )
   }
 
   /// Seconds by the GPU's own clock of frames that follow each other without a pause; `executable` is one that this

@@ -23,8 +23,6 @@ final class CUDAExecutable: Executable {
   private struct Step {
     var work: any Runnable
     var value: Value
-    /// The settings it depends on.
-    var mask: UInt64
   }
 
   private let plan: Plan
@@ -33,7 +31,7 @@ final class CUDAExecutable: Executable {
   private var outputs: [String: Port] = [:]
   /// Settings inputs, for a loop without look-ups.
   private var settingsPorts: [Port] = []
-  private var settings: [Step] = []
+  private let groups: [SettingsGroup]
   private var frame: [Step] = []
   private var captured: CapturedGraph?
   /// Weights, held values and the arena, kept alive.
@@ -42,31 +40,42 @@ final class CUDAExecutable: Executable {
   private let scratch = Scratch()
   /// Bits of settings inputs that were written since they were last looked at.
   private var dirty = UInt64.max
-  let memory: MemoryUse
+  /// Bytes that should stay free for other programs, and for a second program of this one while sizes change.
+  private let reserve: Int
+  /// Bytes of what frames read, of held values, and of the arena with scratch memory.
+  private let kept: MemoryUse
+
+  /// With the text encoders while they are on the GPU.
+  var memory: MemoryUse {
+    var use = kept
+    use.weights += groups.reduce(0) { $0 + $1.residentByteCount }
+    return use
+  }
 
   init(
     _ plan: Plan, _ context: GPUContext, _ library: KernelLibrary, source: any WeightSource,
-    cache: WeightCache<DeviceBuffer>, progress: (CompileProgress) -> Void
+    cache: WeightCache<DeviceBuffer>, reserve: Int, progress: (CompileProgress) -> Void
   ) throws {
     self.plan = plan
+    self.reserve = reserve
     self.context = context
     lowering = Lowering(plan, context, library, scratch: scratch)
+    groups = SettingsGroup.all(plan, context, library, source: source, cache: cache)
     let load = try LoadProgram(plan, context, library, source: source, cache: cache)
     let held = try Self.place(plan, context, lowering, load, &buffers)
-    let steps = plan.settings + plan.frame
-    for (done, value) in steps.enumerated() {
+    for (done, value) in plan.frame.enumerated() {
       let compiled = library.compiled
-      defer {
-        if library.compiled > compiled { progress(.kernels(Double(done) / Double(steps.count))) }
-      }
-      guard let work = try lowering.lower(value) else { continue }
-      let step = Step(work: work, value: value, mask: plan.masks[value.index])
-      if plan.graph[value].cadence == .frame { frame.append(step) } else { settings.append(step) }
+      if let work = try lowering.lower(value) { frame.append(Step(work: work, value: value)) }
+      if library.compiled > compiled { progress(.kernels(Double(done) / Double(plan.frame.count))) }
     }
     try scratch.commit(context)
-    memory = MemoryUse(weights: load.byteCount, settings: held, arena: plan.arenaSize + scratch.byteCount)
+    kept = MemoryUse(weights: load.byteCount, settings: held, arena: plan.arenaSize + scratch.byteCount)
     try makePorts()
-    try load.run(progress: progress)
+    // What frames read is most of it; the groups' weights come after, one group at a time.
+    try load.run { progress(.weights($0 * 0.8)) }
+    for group in groups where try context.free().free - group.byteCount >= reserve {
+      _ = try group.steps(lowering.memory) { progress(.weights(0.8 + 0.2 * $0)) }
+    }
   }
 
   /// Gives every root its memory; the number of bytes held beside weights and arena.
@@ -77,7 +86,7 @@ final class CUDAExecutable: Executable {
     let arena = try DeviceBuffer(context, plan.arenaSize)
     buffers.append(arena)
     var held = 0
-    let readLoad = plan.loadRoots { _, _ in true }
+    let readers = SettingsGroup.readers(plan)
     for (index, residence) in plan.residences.enumerated() {
       let value = Value(index: index)
       switch residence {
@@ -89,7 +98,7 @@ final class CUDAExecutable: Executable {
         buffers.append(buffer)
         lowering.memory[index] = buffer.address
       case .load:
-        guard readLoad[index] else { continue }
+        guard readers[index] == .all else { continue }
         let buffer = try load.require(value)
         buffers.append(buffer)
         lowering.memory[index] = buffer.address
@@ -156,8 +165,15 @@ final class CUDAExecutable: Executable {
       try context.upload(port.host.pointer, to: port.operand.address, port.byteCount)
       port.isWritten = false
     }
-    for step in settings where step.mask & dirty != 0 { try step.work.run() }
+    for group in groups where group.mask & dirty != 0 {
+      for step in try group.steps(lowering.memory) { try step.work.run() }
+      try leaveIfShort(group)
+    }
     dirty = 0
+  }
+
+  private func leaveIfShort(_ group: SettingsGroup) throws {
+    if group.residentByteCount > 0, try context.free().free < reserve { try group.leave() }
   }
 
   private func capture() throws -> CapturedGraph {
@@ -190,6 +206,9 @@ final class CUDAExecutable: Executable {
       try context.upload(port.host.pointer, to: port.operand.address, port.byteCount)
     }
     dirty = 0
+    let settings = try groups.flatMap {
+      try $0.steps(lowering.memory).map { Step(work: $0.work, value: $0.value) }
+    }
     let clock = StreamClock(context)
     let steps = settings + frame
     try clock.mark()

@@ -82,9 +82,12 @@ final class Scratch {
 
   func commit(_ context: GPUContext) throws {
     guard !pending.isEmpty else { return }
-    let buffer = try DeviceBuffer(context, byteCount)
-    for use in pending { use(buffer.address) }
+    if (buffer?.byteCount ?? 0) < byteCount {
+      // What was put into the stream may still use the smaller one.
+      try context.synchronize("scratch memory")
+      buffer = try DeviceBuffer(context, byteCount)
+    }
+    if let buffer { for use in pending { use(buffer.address) } }
     pending = []
-    self.buffer = buffer
   }
 }

@@ -46,8 +46,8 @@ final class LoadProgram {
     return buffer
   }
 
-  /// Computes what was asked for.
-  func run(progress: (CompileProgress) -> Void) throws {
+  /// Computes what was asked for. `progress` is told the share of the steps.
+  func run(progress: (Double) -> Void) throws {
     let schedule = LoadSchedule(plan) { needs[$0.index] != nil }
     do {
       for (done, step) in schedule.steps.enumerated() {
@@ -55,14 +55,15 @@ final class LoadProgram {
         // What is dropped may still be read by what was only asked for.
         if !step.drops.isEmpty { try context.synchronize("loading weights") }
         for root in step.drops { temporaries[root.index] = nil }
-        progress(.weights(Double(done + 1) / Double(schedule.steps.count)))
+        progress(Double(done + 1) / Double(schedule.steps.count))
       }
       try context.synchronize("loading weights")
     } catch {
       cache.forget(needs.indices.filter { needs[$0] != nil }.map { key(Value(index: $0)) })
       throw error
     }
-    needs = []
+    needs = Array(repeating: nil, count: needs.count)
+    temporaries = needs
   }
 
   private func compute(_ value: Value) throws {

@@ -66,4 +66,33 @@ import Testing
   @Test func aGPUThatIsNotThereIsRefused() {
     #expect(throws: CUDAError.self) { _ = try CUDABackend(ordinal: 7) }
   }
+
+  /// What only settings need leaves the GPU where memory is short, and comes back when they change.
+  @Test func weightsOfSettingsLeaveWhereMemoryIsShort() throws {
+    let test = Case(seed: 21)
+    let setting = test.input([3, 64], .f32, .settings)
+    let other = test.input([3, 64], .f32, .settings)
+    // `shared` is read by frames too, so it must stay.
+    let (own, shared) = (test.weight([64, 64]), test.weight([64, 64]))
+    let hidden = test.graph.activation(test.graph.linear(setting, weight: own), .tanh)
+    let mixed = test.graph.add(test.graph.linear(hidden, weight: shared), other)
+    test.graph.output("y", test.graph.add(test.graph.linear(test.input([3, 64]), weight: shared), mixed))
+    for (reserve, isResident) in [(0, true), (Int.max, false)] {
+      let backend = try CUDABackend(element: .f32, reserve: reserve)
+      let program = try backend.compile(test.graph, weights: test.weights) { _ in }
+      for round in 0..<3 {
+        for index in test.inputs.indices where round == 0 || index == round - 1 {
+          test.inputs[index].bytes = ElementCodec.encode(test.dice.floats(192), .f32)
+          try test.inputs[index].bytes.withUnsafeBytes { try program.write(test.inputs[index].name, $0) }
+        }
+        if round == 0 {
+          for input in test.inputs { try input.bytes.withUnsafeBytes { try program.write(input.name, $0) } }
+        }
+        try program.run()
+        let expected = try #require(try test.run(ReferenceBackend())["y"])
+        #expect(relativeError(try #require(try Case.outputs(program, test.graph)["y"]), expected) <= 1e-5)
+        #expect(program.memory.weights == 64 * 64 * 4 * (isResident ? 2 : 1), "reserve \(reserve)")
+      }
+    }
+  }
 }

@@ -161,7 +161,7 @@ private final class Holder: Backend {
   var description: String { backend.description }
   var preferredElement: ElementType { backend.preferredElement }
   var wideElement: ElementType { backend.wideElement }
-  func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws -> any Executable
+  func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws -> any Executable
   {
     let made = try backend.compile(graph, weights: weights, progress: progress)
     executable = made
