@@ -4,12 +4,13 @@
 //
 // Defines: ELEMENT (TC_F16; TC_BF16 from sm_80), of q, k, v and result. HEAD_DIMENSION, a multiple of 8 up to 160.
 //   QUERIES of a block; WARP_QUERIES (16), of a warp: 16 or 32, which reads keys half as often but needs twice the
-//   registers (head dimensions to 64); QUERIES is a multiple. KEYS of a tile (64, and 32 for more than 96 dimensions).
+//   registers (head dimensions to 64); QUERIES is a multiple. KEYS of a tile (64, and 32 for more than 80 dimensions).
 // Grid: (ceil(queries / QUERIES), heads). Block: 32 * QUERIES / WARP_QUERIES.
 // Shared: 16 * PITCH * (QUERIES + 4 * KEYS), where PITCH, the length of a row, comes of CHUNKS, HEAD_DIMENSION / 8
 //   rounded up to even: CHUNKS itself where it divides by 8, CHUNKS + 1 elsewhere. (HEAD_DIMENSION, PITCH: (40, 7),
 //   (64, 8), (80, 11), (128, 16), (160, 21).)
 // Requires: strides multiples of 8, addresses multiples of 16, keys > 0. Queries and keys are free.
+#define BLOCKS 1
 #include "device.cuh"
 #include "tile.cuh"
 #include "vectors.cuh"
@@ -18,7 +19,7 @@
 #define WARP_QUERIES 16
 #endif
 #ifndef KEYS
-#if HEAD_DIMENSION > 96
+#if HEAD_DIMENSION > 80
 #define KEYS 32
 #else
 #define KEYS 64
