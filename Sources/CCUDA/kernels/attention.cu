@@ -76,8 +76,8 @@ struct Warp {
       for (int d = 0; d < WIDTH / 16; d++) queries.load_a(query[slab][d], row + 16 * slab, 2 * d);
   }
 
-  // score = queries * keys^T
-  DEVICE void compare(KeyTile keys) {
+  // score = queries * keys^T * factor
+  DEVICE void compare(KeyTile keys, float factor) {
 #pragma unroll
     for (int j = 0; j < KEYS / 16; j++) {
 #pragma unroll
@@ -94,11 +94,18 @@ struct Warp {
           mma_16x8x16<element_t>(score[slab][2 * j + 1], query[slab][d], key + 2);
         }
       }
+#pragma unroll
+      for (int slab = 0; slab < SLABS; slab++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          score[slab][2 * j][e] *= factor;
+          score[slab][2 * j + 1][e] *= factor;
+        }
     }
   }
 
-  // Scores in units of log2; those of keys past the end, or after their query if `causal`, far below any other.
-  DEVICE void scale(float factor, bool ragged, int first_key, int keys, bool causal, int first_query) {
+  // Scores of keys past the end, or after their query if `causal`, go far below any other.
+  DEVICE void mask(int first_key, int keys, bool causal, int first_query) {
     int row = first_query + lane_index() / 4, column = first_key + lane_index() % 4 * 2;
 #pragma unroll
     for (int slab = 0; slab < SLABS; slab++)
@@ -106,12 +113,8 @@ struct Warp {
       for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-          float own = score[slab][j][e] * factor;
-          if (ragged) {
-            int key = column + 8 * j + e % 2, query = row + 16 * slab + e / 2 * 8;
-            if (key >= keys || (causal && key > query)) own = -1.0e30f;
-          }
-          score[slab][j][e] = own;
+          int key = column + 8 * j + e % 2, query = row + 16 * slab + e / 2 * 8;
+          if (key >= keys || (causal && key > query)) score[slab][j][e] = -1.0e30f;
         }
   }
 
@@ -128,7 +131,7 @@ struct Warp {
         // Four lanes share a row.
         highest = fmaxf(highest, shuffle_xor(highest, 1));
         highest = fmaxf(highest, shuffle_xor(highest, 2));
-        float shrink = exp2f(high[slab][half] - highest), sum = total[slab][half] * shrink;
+        float shrink = power_of_2(high[slab][half] - highest), sum = total[slab][half] * shrink;
         high[slab][half] = highest;
 #pragma unroll
         for (int j = 0; j < WIDTH / 8; j++) {
@@ -139,7 +142,7 @@ struct Warp {
         for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll
           for (int e = 2 * half; e < 2 * half + 2; e++) {
-            score[slab][j][e] = exp2f(score[slab][j][e] - highest);
+            score[slab][j][e] = power_of_2(score[slab][j][e] - highest);
             sum += score[slab][j][e];
           }
         total[slab][half] = sum;
@@ -199,7 +202,7 @@ KERNEL(attention, tc_cuda_attention, THREADS) {
   const element_t *k = (const element_t *)p.k + head, *v = (const element_t *)p.v + head;
   int first_query = blockIdx.x * QUERIES, warp_row = (int)threadIdx.x / 32 * WARP_QUERIES;
   int end = p.causal ? min(p.keys, first_query + QUERIES) : p.keys;
-  float factor = p.scale * 1.44269504f;  // exp(x) = exp2(x log2(e))
+  float factor = p.scale * 1.44269504f;  // scores in units of log2: exp(x) = 2^(x log2(e))
 
   load_rows<QUERIES>(queries, (const element_t *)p.q + head, p.q_stride, first_query, p.queries);
   load_rows<KEYS>(KeyTile{stages}, k, p.k_stride, 0, end);
@@ -219,9 +222,9 @@ KERNEL(attention, tc_cuda_attention, THREADS) {
       load_rows<KEYS>(KeyTile{next + KeyTile::bytes}, v, p.v_stride, first + KEYS, end);
     }
     copy_commit();
-    warp.compare(KeyTile{now});
+    warp.compare(KeyTile{now}, factor);
     bool ragged = first + KEYS > (p.causal ? min(p.keys, first_query) : p.keys);
-    warp.scale(factor, ragged, first, p.keys, p.causal != 0, first_query + warp_row);
+    if (ragged) warp.mask(first, p.keys, p.causal != 0, first_query + warp_row);
     warp.weigh();
     warp.gather(KeyTile{now + KeyTile::bytes});
   }

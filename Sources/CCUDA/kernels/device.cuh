@@ -118,6 +118,13 @@ typedef float element_t;
 
 // MARK: Functions
 
+// 2^x; results below 2^-126 are 0, for what exp2f does about them costs attention more than the rest of the function.
+DEVICE float power_of_2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 DEVICE float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
 
 // x times the logistic function of y. The exact quotient would cost more than memory takes; __fdividef's two last bits do

@@ -31,8 +31,7 @@ KERNEL(map, tc_cuda_map, 256) {
     bool wide = aligned && at.count == 8;
     float x[8];
     load_elements<8>(x, p.x, at.row * p.x_stride + at.column, p.x_element, at.count, wide);
-#pragma unroll
-    for (int j = 0; j < 8; j++) x[j] = apply(p.function, x[j], p.a, p.b);
+    apply_all<8>(p.function, x, p.a, p.b);
     store_elements<8>(p.result, at.row * p.result_stride + at.column, p.result_element, x, at.count, wide);
   }
 }

@@ -132,6 +132,8 @@ typedef float element_t;
 
 // MARK: Functions
 
+DEVICE float power_of_2(float x) { return x < -126.0f ? 0.0f : exp2f(x); }
+
 DEVICE float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
 
 DEVICE float apply(int function, float x, float a, float b) {
