@@ -106,16 +106,21 @@ struct Warp {
 
   // Scores of keys past the end, or after their query if `causal`, go far below any other.
   DEVICE void mask(int first_key, int keys, bool causal, int first_query) {
+    // Only there because it cannot be done on speculation: else the assembler compares in every tile and drops the
+    // branch around this, which is a fifth of the loop.
+    sync_warp();
     int row = first_query + lane_index() / 4, column = first_key + lane_index() % 4 * 2;
 #pragma unroll
     for (int slab = 0; slab < SLABS; slab++)
 #pragma unroll
-      for (int j = 0; j < KEYS / 8; j++)
+      for (int half = 0; half < 2; half++) {
+        int visible = (causal ? min(keys, row + 16 * slab + 8 * half + 1) : keys) - column;
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-          int key = column + 8 * j + e % 2, query = row + 16 * slab + e / 2 * 8;
-          if (key >= keys || (causal && key > query)) score[slab][j][e] = -1.0e30f;
-        }
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+          for (int e = 0; e < 2; e++)
+            if (8 * j + e >= visible) score[slab][j][2 * half + e] = -1.0e30f;
+      }
   }
 
   // Scores become weights, relative to the highest so far; what was summed before is rescaled to it.
