@@ -44,14 +44,16 @@ let package = Package(
       ]),
 
     // Tests mirror the rooms.
-    .testTarget(name: "EngineTests", dependencies: ["Engine"]),
+    .testTarget(name: "EngineTests", dependencies: ["Engine", "GraphCases"]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
     .testTarget(
       name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
     .testTarget(
       name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
-    .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "Engine", "CPUBackend"]),
+    .testTarget(
+      name: "DiffusionTests",
+      dependencies: ["Diffusion", "Engine", "CPUBackend", "CUDABackend", "CUDASimulator", "GraphCases"]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
@@ -66,6 +68,10 @@ let package = Package(
       ],
       linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
     .testTarget(name: "CUDASimulatorTests", dependencies: ["CCUDA"], exclude: ["kernels"]),
+    // What Tests/GPU/check runs on a machine with a GPU, where there is no Swift.
+    .executableTarget(
+      name: "gpu-check", dependencies: ["Engine", "CUDABackend", "Diffusion", "GraphCases"],
+      path: "Tests/GPU/conformance"),
     .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
   ],
   cxxLanguageStandard: .cxx17

@@ -47,7 +47,7 @@ public final class CPUBackend: Backend {
     return "CPU, oneDNN \(DNNL.version), \(preferredElement) (\(note)), \(threads) threads"
   }
 
-  public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
+  public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
     let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)

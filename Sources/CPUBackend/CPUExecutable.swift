@@ -19,7 +19,7 @@ final class CPUExecutable: Executable {
 
   init(
     _ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache<Buffer>,
-    progress: (Double) -> Void
+    progress: (CompileProgress) -> Void
   ) throws {
     self.plan = plan
     self.threads = threads

@@ -53,7 +53,7 @@ final class LoadProgram {
   }
 
   /// Computes what was asked for.
-  func run(progress: (Double) -> Void) throws {
+  func run(progress: (CompileProgress) -> Void) throws {
     let schedule = LoadSchedule(plan) { !needs[$0.index].isEmpty }
     let temporary = Temporaries(plan, dnnl, threads: threads)
     do {
@@ -61,7 +61,7 @@ final class LoadProgram {
         try compute(step.value, temporary)
         for view in views(of: step.value) { try fill(view, temporary) }
         for root in step.drops { temporary.drop(root) }
-        progress(Double(done + 1) / Double(schedule.steps.count))
+        progress(.weights(Double(done + 1) / Double(schedule.steps.count)))
       }
     } catch {
       cache.forget(needs.flatMap { $0.map(\.key) })

@@ -5,6 +5,8 @@ import Engine
 /// the driver and NVRTC are opened when a backend is made.
 public final class CUDABackend: Backend {
   public let preferredElement: ElementType
+  /// Tensor cores multiply bf16 from Ampere on.
+  public var wideElement: ElementType { device.capability >= 80 ? .bf16 : .f32 }
   public let device: GPUDevice
   private let driver: Driver
   private let context: GPUContext
@@ -55,13 +57,22 @@ public final class CUDABackend: Backend {
     "GPU \(device.ordinal), \(device.name), CUDA \(Driver.text(driver.version)), \(preferredElement)"
   }
 
-  public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
+  public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
     try context.enter()
-    let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
+    let plan = Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules)
     return try CUDAExecutable(
       plan, context, library, source: weights, cache: cache(of: weights), progress: progress)
+  }
+
+  /// Seconds by the GPU's own clock of frames that follow each other without a pause; `executable` is one that this
+  /// backend compiled.
+  public func replayTimes(of executable: any Executable, count: Int) throws -> [Double] {
+    guard let executable = executable as? CUDAExecutable else {
+      throw EngineError.unsupported("what another backend compiled", backend: "the CUDA backend")
+    }
+    return try executable.replayTimes(count)
   }
 
   private func cache(of source: any WeightSource) -> WeightCache<DeviceBuffer> {

@@ -46,14 +46,19 @@ final class CUDAExecutable: Executable {
 
   init(
     _ plan: Plan, _ context: GPUContext, _ library: KernelLibrary, source: any WeightSource,
-    cache: WeightCache<DeviceBuffer>, progress: (Double) -> Void
+    cache: WeightCache<DeviceBuffer>, progress: (CompileProgress) -> Void
   ) throws {
     self.plan = plan
     self.context = context
     lowering = Lowering(plan, context, library, scratch: scratch)
     let load = try LoadProgram(plan, context, library, source: source, cache: cache)
     let held = try Self.place(plan, context, lowering, load, &buffers)
-    for value in plan.settings + plan.frame {
+    let steps = plan.settings + plan.frame
+    for (done, value) in steps.enumerated() {
+      let compiled = library.compiled
+      defer {
+        if library.compiled > compiled { progress(.kernels(Double(done) / Double(steps.count))) }
+      }
       guard let work = try lowering.lower(value) else { continue }
       let step = Step(work: work, value: value, mask: plan.masks[value.index])
       if plan.graph[value].cadence == .frame { frame.append(step) } else { settings.append(step) }
@@ -129,6 +134,20 @@ final class CUDAExecutable: Executable {
     let captured = try captured ?? capture()
     try captured.run()
     try context.synchronize("a frame")
+  }
+
+  /// Replays the frame so many times, back to back; seconds of each by the GPU's own clock.
+  func replayTimes(_ count: Int) throws -> [Double] {
+    try run()
+    let captured = try captured ?? capture()
+    let clock = StreamClock(context)
+    try clock.mark()
+    for _ in 0..<count {
+      try captured.run()
+      try clock.mark()
+    }
+    try context.synchronize("frames")
+    return try clock.intervals()
   }
 
   private func runSettings() throws {

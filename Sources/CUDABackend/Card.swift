@@ -64,6 +64,16 @@ public struct Card: Sendable {
     return max(rate > 0 ? count / rate : 0, bandwidth > 0 ? Double(bytes) / bandwidth : 0)
   }
 
+  /// Shared memory that a block may have, bytes (CUDA C++ Programming Guide, technical specifications).
+  var sharedMemory: Int {
+    switch capability {
+    case 75: return 64 << 10
+    case 80, 87: return 163 << 10
+    case 90, 100..<120: return 227 << 10
+    default: return 99 << 10
+    }
+  }
+
   // MARK: Named ones
 
   /// Rates that long kernels are seen to reach, not those of data sheets: H200 measured (an 8192x8192x8192 product

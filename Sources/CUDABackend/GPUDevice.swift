@@ -58,6 +58,14 @@ public struct GPUDevice: Sendable, Equatable {
     uuid = withUnsafeBytes(of: raw) { $0.map { hexadecimal(UInt64($0), digits: 2) }.joined() }
   }
 
+  /// A card that need not be there, for what is decided by sizes.
+  init(_ card: Card) {
+    (ordinal, name, uuid) = (0, card.name, "")
+    (memory, cache) = (0, 0)
+    (capability, multiprocessors) = (card.capability, card.multiprocessors)
+    (sharedMemory, clock, bandwidth) = (card.sharedMemory, 0, card.bandwidth)
+  }
+
   private static func name(_ driver: Driver, _ device: tc_CUdevice) throws -> String {
     var text = [CChar](repeating: 0, count: 256)
     try driver.check(

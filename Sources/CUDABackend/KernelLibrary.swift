@@ -15,8 +15,6 @@ final class KernelLibrary {
   private lazy var compiler = Result { try Compiler(driver: context.driver.version) }
   private var modules: [KernelModule: tc_CUmodule?] = [:]
   private var kernels: [Name: Kernel] = [:]
-  /// Told "compiling product.cu" before it takes a while.
-  var progress: (String) -> Void = { _ in }
   /// How many were compiled, for tests and for people.
   private(set) var compiled = 0
 
@@ -77,7 +75,6 @@ final class KernelLibrary {
   }
 
   private func compile(_ module: KernelModule) throws -> [UInt8] {
-    progress("compiling \(module.file)")
     let code = try compiler.get().compile(
       name: module.file, source: KernelSources.text(module.file), headers: KernelSources.headers,
       options: ["-arch=sm_\(context.device.capability)", "-std=c++17"] + module.options)

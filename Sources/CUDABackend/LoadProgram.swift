@@ -47,7 +47,7 @@ final class LoadProgram {
   }
 
   /// Computes what was asked for.
-  func run(progress: (Double) -> Void) throws {
+  func run(progress: (CompileProgress) -> Void) throws {
     let schedule = LoadSchedule(plan) { needs[$0.index] != nil }
     do {
       for (done, step) in schedule.steps.enumerated() {
@@ -55,7 +55,7 @@ final class LoadProgram {
         // What is dropped may still be read by what was only asked for.
         if !step.drops.isEmpty { try context.synchronize("loading weights") }
         for root in step.drops { temporaries[root.index] = nil }
-        progress(Double(done + 1) / Double(schedule.steps.count))
+        progress(.weights(Double(done + 1) / Double(schedule.steps.count)))
       }
       try context.synchronize("loading weights")
     } catch {

@@ -37,7 +37,8 @@ extension Lowering {
     (product.channels, product.first_channels) = (Int32(x.columns), Int32(x.columns))
     product.x_stride = Int32(x.rowStride)
     product.weight_stride = Int32(weight.type.count / weight.type.shape[0])
-    product.filters = Int32(result.columns)
+    product.filters = Int32(weight.type.shape[0])
+    product.geglu = epilogue.gated ? 1 : 0
     product.result_stride = Int32(result.rowStride)
     product.result_element = result.type.element.code
     product.splits = 1

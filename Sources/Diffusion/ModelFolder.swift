@@ -55,5 +55,11 @@ public final class ModelFolder: @unchecked Sendable {
   }
 
   /// Width of the text that the UNet attends to.
-  var contextWidth: Int { textEncoders.reduce(0) { $0 + $1.config.hiddenSize } }
+  public var contextWidth: Int { textEncoders.reduce(0) { $0 + $1.config.hiddenSize } }
+
+  /// Width of the pooled text that SDXL's UNet takes beside it; nil for others.
+  public var pooledWidth: Int? { isXL ? textEncoders.last?.config.projection : nil }
+
+  /// Whether the autoencoder leaves the range of f16: only the SDXL pipelines of diffusers heed the key.
+  public var hasWideAutoencoder: Bool { isXL && autoencoder.forceUpcast }
 }

@@ -52,11 +52,15 @@ public final class Pipeline {
     try Self.check(options, model)
     self.model = model
     self.options = options
-    let writer = PipelineGraph(model, options, options.element ?? backend.preferredElement)
+    let writer = PipelineGraph(
+      model, options, options.element ?? backend.preferredElement, wide: backend.wideElement)
     try writer.write()
     latentShape = writer.latentShape
     executable = try backend.compile(writer.graph, weights: model.weights) {
-      progress("loading \(model.name)", $0)
+      switch $0 {
+      case .kernels(let done): progress("compiling kernels, once for this machine", done)
+      case .weights(let done): progress("loading \(model.name)", done)
+      }
     }
   }
 

@@ -34,11 +34,15 @@ struct PipelineGraph {
   private let model: ModelFolder
   private let options: Pipeline.Options
   private let element: ElementType
+  /// For what leaves the range of f16.
+  private let wide: ElementType
 
-  init(_ model: ModelFolder, _ options: Pipeline.Options, _ element: ElementType) {
+  init(_ model: ModelFolder, _ options: Pipeline.Options, _ element: ElementType, wide: ElementType) {
     self.model = model
     self.options = options
     self.element = element
+    // Who asks for f32 gets it everywhere.
+    self.wide = element == .f32 ? .f32 : wide
     let factor = model.autoencoder.encoderFactor
     latentShape = [options.height / factor, options.width / factor, model.autoencoder.latentChannels]
   }
@@ -49,9 +53,7 @@ struct PipelineGraph {
   }
 
   func write(tap: UNet2DConditionModel.Tap = { _, _ in }) throws {
-    // Only the SDXL pipelines of diffusers heed it.
-    let upcast = model.isXL && model.autoencoder.forceUpcast
-    let vae = try model.scope("vae", graph, upcast ? .f32 : element)
+    let vae = try model.scope("vae", graph, model.hasWideAutoencoder ? wide : element)
     let autoencoder = Autoencoder(vae, model.autoencoder)
     let unet = UNet2DConditionModel(try model.scope("unet", graph, element), model.unet)
 

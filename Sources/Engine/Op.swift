@@ -16,7 +16,7 @@ public enum Op: Hashable, Sendable {
 
   /// `[H, W, C], weight [K, R, S, C], bias? [K], residual? [H', W', K] → [H', W', K]`
   case convolution(Convolution)
-  /// `[..., C], weight [K, C], bias? [K], residual? [..., K] → [..., K]`
+  /// `[..., C], weight [K, C], bias? [K], residual? [..., K] → [..., K]`; gated: `→ [..., K/2]`
   case linear(Epilogue)
   /// `[..., C], gain [C], shift [C] → [..., C]`; statistics over all leading positions and C/groups channels.
   case groupNorm(groups: Int, epsilon: Float, activation: Activation?)
@@ -90,11 +90,16 @@ public struct Epilogue: Hashable, Sendable {
   public var bias: Bool
   public var residual: Bool
   public var activation: Activation?
+  /// Linear layers only: of two neighbouring features the first is multiplied by gelu of the second (GEGLU where the
+  /// weights lie in turns, `Fusion.gateProducts`). No residual and no activation then.
+  public var gated: Bool
 
-  public init(bias: Bool = false, residual: Bool = false, activation: Activation? = nil) {
+  public init(bias: Bool = false, residual: Bool = false, activation: Activation? = nil, gated: Bool = false)
+  {
     self.bias = bias
     self.residual = residual
     self.activation = activation
+    self.gated = gated
   }
 }
 

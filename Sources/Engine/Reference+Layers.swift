@@ -39,13 +39,18 @@ enum Reference {
   static func linear(_ epilogue: Epilogue, _ operands: [Operand], _ result: TensorType) -> [Float] {
     let (input, weight) = (operands[0], operands[1])
     let (width, features) = (weight.shape[1], weight.shape[0])
-    var sums = [Double](repeating: 0, count: result.count)
-    for t in 0..<result.count / features {
+    let tokens = input.floats.count / width
+    var sums = [Double](repeating: 0, count: tokens * features)
+    for t in 0..<tokens {
       for k in 0..<features {
         sums[t * features + k] = dot(input.floats, t * width, weight.floats, k * width, width)
       }
     }
-    return finish(sums, epilogue, operands, features)
+    let product = finish(sums, epilogue, operands, features)
+    guard epilogue.gated else { return product }
+    return stride(from: 0, to: product.count, by: 2).map {
+      Float(Double(product[$0]) * apply(.gelu, Double(product[$0 + 1])))
+    }
   }
 
   private static func dot(_ a: [Float], _ i: Int, _ b: [Float], _ j: Int, _ count: Int) -> Double {

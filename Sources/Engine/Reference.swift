@@ -6,7 +6,7 @@ public final class ReferenceBackend: Backend {
   public init(element: ElementType = .f32) { preferredElement = element }
   public var description: String { "reference, \(preferredElement)" }
 
-  public func compile(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws
+  public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
     try ReferenceExecutable(graph, weights: weights, progress: progress)
@@ -23,7 +23,7 @@ final class ReferenceExecutable: Executable {
   private var staging: [UInt8] = []
   private var times: [OpTime] = []
 
-  init(_ graph: Graph, weights: any WeightSource, progress: (Double) -> Void) throws {
+  init(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws {
     nodes = graph.nodes
     outputs = Dictionary(graph.outputs.map { ($0.name, $0.value) }) { $1 }
     values = Array(repeating: nil, count: nodes.count)
@@ -34,7 +34,7 @@ final class ReferenceExecutable: Executable {
       } else if node.cadence == .load {
         values[index] = try load(node, weights)
       }
-      progress(Double(index + 1) / Double(nodes.count))
+      progress(.weights(Double(index + 1) / Double(nodes.count)))
     }
   }
 

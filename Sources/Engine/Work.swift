@@ -5,8 +5,8 @@ public enum Work {
   public static func operations(of node: Node, inputs: [TensorType]) -> Double {
     switch node.op {
     case .convolution, .linear:
-      // Every output element is a dot product over all of a weight's other dimensions.
-      return 2 * Double(node.type.count) * Double(inputs[1].shape.dropFirst().reduce(1, *))
+      // Every position meets every weight once.
+      return 2 * Double(node.type.rows) * Double(inputs[1].count)
     case .attention:
       let (t, s, width) = (inputs[0].shape[0], inputs[1].shape[0], inputs[0].shape[1])
       return 4 * Double(t) * Double(s) * Double(width)

@@ -1,3 +1,4 @@
+import CUDABackend
 import Diffusion
 import Filter
 
@@ -13,6 +14,10 @@ struct BenchCommand: Subcommand {
         "suite", "NAME",
         "start: from the start of the program to the first picture\nlive: camera (the test pattern as MJPEG) to web stream\npass: the same at 1280x720 with --model none\nmodel: the model alone, by its stages and by kinds of op\n(default: all)"
       ),
+      Option(
+        "predict", "CARD",
+        "measure nothing; calculate what a frame takes with --device\ncuda on a card that need not be there:\n\(cards)"
+      ),
       Option("seconds", "N", "how long live and pass run (default 10)"),
       Option("json", nil, "one JSON object on standard output"),
     ] + ModelOptions.options
@@ -21,6 +26,9 @@ struct BenchCommand: Subcommand {
   private let seconds: Int
   private let json: Bool
   private let model: ModelOptions
+  private let card: Card?
+
+  private static var cards: String { Card.known.map(\.name).joined(separator: ", ") }
 
   init(_ arguments: Arguments) throws {
     try arguments.expectOperands([])
@@ -32,11 +40,26 @@ struct BenchCommand: Subcommand {
     seconds = try arguments.integer("seconds", in: 1...3600) ?? 10
     json = arguments.has("json")
     model = try ModelOptions(arguments)
+    card = try Self.card(arguments, model.device)
     guard !model.isNone else { throw arguments.fail("--model none has nothing to measure; see --suite pass") }
+  }
+
+  private static func card(_ arguments: Arguments, _ device: Device) throws(UsageError) -> Card? {
+    guard let name = arguments.last("predict") else { return nil }
+    guard let card = Card.known.first(where: { $0.name.lowercased() == name.lowercased() }) else {
+      throw arguments.fail("--predict must be one of \(cards), not '\(name)'")
+    }
+    guard device != .cpu else { throw arguments.fail("--predict calculates for --device cuda") }
+    return card
   }
 
   func run() throws -> Int32 {
     let folder = try model.open()
+    if let card {
+      let result = try PredictBench(folder, model, card).run()
+      Terminal.print(json ? result.text : result.table)
+      return 0
+    }
     let machine = try Machine(model.chooseDevice().backend)
     var results: [JSONObject.Member] = []
     for suite in suites {

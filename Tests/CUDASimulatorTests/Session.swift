@@ -1,4 +1,5 @@
 import CCUDA
+import Synchronization
 import Testing
 
 /// An error of the driver, as its number.
@@ -133,10 +134,16 @@ final class Session {
     return try #require(function)
   }
 
+  /// Images that tests share: compiling takes longer than all that is done with them.
+  private static let images = Mutex<[String: [UInt8]]>([:])
+
   /// Compiles a source of this folder, or one made of it.
   func function(_ name: String, of source: String, arch: Int = 80) throws -> tc_CUfunction {
+    let key = "\(arch) \(source)"
+    if let image = Self.images.withLock({ $0[key] }) { return try function(name, in: load(image)) }
     let made = compile(source, ["-arch=sm_\(arch)", "-std=c++17"])
     try #require(made.result == 0, "\(made.log)")
+    Self.images.withLock { $0[key] = made.image }
     return try function(name, in: load(made.image))
   }
 

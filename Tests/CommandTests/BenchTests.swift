@@ -56,6 +56,34 @@ import Testing
     #expect(abs(times - sum) < 1e-3 * sum)
   }
 
+  /// Without a driver: what a frame would take on a card.
+  @Test(arguments: ["H200", "3060"]) func aFrameIsPredicted(card: String) throws {
+    let result = try Running(
+      "/usr/bin/env",
+      [
+        "TURBOCAM_LIBCUDA=/nonexistent", Program.path, "bench", "--json", "--device", "cuda", "--predict",
+        card,
+        "--model", Self.fixture, "--size", "128x128",
+      ]
+    ).wait(seconds: 60)
+    #expect(result.code == 0, "\(result.errors)")
+    let object = try #require(try JSON.parse(result.output).object)
+    let frame = try #require(object["frame"]?.object)
+    #expect(object["card"]?.object?["name"]?.string == card)
+    for (table, title) in [("stages", "stage"), ("kernels", "kernel")] {
+      let rows = try rows(object, table, title)
+      for key in ["launches", "ms", "gflop", "mb", "floor_ms"] {
+        let (whole, sum) = (
+          try number(frame, key), try rows.values.reduce(0) { $0 + (try number($1, key)) }
+        )
+        #expect(abs(sum - whole) < 1e-3 * whole, "\(key): \(sum) in parts, \(whole) in all")
+      }
+    }
+    #expect(Set(try rows(object, "stages", "stage").keys) == ["encode", "denoise", "decode"])
+    #expect(try rows(object, "kernels", "kernel")["product"] != nil)
+    #expect(try number(frame, "ms") > number(frame, "floor_ms"))
+  }
+
   @Test func aPassedFrameIsToldByItsStations() throws {
     let result = try bench("--suite", "pass", "--seconds", "2")
     #expect(try number(result["machine"]?.object, "copy_gb_s") > 0)

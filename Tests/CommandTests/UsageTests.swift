@@ -56,6 +56,8 @@ import Testing
     (["run", "--frames", "0"], "--frames must be"),
     (["run", "--fit", "stretch"], "--fit must be cover or contain, not 'stretch'"),
     (["run", "--device", "tpu"], "--device must be auto, cpu, cuda or cuda:N, not 'tpu'"),
+    (["bench", "--predict", "H300"], "--predict must be one of H200, "),
+    (["bench", "--predict", "H200", "--device", "cpu"], "--predict calculates for --device cuda"),
     (["run", "--device", "cuda:"], "not 'cuda:'"),
     (["run", "--device", "cuda:-1"], "not 'cuda:-1'"),
     (["run", "--size", "513x512"], "the nearest is 512x512"),

@@ -157,7 +157,7 @@ struct MutationTests {
     for task in [Pipeline.Task.imageToImage, .textToImage] {
       let options = Pipeline.Options(width: 3 * size, height: size, steps: 2, task: task)
       #expect(throws: GraphTaker.Taken.self) {
-        try Pipeline(model: model, options: options, backend: GraphTaker())
+        try Pipeline(model: model, options: options, backend: GraphTaker(.bf16, wide: .f32))
       }
     }
   }

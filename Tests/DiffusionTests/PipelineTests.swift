@@ -1,7 +1,10 @@
 import CPUBackend
+import CUDABackend
 import Diffusion
 import Engine
 import Testing
+
+import enum GraphCases.Simulator
 
 /// Whole pictures as diffusers paints them for the same folder, prompt, seed, strength and steps.
 struct PipelineTests {
@@ -21,6 +24,15 @@ struct PipelineTests {
     try compare(name, try CPUBackend(precision: .bf16, threads: 1)) { picture, _, error in
       let limit = picture.json["bf16_error"]?.object?["image"]?.double ?? 0
       return error <= 1.5 * limit
+    }
+  }
+
+  /// On the simulated GPU, where everything runs that runs on a real one but the silicon.
+  @Test(.enabled(if: Simulator.isReady), arguments: Parity.pipelines)
+  func simulatedGPUGivesTheSamePicture(name: String) throws {
+    // Pictures are rounded to 255 levels, which hides more than f16 does.
+    for element in [ElementType.f32, .f16] {
+      try compare(name, try CUDABackend(element: element)) { _, worst, _ in worst <= 2 }
     }
   }
 

@@ -1,3 +1,4 @@
+import CUDABackend
 import Diffusion
 import Engine
 import Testing
@@ -64,6 +65,51 @@ struct PublishedTests {
   /// the graph of a picture can be written.
   @Test(arguments: ["sdxl-turbo", "sd-turbo"], ["", "taesdxl"])
   func foldersAreAccepted(name: String, vae: String) throws {
+    let folder = try folder(name, vae)
+    defer { withExtendedLifetime(folder) {} }
+    let model = try ModelFolder(path: folder.path)
+    let isXL = name == "sdxl-turbo"
+    #expect(model.isXL == isXL && model.nativeSize == 512)
+    #expect(model.scheduler.kind == (isXL ? .eulerAncestral : .euler))
+    #expect(try GraphTaker.graph(of: folder.path).nodes.count > 2000)
+  }
+
+  /// The work of a frame's UNet against a count with PyTorch's own shapes (diffusers 0.42.1, two operations a
+  /// multiply-add, what depends on prompt and timestep left out): 1536 GFLOP and 4.40 GB of weights for SDXL-Turbo,
+  /// 800.4 GFLOP and 1.625 GB for SD-Turbo. Doubled pictures are convolved as they were small: 33.6 and 37.7 GFLOP less.
+  @Test(arguments: [("sdxl-turbo", 1536, 33.6, 4.40), ("sd-turbo", 800.4, 37.7, 1.625)])
+  func aFrameHasTheWorkThatWasCounted(name: String, count: Double, saved: Double, weights: Double) throws {
+    let folder = try folder(name, "taesdxl")
+    defer { withExtendedLifetime(folder) {} }
+    let model = try ModelFolder(path: folder.path)
+    let card = try #require(Card.known.first { $0.name == "H200" })
+    func unet(_ fuses: Bool) throws -> [OpTime] {
+      let pipeline = try Pipeline(
+        model: model, options: Pipeline.Options(width: 512, height: 512, posterior: .mean),
+        backend: PredictingBackend(card, fuses: fuses))
+      return try pipeline.profile().filter { $0.cadence == .frame && $0.stage == "denoise" }
+    }
+    let (plain, fused) = (try unet(false), try unet(true))
+    func operations(_ launches: [OpTime]) -> Double { launches.reduce(0) { $0 + $1.operations } / 1e9 }
+    #expect(abs(operations(plain) - count) < 0.003 * count, "\(operations(plain))")
+    // A border of one pixel is computed beyond them.
+    #expect(abs(operations(fused) - (count - saved)) < 0.005 * count, "\(operations(fused))")
+    #expect(fused.count < plain.count)
+    let graph = try GraphTaker.graph(of: model.path, element: .f16, size: 512)
+    let read = graph.nodes.filter { $0.cadence == .frame && $0.stage == "denoise" }.flatMap(\.inputs)
+    let bytes = Set(read).filter { graph[$0].cadence == .load }.reduce(0) { $0 + graph.type($1).byteCount }
+    #expect(abs(Double(bytes) / 1e9 - weights) < 0.01 * weights, "\(bytes)")
+    // What no card can fall short of, and what kernels that are not perfect take.
+    let floor = fused.reduce(0) {
+      $0 + card.floor(operations: $1.operations, $1.element, bytes: $1.byteCount)
+    }
+    let seconds = fused.reduce(0) { $0 + $1.seconds }
+    #expect(
+      floor >= Double(bytes) / card.bandwidth && seconds >= floor + Double(fused.count) * card.launch * 0.5)
+    #expect(seconds < 5 * floor)
+  }
+
+  private func folder(_ name: String, _ vae: String) throws -> TemporaryFolder {
     let isXL = name == "sdxl-turbo"
     let folder = try TemporaryFolder()
     try folder.link(Parity.root + (isXL ? "/sdxl-tiny" : "/sd-tiny"))
@@ -81,10 +127,7 @@ struct PublishedTests {
     }
     let scheduler = try #require(try entry("scheduler", name)["config"])
     try folder.replace("scheduler/scheduler_config.json", Array(scheduler.text.utf8))
-    let model = try ModelFolder(path: folder.path)
-    #expect(model.isXL == isXL && model.nativeSize == 512)
-    #expect(model.scheduler.kind == (isXL ? .eulerAncestral : .euler))
-    #expect(try GraphTaker.graph(of: folder.path).nodes.count > 2000)
+    return folder
   }
 
   private func entry(_ module: String, _ name: String) throws -> JSONObject {

@@ -1,4 +1,5 @@
 import Engine
+import GraphCases
 import Testing
 
 /// What the passes do to the graph; that it still means the same is tested with random graphs on both backends.
@@ -86,5 +87,29 @@ import Testing
       plan.frame.map { plan.graph[$0].op } == [.convolution(Convolution(padding: Padding(1))), .joinPhases])
     let part = try #require(plan.frame.first)
     #expect(plan.graph.shape(part) == [9, 9, 16])
+  }
+
+  /// GEGLU in the product's epilogue, where a backend asks for it, means the same.
+  @Test func gatedProductsMeanTheSame() throws {
+    let test = Case(seed: 8)
+    let x = test.input([5, 6])
+    let product = test.graph.linear(x, weight: test.weight([14, 6]), bias: test.weight([14]))
+    test.graph.output("y", test.graph.geglu(product))
+    let gated = Fusion.run(test.graph, gates: true)
+    let plan = Plan(gated)
+    #expect(plan.frame.map { plan.graph[$0].op } == [.linear(Epilogue(bias: true, gated: true))])
+    let expected = try test.run(ReferenceBackend())
+    let found = try test.run(ReferenceBackend(), gated)
+    #expect(relativeError(try #require(found["y"]), try #require(expected["y"])) <= 1e-6)
+  }
+
+  /// Whoever else reads the product needs it as it is.
+  @Test func productsThatOthersReadAreNotGated() {
+    let test = Case(seed: 8)
+    let product = test.graph.linear(test.input([5, 6]), weight: test.weight([14, 6]))
+    test.graph.output("product", product)
+    test.graph.output("y", test.graph.geglu(product))
+    let plan = Plan(Fusion.run(test.graph, gates: true))
+    #expect(plan.frame.map { plan.graph[$0].op } == [.linear(Epilogue()), .geglu])
   }
 }

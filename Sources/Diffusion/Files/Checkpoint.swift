@@ -6,9 +6,11 @@ public final class Checkpoint: @unchecked Sendable {
   public let path: String
   private let files: [SafetensorsFile]
   private let places: [String: (file: Int, record: SafetensorsRecord)]
+  /// What is drawn instead of read.
+  private let generated: GeneratedTensors?
 
   /// Looks in `folder` for `<name>.safetensors`, then the sharded `<name>.safetensors.index.json`, then the
-  /// same of the variants that diffusers writes (fp16, bf16, fp32). An index counts if one of its shards is
+  /// same of the variants that diffusers writes (fp16, bf16, fp32), then for `weights.json` (`GeneratedTensors`). An index counts if one of its shards is
   /// there: who downloads the fp16 files often has the other index, but not what it lists.
   public convenience init(folder: String, name: String) throws {
     let found = Self.candidates(name).map { folder + "/" + $0 }.filter(FileSystem.isFile)
@@ -21,6 +23,11 @@ public final class Checkpoint: @unchecked Sendable {
       try self.init(path: index)
       return
     }
+    let rule = folder + "/" + GeneratedTensors.fileName
+    if FileSystem.isFile(rule) {
+      self.init(path: rule, generated: try GeneratedTensors(path: rule))
+      return
+    }
     throw DiffusionError(
       .noInput, path: folder,
       "has no weights: neither \(name).safetensors nor \(name).safetensors.index.json",
@@ -30,6 +37,7 @@ public final class Checkpoint: @unchecked Sendable {
   /// Opens a safetensors file, or the shards that an index.json lists.
   public init(path: String) throws {
     self.path = path
+    generated = nil
     if path.hasSuffix(".json") {
       (files, places) = try Self.shards(index: path)
     } else {
@@ -39,11 +47,19 @@ public final class Checkpoint: @unchecked Sendable {
     }
   }
 
+  private init(path: String, generated: GeneratedTensors) {
+    self.path = path
+    self.generated = generated
+    files = []
+    places = generated.records.mapValues { (0, $0) }
+  }
+
   public var names: [String] { Array(places.keys) }
 
   public subscript(name: String) -> SafetensorsRecord? { places[name]?.record }
 
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R? {
+    if let generated { return try generated.withBytes(of: name, body) }
     guard let place = places[name] else { return nil }
     return try files[place.file].withBytes(of: place.record, body)
   }

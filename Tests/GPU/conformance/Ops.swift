@@ -1,0 +1,47 @@
+import CUDABackend
+import Diffusion
+import Engine
+import GraphCases
+
+/// Every op in every element type beside the reference: the cases of `make test`.
+enum Ops {
+  static func run(every: Int) throws -> Report {
+    let backend = try CUDABackend.first()
+    var report = Report()
+    var (passed, failures): (Int, [JSON]) = (0, [])
+    var worst: [String: Double] = [:]
+    for (number, op) in OpCase.all.enumerated() where number % every == 0 {
+      for element in [ElementType.f16, .f32, .bf16] {
+        let error: Double
+        do { error = try op.make(element).error(of: backend) } catch {
+          failures.append(.string("\(op) in \(element): \(error)"))
+          // Nothing runs on a GPU that is lost.
+          if case .lost = error as? CUDAError { return finish(&report, passed, failures, worst) }
+          continue
+        }
+        let share = error / max(op.tolerance(element), 1e-30)
+        worst["\(op.family) \(element)", default: 0] = max(worst["\(op.family) \(element)"] ?? 0, error)
+        if error <= op.tolerance(element) {
+          passed += 1
+        } else {
+          failures.append(.string("\(op) in \(element): \(error), \(share) times what is allowed"))
+        }
+      }
+    }
+    return finish(&report, passed, failures, worst)
+  }
+
+  private static func finish(
+    _ report: inout Report, _ passed: Int, _ failures: [JSON], _ worst: [String: Double]
+  ) -> Report {
+    report.isPassed = failures.isEmpty
+    report.add("passed", .number(Double(passed)))
+    report.add("failed", .number(Double(failures.count)))
+    report.add("failures", .array(Array(failures.prefix(40))))
+    report.add(
+      "worst",
+      .object(
+        JSONObject(worst.sorted { $0.key < $1.key }.map { .init(name: $0.key, value: .number($0.value)) })))
+    return report
+  }
+}

@@ -1,0 +1,67 @@
+import CUDABackend
+import Diffusion
+import Engine
+import GraphCases
+
+/// Whole pictures of small models against those that diffusers painted (Fixtures/make/parity.py).
+enum Pictures {
+  static func run(_ folders: [String]) throws -> Report {
+    let backend = try CUDABackend.first()
+    var report = Report()
+    for folder in folders {
+      let name = folder.split(separator: "/").last.map(String.init) ?? folder
+      do {
+        let worst = try run(folder, backend)
+        report.isPassed = report.isPassed && worst <= 2
+        report.add(name, .members(["worst_level": .number(Double(worst)), "allowed": .number(2)]))
+      } catch {
+        report.isPassed = false
+        report.add(name, .string("\(error)"))
+      }
+    }
+    return report
+  }
+
+  /// The largest difference of any byte.
+  private static func run(_ folder: String, _ backend: CUDABackend) throws -> Float {
+    let model = try ModelFolder(path: folder)
+    let tensors = try SafetensorsFile(path: folder + "/outputs.safetensors")
+    let cases = try Config(path: folder + "/outputs.json").object["cases"]?.array ?? []
+    let pictures = cases.compactMap(\.object).filter { $0["module"]?.string == "picture" }
+    guard !pictures.isEmpty else { throw CheckError("no pictures in \(folder)") }
+    return try pictures.map { try difference($0, model, tensors, backend) }.max() ?? 255
+  }
+
+  private static func difference(
+    _ picture: JSONObject, _ model: ModelFolder, _ tensors: SafetensorsFile, _ backend: CUDABackend
+  ) throws -> Float {
+    let strength = picture["strength"]?.double
+    let pipeline = try Pipeline(
+      model: model,
+      options: Pipeline.Options(
+        width: picture["width"]?.int ?? 0, height: picture["height"]?.int ?? 0,
+        steps: picture["evaluations"]?.int ?? 1, task: strength == nil ? .textToImage : .imageToImage),
+      backend: backend)
+    _ = try pipeline.apply(
+      PipelineSettings(
+        prompt: picture["prompt"]?.string ?? "", strength: strength ?? 1, seed: picture["seed"]?.int ?? 0))
+    if let input = picture["inputs"]?.object?["image"]?.string {
+      let pixels = try floats(tensors, input).map { UInt8($0) }
+      try pipeline.withImage { $0.copyBytes(from: pixels) }
+    }
+    try pipeline.run()
+    guard let output = picture["outputs"]?.object?["image"]?.string else {
+      throw CheckError("a picture without an image")
+    }
+    let expected = try floats(tensors, output)
+    return try pipeline.withPicture { found in
+      found.count == expected.count ? zip(found, expected).map { abs(Float($0) - $1) }.max() ?? 255 : 255
+    }
+  }
+}
+
+/// All of a tensor, in the file's order.
+func floats(_ tensors: SafetensorsFile, _ name: String) throws -> [Float] {
+  guard let record = tensors[name], let type = record.type else { throw CheckError("no tensor \(name)") }
+  return try tensors.withBytes(of: record) { ElementCodec.decode($0, type.element) }
+}
