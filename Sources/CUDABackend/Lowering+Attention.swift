@@ -34,7 +34,7 @@ extension Lowering {
     )
     // Small tiles where large ones would leave multiprocessors without work.
     let tile = ceiling(queries, 64) * heads >= context.device.multiprocessors ? 64 : 32
-    let keys = dimension > 96 ? 32 : 64
+    let keys = dimension > 80 ? 32 : 64
     let chunks = ceiling(dimension, 16) * 2
     let pitch = chunks % 8 == 0 ? chunks : chunks + 1
     let module = KernelModule(

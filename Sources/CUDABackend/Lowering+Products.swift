@@ -15,7 +15,7 @@ extension Lowering {
       product.channels, product.first_channels, product.x_stride, product.second_stride,
       product.weight_stride,
     ]
-    return lengths.allSatisfy { $0 % 8 == 0 }
+    return lengths.allSatisfy { $0 % 8 == 0 } && max(product.kernel_rows, product.kernel_columns) <= 15
       && [product.x, product.second, product.weight].allSatisfy { $0 % 16 == 0 }
       && product.x_batch % 8 == 0 && product.weight_batch % 8 == 0
   }

@@ -4,12 +4,13 @@
 //
 // Defines: ELEMENT (TC_F16; TC_BF16 from sm_80), of q, k, v and result. HEAD_DIMENSION, a multiple of 8 up to 160.
 //   QUERIES of a block; WARP_QUERIES (16), of a warp: 16 or 32, which reads keys half as often but needs twice the
-//   registers (head dimensions to 64); QUERIES is a multiple. KEYS of a tile (64, and 32 for more than 96 dimensions).
+//   registers (head dimensions to 64); QUERIES is a multiple. KEYS of a tile (64, and 32 for more than 80 dimensions).
 // Grid: (ceil(queries / QUERIES), heads). Block: 32 * QUERIES / WARP_QUERIES.
 // Shared: 16 * PITCH * (QUERIES + 4 * KEYS), where PITCH, the length of a row, comes of CHUNKS, HEAD_DIMENSION / 8
 //   rounded up to even: CHUNKS itself where it divides by 8, CHUNKS + 1 elsewhere. (HEAD_DIMENSION, PITCH: (40, 7),
 //   (64, 8), (80, 11), (128, 16), (160, 21).)
 // Requires: strides multiples of 8, addresses multiples of 16, keys > 0. Queries and keys are free.
+#define BLOCKS 1
 #include "device.cuh"
 #include "tile.cuh"
 #include "vectors.cuh"
@@ -18,7 +19,7 @@
 #define WARP_QUERIES 16
 #endif
 #ifndef KEYS
-#if HEAD_DIMENSION > 96
+#if HEAD_DIMENSION > 80
 #define KEYS 32
 #else
 #define KEYS 64
@@ -75,8 +76,8 @@ struct Warp {
       for (int d = 0; d < WIDTH / 16; d++) queries.load_a(query[slab][d], row + 16 * slab, 2 * d);
   }
 
-  // score = queries * keys^T
-  DEVICE void compare(KeyTile keys) {
+  // score = queries * keys^T * factor
+  DEVICE void compare(KeyTile keys, float factor) {
 #pragma unroll
     for (int j = 0; j < KEYS / 16; j++) {
 #pragma unroll
@@ -93,25 +94,33 @@ struct Warp {
           mma_16x8x16<element_t>(score[slab][2 * j + 1], query[slab][d], key + 2);
         }
       }
+#pragma unroll
+      for (int slab = 0; slab < SLABS; slab++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          score[slab][2 * j][e] *= factor;
+          score[slab][2 * j + 1][e] *= factor;
+        }
     }
   }
 
-  // Scores in units of log2; those of keys past the end, or after their query if `causal`, far below any other.
-  DEVICE void scale(float factor, bool ragged, int first_key, int keys, bool causal, int first_query) {
+  // Scores of keys past the end, or after their query if `causal`, go far below any other.
+  DEVICE void mask(int first_key, int keys, bool causal, int first_query) {
+    // Only there because it cannot be done on speculation: else the assembler compares in every tile and drops the
+    // branch around this, which is a fifth of the loop.
+    sync_warp();
     int row = first_query + lane_index() / 4, column = first_key + lane_index() % 4 * 2;
 #pragma unroll
     for (int slab = 0; slab < SLABS; slab++)
 #pragma unroll
-      for (int j = 0; j < KEYS / 8; j++)
+      for (int half = 0; half < 2; half++) {
+        int visible = (causal ? min(keys, row + 16 * slab + 8 * half + 1) : keys) - column;
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-          float own = score[slab][j][e] * factor;
-          if (ragged) {
-            int key = column + 8 * j + e % 2, query = row + 16 * slab + e / 2 * 8;
-            if (key >= keys || (causal && key > query)) own = -1.0e30f;
-          }
-          score[slab][j][e] = own;
-        }
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+          for (int e = 0; e < 2; e++)
+            if (8 * j + e >= visible) score[slab][j][2 * half + e] = -1.0e30f;
+      }
   }
 
   // Scores become weights, relative to the highest so far; what was summed before is rescaled to it.
@@ -127,7 +136,7 @@ struct Warp {
         // Four lanes share a row.
         highest = fmaxf(highest, shuffle_xor(highest, 1));
         highest = fmaxf(highest, shuffle_xor(highest, 2));
-        float shrink = exp2f(high[slab][half] - highest), sum = total[slab][half] * shrink;
+        float shrink = power_of_2(high[slab][half] - highest), sum = total[slab][half] * shrink;
         high[slab][half] = highest;
 #pragma unroll
         for (int j = 0; j < WIDTH / 8; j++) {
@@ -138,7 +147,7 @@ struct Warp {
         for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll
           for (int e = 2 * half; e < 2 * half + 2; e++) {
-            score[slab][j][e] = exp2f(score[slab][j][e] - highest);
+            score[slab][j][e] = power_of_2(score[slab][j][e] - highest);
             sum += score[slab][j][e];
           }
         total[slab][half] = sum;
@@ -198,7 +207,7 @@ KERNEL(attention, tc_cuda_attention, THREADS) {
   const element_t *k = (const element_t *)p.k + head, *v = (const element_t *)p.v + head;
   int first_query = blockIdx.x * QUERIES, warp_row = (int)threadIdx.x / 32 * WARP_QUERIES;
   int end = p.causal ? min(p.keys, first_query + QUERIES) : p.keys;
-  float factor = p.scale * 1.44269504f;  // exp(x) = exp2(x log2(e))
+  float factor = p.scale * 1.44269504f;  // scores in units of log2: exp(x) = 2^(x log2(e))
 
   load_rows<QUERIES>(queries, (const element_t *)p.q + head, p.q_stride, first_query, p.queries);
   load_rows<KEYS>(KeyTile{stages}, k, p.k_stride, 0, end);
@@ -218,9 +227,9 @@ KERNEL(attention, tc_cuda_attention, THREADS) {
       load_rows<KEYS>(KeyTile{next + KeyTile::bytes}, v, p.v_stride, first + KEYS, end);
     }
     copy_commit();
-    warp.compare(KeyTile{now});
+    warp.compare(KeyTile{now}, factor);
     bool ragged = first + KEYS > (p.causal ? min(p.keys, first_query) : p.keys);
-    warp.scale(factor, ragged, first, p.keys, p.causal != 0, first_query + warp_row);
+    if (ragged) warp.mask(first, p.keys, p.causal != 0, first_query + warp_row);
     warp.weigh();
     warp.gather(KeyTile{now + KeyTile::bytes});
   }

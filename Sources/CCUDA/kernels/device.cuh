@@ -13,8 +13,15 @@ typedef unsigned char u8;
 #define DEVICE __device__ __forceinline__
 // A kernel of one struct of parameters: KERNEL(map, tc_cuda_map, 256) { ... p.rows ... }
 // In the simulator such a kernel is an exported function that takes a pointer to the struct.
+// BLOCKS, where it is defined, is how many of them a multiprocessor has to hold: it bounds the registers. Where it is not,
+// the assembler sometimes spills a few bytes for the sake of one block more.
+#ifdef BLOCKS
+#define KERNEL(name, Parameters, threads) \
+  extern "C" __global__ void __launch_bounds__(threads, BLOCKS) name(const Parameters p)
+#else
 #define KERNEL(name, Parameters, threads) \
   extern "C" __global__ void __launch_bounds__(threads) name(const Parameters p)
+#endif
 // All of a block's dynamic shared memory, 128-byte aligned: SHARED(memory); float *sums = (float *)memory;
 #define SHARED(name) extern __shared__ __align__(128) u8 name[]
 
@@ -56,6 +63,14 @@ template <> DEVICE bf16 from_float<bf16>(float x) {
 // Two elements in 32 bits, the first in the lower half.
 template <class T> DEVICE u32 pack2(float a, float b) {
   return (u32)from_float<T>(a).bits | (u32)from_float<T>(b).bits << 16;
+}
+// The floats of such a pair of f16.
+DEVICE void unpack2(float *to, u32 pair) {
+  f16 low, high;
+  low.bits = (unsigned short)pair;
+  high.bits = (unsigned short)(pair >> 16);
+  to[0] = to_float(low);
+  to[1] = to_float(high);
 }
 #if __CUDA_ARCH__ >= 800
 template <> DEVICE u32 pack2<f16>(float a, float b) {
@@ -102,6 +117,13 @@ typedef float element_t;
 #endif
 
 // MARK: Functions
+
+// 2^x; results below 2^-126 are 0, for what exp2f does about them costs attention more than the rest of the function.
+DEVICE float power_of_2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 
 DEVICE float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
 
@@ -193,3 +215,20 @@ template <> DEVICE void mma_16x8x16<f16>(float *c, const u32 *a, const u32 *b) {
                : "r"(a[2]), "r"(a[3]), "r"(b[1]));
 }
 #endif
+
+// The same for f16, with sums of f16, two in 32 bits: rows l / 4 in c[0], l / 4 + 8 in c[1]. GeForce cards do it twice as
+// fast. Rounds every time, so few should be summed so.
+DEVICE void mma_16x8x16_halves(u32 *c, const u32 *a, const u32 *b) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3,%4,%5}, {%6,%7}, {%0,%1};"
+               : "+r"(c[0]), "+r"(c[1])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3}, {%4}, {%0,%1};"
+               : "+r"(c[0]), "+r"(c[1])
+               : "r"(a[0]), "r"(a[1]), "r"(b[0]));
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3}, {%4}, {%0,%1};"
+               : "+r"(c[0]), "+r"(c[1])
+               : "r"(a[2]), "r"(a[3]), "r"(b[1]));
+#endif
+}

@@ -27,8 +27,7 @@ template <int N> struct Epilogue {
     for (int i = 0; i < N; i++) sums[i] = sums[i] * p.scale + bias[i];
     if (p.residual) add_residual(p, m, sums);
     if (p.geglu) return store_geglu(p, batch, m, sums);
-#pragma unroll
-    for (int i = 0; i < N; i++) sums[i] = apply(p.activation, sums[i], 0.0f, 0.0f);
+    apply_all<N>(p.activation, sums);
     if (p.joins_phases) return store_phases(p, m, sums);
     long long to = batch * p.result_batch + (long long)m * p.result_stride + n;
     store_elements<N>(p.result, to, p.result_element, sums, count, wide);

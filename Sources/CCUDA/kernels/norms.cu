@@ -105,7 +105,8 @@ KERNEL(group_norm_apply, tc_cuda_group_norm, 256) {
       load_elements<8>(x, p.x, (long long)row * p.x_stride + channel, element, count, wide);
       // The mean goes first: x * gain and mean * gain may both be far larger than their difference.
 #pragma unroll
-      for (int i = 0; i < 8; i++) x[i] = apply(p.activation, (x[i] - mean[i]) * gain[i] + shift[i], 0.0f, 0.0f);
+      for (int i = 0; i < 8; i++) x[i] = (x[i] - mean[i]) * gain[i] + shift[i];
+      apply_all<8>(p.activation, x);
       store_elements<8>(p.result, (long long)row * p.result_stride + channel, element, x, count, wide);
     }
   }

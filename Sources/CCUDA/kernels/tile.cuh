@@ -12,14 +12,15 @@ template <int ROWS, int COLUMNS> struct Tile {
   static constexpr int chunks = COLUMNS / 8;
   static constexpr bool swizzled = chunks % 8 == 0;
   static constexpr int pitch = swizzled ? chunks : chunks | 1;
-  static constexpr int bytes = ROWS * pitch * 16;
+  static constexpr int row_bytes = pitch * 16;
+  static constexpr int bytes = ROWS * row_bytes;
 
   u8 *memory;
 
-  DEVICE u8 *chunk(int row, int column) const {
-    return memory + (row * pitch + (swizzled ? column ^ (row & 7) : column)) * 16;
-  }
-  // Rows row...row+15 of chunks chunk, chunk+1 as `a` of mma_16x8x16.
+  // Bytes from the tile's begin.
+  static DEVICE int place(int row, int column) { return (row * pitch + (swizzled ? column ^ (row & 7) : column)) * 16; }
+  DEVICE u8 *chunk(int row, int column) const { return memory + place(row, column); }
+  // Rows row...row+15 of chunks column, column+1 as `a` of mma_16x8x16.
   DEVICE void load_a(u32 *a, int row, int column) const {
     int lane = lane_index();
     load_matrix_x4(a, chunk(row + lane % 16, column + lane / 16));
@@ -29,7 +30,7 @@ template <int ROWS, int COLUMNS> struct Tile {
     int lane = lane_index();
     load_matrix_x4(b, chunk(row + lane % 8 + lane / 16 * 8, column + lane / 8 % 2));
   }
-  // `b` from a tile that has k in its rows: k row...row+15; columns of chunk in b[0], b[1], of the next in b[2], b[3].
+  // `b` from a tile that has k in its rows: k row...row+15; chunk `column` in b[0], b[1], the next in b[2], b[3].
   DEVICE void load_b_transposed(u32 *b, int row, int column) const {
     int lane = lane_index();
     load_matrix_x4_transposed(b, chunk(row + lane % 16, column + lane / 16));

@@ -84,3 +84,15 @@ DEVICE void store_elements(tc_address base, long long i, int element, const floa
   for (int j = 0; j < N; j++)
     if (j < count) store_element(base, i + j, element, from[j]);
 }
+
+// `apply` to N numbers; the usual functions decide once for all of them.
+template <int N> DEVICE void apply_all(int function, float *x, float a = 0.0f, float b = 0.0f) {
+  if (function == TC_IDENTITY) return;
+  if (function == TC_SILU) {
+#pragma unroll
+    for (int i = 0; i < N; i++) x[i] = apply(TC_SILU, x[i], a, b);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; i++) x[i] = apply(function, x[i], a, b);
+  }
+}

@@ -93,6 +93,14 @@ template <class T> DEVICE u32 pack2(float a, float b) {
   return (u32)from_float<T>(a).bits | (u32)from_float<T>(b).bits << 16;
 }
 
+DEVICE void unpack2(float *to, u32 pair) {
+  f16 low, high;
+  low.bits = (unsigned short)pair;
+  high.bits = (unsigned short)(pair >> 16);
+  to[0] = to_float(low);
+  to[1] = to_float(high);
+}
+
 DEVICE float load_element(tc_address base, long long i, int element) {
   switch (element) {
     case TC_F16: return to_float(((const f16 *)base)[i]);
@@ -123,6 +131,8 @@ typedef float element_t;
 #endif
 
 // MARK: Functions
+
+DEVICE float power_of_2(float x) { return x < -126.0f ? 0.0f : exp2f(x); }
 
 DEVICE float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
 
@@ -345,4 +355,13 @@ template <class T> DEVICE void mma_16x8x16(float *c, const u32 *a, const u32 *b)
     simulator::release(warp);
   }
   for (int i = 0; i < 2; i++) memcpy(c + 2 * i, &warp.c[i][2 * lane.number], 8);
+}
+
+DEVICE void mma_16x8x16_halves(u32 *c, const u32 *a, const u32 *b) {
+  float sums[4];
+  unpack2(sums, c[0]);
+  unpack2(sums + 2, c[1]);
+  mma_16x8x16<f16>(sums, a, b);
+  c[0] = pack2<f16>(sums[0], sums[1]);
+  c[1] = pack2<f16>(sums[2], sums[3]);
 }
