@@ -8,7 +8,7 @@ ARGS ?=
 
 BUILD_PACKAGES := pkg-config libdnnl-dev libturbojpeg0-dev libv4l-dev libavformat-dev libavcodec-dev \
   libavutil-dev libswscale-dev libmicrohttpd-dev
-TEST_PACKAGES := ffmpeg $(shell cat Tests/Devices/packages Tests/Servers/packages)
+TEST_PACKAGES := ffmpeg g++ $(shell cat Tests/Devices/packages Tests/Servers/packages)
 
 BUILD := $(SWIFT) build -c release --product turbocam
 # What is installed carries Swift's run-time libraries in itself, so that it needs no Swift.

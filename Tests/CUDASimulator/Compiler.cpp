@@ -177,6 +177,8 @@ int compile(Program &program, int count, const char *const *options) {
   std::vector<std::string> arguments = {
       compiler(), "-x", "c++", "-std=c++17", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-exceptions",
       "-fno-rtti", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-ffp-contract=fast", "-w",
+      // Large frames touch each of their pages, so that they cannot step over the guard below a stack.
+      "-fstack-clash-protection",
 #if defined(__aarch64__)
       "-mcpu=native",
 #else

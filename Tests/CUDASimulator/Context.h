@@ -12,6 +12,7 @@ struct Context {
   unsigned retained = 0;
   // An error of a kernel that stays: every later call gives it, until the context is released.
   int error = 0;
+  bool closing = false;  // its last holder has let it go
 };
 
 // Guards all state but memory's. Held shortly: not while a kernel runs.

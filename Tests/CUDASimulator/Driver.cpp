@@ -250,7 +250,9 @@ CUDA_API(cuDevicePrimaryCtxRelease_v2, tc_CUdevice device) {
   if (!context.retained) return invalid_context;
   if (context.retained == 1) {
     // Whatever has been queued still runs, as it would; but not on a GPU that is lost.
+    context.closing = true;
     drain(context, lock);
+    context.closing = false;
     destroy_streams(context);
     memory().free_all(device);
     context.error = 0;

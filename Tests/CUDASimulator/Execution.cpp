@@ -90,7 +90,9 @@ struct Worker {
   Random random{0};
   unsigned finished = 0, stopped = 0;
   int error = 0;
+  // Where a fault in a kernel comes back to, once `inside` is set.
   sigjmp_buf escape;
+  volatile sig_atomic_t inside = 0;
   // Where the last copies came from: most copies of a block come from two or three allocations.
   Memory::Allocation recent[4] = {};
   unsigned oldest = 0;
@@ -309,9 +311,12 @@ void pass_on(int signal, siginfo_t *info, void *context) {
 
 void handle_fault(int signal, siginfo_t *info, void *context) {
   Worker *worker = current;
-  int thread = worker && worker->launch ? worker->region.thread_of(stack_pointer_of(context)) : -1;
-  if (thread < 0) return pass_on(signal, info, context);
+  if (!worker || !worker->inside) return pass_on(signal, info, context);
   uintptr_t address = (uintptr_t)info->si_addr;
+  // After a stack overflow the stack pointer may lie below all stacks.
+  int thread = worker->region.thread_of(stack_pointer_of(context));
+  if (thread < 0 && worker->region.is_guard(address)) thread = worker->region.thread_of(address);
+  if (thread < 0) thread = 0;
   char text[240];
   int code = illegal_address;
   if (signal == SIGFPE || signal == SIGILL) {
@@ -410,8 +415,16 @@ class Pool {
       block.thread_index[i] = {i % launch.block.x, i / launch.block.x % launch.block.y,
                                i / launch.block.x / launch.block.y};
     for (Memory::Allocation &known : worker.recent) known = {};
-    // A fault in a kernel comes back here.
-    if (sigsetjmp(worker.escape, 1) != 0) return;
+    if (sigsetjmp(worker.escape, 1) == 0) {
+      worker.inside = 1;
+      share(worker);
+    }
+    worker.inside = 0;
+  }
+
+  // Takes blocks until there are none, or one has failed.
+  void share(Worker &worker) {
+    const Launch &launch = *worker.launch;
     // Blocks may run in any order: they start somewhere in the middle, and go up or down.
     uint64_t start = launch.seed % blocks;
     bool down = launch.seed >> 40 & 1;

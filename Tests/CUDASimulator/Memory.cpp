@@ -9,6 +9,8 @@
 namespace simulator {
 
 constexpr uintptr_t page = 4096;
+// On both sides: an index that is off by a row or two still ends here. Costs addresses only.
+constexpr uintptr_t guard = 1 << 20;
 // Address space is plentiful, but not endless; nor are mappings.
 constexpr uintptr_t most_freed_bytes = (uintptr_t)64 << 30;
 constexpr size_t most_freed = 4096;
@@ -23,17 +25,17 @@ uintptr_t Memory::allocate(size_t bytes, int device, size_t limit) {
   std::unique_lock lock(mutex);
   if (bytes == 0 || bytes > limit || totals[device] > limit - bytes) return 0;
   uintptr_t inside = (bytes + page - 1) / page * page;
-  void *mapping = mmap(nullptr, inside + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *mapping = mmap(nullptr, inside + 2 * guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) return 0;
-  uintptr_t begin = (uintptr_t)mapping + page;
+  uintptr_t begin = (uintptr_t)mapping + guard;
   if (mprotect((void *)begin, inside, PROT_READ | PROT_WRITE) != 0) {
-    munmap(mapping, inside + 2 * page);
+    munmap(mapping, inside + 2 * guard);
     return 0;
   }
   memset((void *)begin, 0xff, inside);
   // A size that is a multiple of 256 gets an address that is one too, as a GPU's allocations are.
   uintptr_t base = (begin + inside - bytes) & ~(uintptr_t)15;
-  live[base] = {base, bytes, (uintptr_t)mapping, inside + 2 * page, device};
+  live[base] = {base, bytes, (uintptr_t)mapping, inside + 2 * guard, device};
   totals[device] += bytes;
   return base;
 }

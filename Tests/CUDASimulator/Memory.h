@@ -10,7 +10,7 @@
 
 namespace simulator {
 
-// Each allocation is a mapping of its own between two pages that must not be touched, and ends as near to the later one
+// Each allocation is a mapping of its own between two ranges that must not be touched, and ends as near to the later one
 // as its alignment allows: so an access outside it faults. It starts as NaN in every floating-point type. What is freed
 // stays untouchable for a while.
 class Memory {

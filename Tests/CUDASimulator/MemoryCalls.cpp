@@ -84,7 +84,13 @@ CUDA_API(cuMemcpyHtoDAsync_v2, tc_CUdeviceptr to, const void *from, size_t bytes
 CUDA_API(cuMemcpyDtoHAsync_v2, void *to, tc_CUdeviceptr from, size_t bytes, tc_CUstream handle) {
   BEGIN("copy");
   if (bytes && !to) return invalid_value;
-  return submit_range(handle, from, bytes, [=] { return memcpy(to, (const void *)from, bytes), 0; });
+  const Context *context = current_context();
+  bool locked = memory().is_host((uintptr_t)to, bytes);
+  return submit_range(handle, from, bytes, [=] {
+    // Nobody has waited for this copy, and ordinary memory may be somebody else's by now.
+    if (locked || !context->closing) memcpy(to, (const void *)from, bytes);
+    return 0;
+  });
 }
 
 CUDA_API(cuMemcpyDtoDAsync_v2, tc_CUdeviceptr to, tc_CUdeviceptr from, size_t bytes, tc_CUstream handle) {
