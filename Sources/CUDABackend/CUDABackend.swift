@@ -51,7 +51,7 @@ public final class CUDABackend: Backend {
   private func working() throws -> Session {
     if let session, !session.context.driver.isLost { return session }
     caches = []
-    weak var lost = session?.context
+    weak let lost = session?.context
     session = nil
     guard lost == nil else {
       throw CUDAError.lost("programs of before its loss are still there")
