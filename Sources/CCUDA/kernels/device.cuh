@@ -13,8 +13,8 @@ typedef unsigned char u8;
 #define DEVICE __device__ __forceinline__
 // A kernel of one struct of parameters: KERNEL(map, tc_cuda_map, 256) { ... p.rows ... }
 // In the simulator such a kernel is an exported function that takes a pointer to the struct.
-// BLOCKS, where it is defined, is how many of them a multiprocessor has to hold: it bounds the registers. Where it is not,
-// the assembler sometimes spills a few bytes for the sake of one block more.
+// BLOCKS, where it is defined, is how many of them a multiprocessor has to hold: it bounds the registers. Where it is
+// not, the assembler sometimes spills a few bytes for the sake of one block more.
 #ifdef BLOCKS
 #define KERNEL(name, Parameters, threads) \
   extern "C" __global__ void __launch_bounds__(threads, BLOCKS) name(const Parameters p)
@@ -56,7 +56,8 @@ template <> DEVICE f16 from_float<f16>(float x) {
 template <> DEVICE bf16 from_float<bf16>(float x) {
   u32 bits = __float_as_uint(x);
   bf16 y;
-  y.bits = x != x ? (unsigned short)((bits >> 16) | 0x40) : (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+  y.bits = x != x ? (unsigned short)((bits >> 16) | 0x40)
+                  : (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
   return y;
 }
 
@@ -127,8 +128,8 @@ DEVICE float power_of_2(float x) {
 
 DEVICE float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
 
-// x times the logistic function of y. The exact quotient would cost more than memory takes; __fdividef's two last bits do
-// not matter, and that it gives 0 for divisors from 2^126 on is right here.
+// x times the logistic function of y. The exact quotient would cost more than memory takes; __fdividef's two last bits
+// do not matter, and that it gives 0 for divisors from 2^126 on is right here.
 DEVICE float gated(float x, float y) { return __fdividef(x, 1.0f + expf(-y)); }
 
 DEVICE float apply(int function, float x, float a, float b) {
@@ -216,8 +217,8 @@ template <> DEVICE void mma_16x8x16<f16>(float *c, const u32 *a, const u32 *b) {
 }
 #endif
 
-// The same for f16, with sums of f16, two in 32 bits: rows l / 4 in c[0], l / 4 + 8 in c[1]. GeForce cards do it twice as
-// fast. Rounds every time, so few should be summed so.
+// The same for f16, with sums of f16, two in 32 bits: rows l / 4 in c[0], l / 4 + 8 in c[1]. GeForce cards do it twice
+// as fast. Rounds every time, so few should be summed so.
 DEVICE void mma_16x8x16_halves(u32 *c, const u32 *a, const u32 *b) {
 #if __CUDA_ARCH__ >= 800
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3,%4,%5}, {%6,%7}, {%0,%1};"

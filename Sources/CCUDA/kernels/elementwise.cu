@@ -1,9 +1,9 @@
 // Element by element: functions and conversions, two operands, GEGLU. Bound by memory; sums and functions in f32.
 //
-// Defines: none. Any sizes and strides; where rows begin at multiples of 16 bytes, 8 elements are one access or two. The
-// result may lie where an operand does, element for element.
-// Grid: any, threads stride over vectors of 8 of a row; ceil(elements / 2048) up to some 8 blocks a multiprocessor is good.
-// Block: 256. Shared: 0.
+// Defines: none. Any sizes and strides; where rows begin at multiples of 16 bytes, 8 elements are one access or two.
+// The result may lie where an operand does, element for element.
+// Grid: any, threads stride over vectors of 8 of a row; ceil(elements / 2048) up to some 8 blocks a multiprocessor is
+// good. Block: 256. Shared: 0.
 #include "device.cuh"
 #include "vectors.cuh"
 

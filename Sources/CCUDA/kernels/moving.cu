@@ -104,7 +104,8 @@ DEVICE float sine(float x, bool cosine) {
   float r = ((x - quarters * 1.5703125f) - quarters * 4.8375129699707031e-4f) - quarters * 7.5497899548918822e-8f;
   float z = r * r;
   float odd = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
-  float even = ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
+  float even =
+      ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
   int turn = (int)quarters + (cosine ? 1 : 0);
   float value = turn & 1 ? even : odd;
   return turn & 2 ? -value : value;

@@ -4,13 +4,13 @@
 // Defines: ELEMENT (TC_F16; TC_BF16 from sm_80), of x, second and weight. TILE_M, TILE_N: of the result in a block.
 //   STAGES (2...4): k tiles under way. WARPS_M, WARPS_N (2, 2): how warps share the tile; TILE_M / WARPS_M and
 //   TILE_N / WARPS_N are multiples of 16.
-//   SUMS (TC_F32): TC_F16 sums each k tile in f16, and tiles in f32. Twice as fast on GeForce cards and less exact (some
-//   4e-4 of a result, however deep, for 2e-4); for ELEMENT=TC_F16 and tiles to 128x64.
+//   SUMS (TC_F32): TC_F16 sums each k tile in f16, and tiles in f32. Twice as fast on GeForce cards and less exact
+//   (some 4e-4 of a result, however deep, for 2e-4); for ELEMENT=TC_F16 and tiles to 128x64.
 // Grid: (ceil(M / TILE_M), ceil(filters / TILE_N), batches * splits). Block: 32 * WARPS_M * WARPS_N.
 // Shared: max(STAGES * (TILE_M + TILE_N) * 128, 4 * TILE_M * (TILE_N + 8 * WARPS_N)).
 // Requires: channels, first_channels, x_stride, second_stride, weight_stride, x_batch, weight_batch multiples of 8;
-//   x, second and weight at multiples of 16 bytes; kernels to 15x15. M, filters and depth are free. The result may lie where the residual
-//   does (same stride), and nowhere else that is read.
+//   x, second and weight at multiples of 16 bytes; kernels to 15x15. M, filters and depth are free. The result may lie
+//   where the residual does (same stride), and nowhere else that is read.
 // splits > 1 writes sums of a share of k to partial, for product_finish.
 #include "parameters.h"
 
@@ -48,7 +48,8 @@ typedef Tile<TILE_N, TILE_K> WeightTile;
 // MARK: Loading
 
 // What the kernel covers of the picture for one row of the result. Loads outnumber all else that is not the product
-// itself, so what is the same for all of k is worked out beforehand: a load costs an addition, a multiplication, a test.
+// itself, so what is the same for all of k is worked out beforehand: a load costs an addition, a multiplication and a
+// test.
 struct Window {
   int pixel;   // under the kernel's upper left corner; may lie outside
   u32 inside;  // bit r: kernel row r lies inside the picture; bit 16 + c: column c does. None for rows past the end
@@ -138,8 +139,9 @@ class Sums {
 #pragma unroll
         for (int e = 0; e < 4; e++) at[i][j][e] = 0.0f;
   }
-  // Tile::load_a and load_b with the addresses worked out beforehand (`from`). Chunk 2 k + c of a swizzled row lies where
-  // its chunk c does but for the bits of 2 k, for (2 k + c) ^ r = (c ^ r) ^ 2 k; and 16 rows on, all is the same again.
+  // Tile::load_a and load_b with the addresses worked out beforehand (`from`). Chunk 2 k + c of a swizzled row lies
+  // where its chunk c does but for the bits of 2 k, for (2 k + c) ^ r = (c ^ r) ^ 2 k; and 16 rows on, all is the same
+  // again.
   DEVICE void multiply(const u8 *stage, Fragments from) {
 #pragma unroll
     for (int k = 0; k < TILE_K / 16; k++) {

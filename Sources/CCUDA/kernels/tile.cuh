@@ -5,9 +5,9 @@
 DEVICE int lane_index() { return threadIdx.x % 32; }
 
 // ROWS rows of COLUMNS elements in chunks of 8 (16 bytes). The copies write neighbouring chunks of a row, ldmatrix
-// reads the same chunk of 8 neighbouring rows; either must touch all 32 banks once. Rows of 8 chunks (or a multiple) would
-// put a column of chunks into the same banks, so chunk c of row r lies at c ^ (r % 8). Other rows are made an odd number
-// of chunks long, which spreads them by itself.
+// reads the same chunk of 8 neighbouring rows; either must touch all 32 banks once. Rows of 8 chunks (or a multiple)
+// would put a column of chunks into the same banks, so chunk c of row r lies at c ^ (r % 8). Other rows are made an odd
+// number of chunks long, which spreads them by itself.
 template <int ROWS, int COLUMNS> struct Tile {
   static constexpr int chunks = COLUMNS / 8;
   static constexpr bool swizzled = chunks % 8 == 0;
