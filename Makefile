@@ -18,7 +18,7 @@ INSTALLED = $(shell cd Fixtures && find models clips -type f -not -name '.*')
 SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
-.PHONY: all run build static test install uninstall clean format lint packages test-packages spark spark-eval
+.PHONY: all run build static kernels test install uninstall clean format lint packages test-packages spark spark-eval
 all: build
 
 run: build
@@ -33,11 +33,17 @@ test: test-packages
 static: packages
 	@$(STATIC)
 
+# CUDA kernels for machines without NVRTC; this one needs it. 'make install' takes them along.
+kernels: static
+	@rm -rf .build-static/kernels
+	@$(BINARY) kernels --output .build-static/kernels
+
 # Does not build what is there, so that 'make static && sudo make install' needs no Swift for root.
 install:
 	@test -x $(BINARY) || $(MAKE) static
 	install -D -s -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/turbocam"
 	@for file in $(INSTALLED); do install -D -m 644 Fixtures/$$file "$(SHARE)/$$file"; done
+	@for file in $(wildcard .build-static/kernels/*.ptx); do install -D -m 644 $$file "$(SHARE)/kernels/$${file##*/}"; done
 	@for unit in systemd/*.service; do install -d "$(UNITS)"; \
 	  sed 's|@PREFIX@|$(PREFIX)|g' $$unit > "$(UNITS)/$${unit#systemd/}"; done
 	@echo "Models and clip in $(SHARE), systemd units in $(UNITS)"

@@ -11,16 +11,19 @@ public final class CUDABackend: Backend {
   private let version: Int
   private let fuses: Bool
   private let reserve: Int
+  private let prebuilt: PrebuiltKernels?
   /// nil between the loss of a GPU and its being had again.
   private var session: Session?
   private var caches: [WeightCache<DeviceBuffer>] = []
 
   /// `ordinal`: as the driver counts. `element`: f16 unless tests want f32. `reserve`: bytes of the GPU's memory that
   /// should stay free; where less is, what only a change of settings needs leaves it in between (nil: a gigabyte or a
-  /// tenth). Errors: `CUDAError`.
+  /// tenth). `prebuilt`: kernels for a machine without NVRTC. Errors: `CUDAError`.
   public init(
-    ordinal: Int = 0, element: ElementType = .f16, fuses: Bool = true, reserve: Int? = nil
+    ordinal: Int = 0, element: ElementType = .f16, fuses: Bool = true, reserve: Int? = nil,
+    prebuilt: PrebuiltKernels? = nil
   ) throws {
+    self.prebuilt = prebuilt
     preferredElement = element
     self.fuses = fuses
     let driver = try Driver()
@@ -32,7 +35,7 @@ public final class CUDABackend: Backend {
     device = try GPUDevice(driver, ordinal)
     try device.checkSupport()
     self.reserve = reserve ?? max(1 << 30, device.memory / 10)
-    session = try Session(driver, device)
+    session = try Session(driver, device, prebuilt)
   }
 
   /// A context with the kernels that were loaded into it.
@@ -40,9 +43,9 @@ public final class CUDABackend: Backend {
     let context: GPUContext
     let library: KernelLibrary
 
-    init(_ driver: Driver, _ device: GPUDevice) throws {
+    init(_ driver: Driver, _ device: GPUDevice, _ prebuilt: PrebuiltKernels?) throws {
       context = try GPUContext(driver, device)
-      library = KernelLibrary(context)
+      library = KernelLibrary(context, prebuilt: prebuilt)
     }
   }
 
@@ -60,7 +63,7 @@ public final class CUDABackend: Backend {
     // Releasing the last hold on the primary context ended it; other programs' parts of this process may hold it too.
     _ = driver.library.find("cuDevicePrimaryCtxReset_v2", tc_cuDevicePrimaryCtxReset_v2.self)?(
       Int32(device.ordinal))
-    let new = try Session(driver, device)
+    let new = try Session(driver, device, prebuilt)
     session = new
     return new
   }
@@ -74,17 +77,19 @@ public final class CUDABackend: Backend {
   }
 
   /// On the first GPU that kernels run on. Errors: `CUDAError`, where there is none that of the first.
-  public static func first() throws -> CUDABackend {
+  public static func first(prebuilt: PrebuiltKernels? = nil) throws -> CUDABackend {
     let driver = try Driver()
     let count = try GPUDevice.count(driver)
     let ordinal = (0..<count).first { ordinal in
       (try? GPUDevice(driver, ordinal).checkSupport()) != nil
     }
-    return try CUDABackend(ordinal: ordinal ?? 0)
+    return try CUDABackend(ordinal: ordinal ?? 0, prebuilt: prebuilt)
   }
 
-  /// Throws where kernels could not be compiled when they are needed: NVRTC is missing, or does not know the GPU.
+  /// Throws where kernels could not be had when they are needed: NVRTC is missing or does not know the GPU, and they
+  /// were not compiled beforehand.
   public func checkCompiler() throws {
+    if let prebuilt, prebuilt.isComplete(for: device.capability) { return }
     let compiler = try CUDASystem.compiler(driver: version).get()
     if let obstacle = compiler.obstacle(for: device) { throw obstacle }
   }

@@ -28,11 +28,34 @@ struct Compiler: Sendable {
     return list(&found) == 0 ? found.map(Int.init) : []
   }
 
-  /// The code of `source` with `headers` for an architecture ("sm_89"). Errors: `CUDAError.compile` with NVRTC's log.
+  /// The code of `source` with `headers` for an architecture ("-arch=sm_89" among the options). Errors:
+  /// `CUDAError.compile` with NVRTC's log.
   func compile(name: String, source: String, headers: [(name: String, text: String)], options: [String])
-    throws
-    -> [UInt8]
+    throws -> [UInt8]
   {
+    try withProgram(name, source, headers, options) { program in
+      try read(
+        program, "nvrtcGetCUBIN", size: library.get("nvrtcGetCUBINSize", tc_nvrtcGetCUBINSize.self),
+        bytes: library.get("nvrtcGetCUBIN", tc_nvrtcGetCUBIN.self))
+    }
+  }
+
+  /// PTX for an architecture and all later ones ("-arch=compute_80" among the options), without the zero at its end.
+  func compilePTX(
+    name: String, source: String, headers: [(name: String, text: String)], options: [String]
+  ) throws -> [UInt8] {
+    try withProgram(name, source, headers, options) { program in
+      try read(
+        program, "nvrtcGetPTX", size: library.get("nvrtcGetPTXSize", tc_nvrtcGetPTXSize.self),
+        bytes: library.get("nvrtcGetPTX", tc_nvrtcGetPTX.self)
+      ).dropLast()
+    }
+  }
+
+  private func withProgram<R>(
+    _ name: String, _ source: String, _ headers: [(name: String, text: String)], _ options: [String],
+    _ body: (tc_nvrtcProgram?) throws -> R
+  ) throws -> R {
     var program: tc_nvrtcProgram?
     let create = try library.get("nvrtcCreateProgram", tc_nvrtcCreateProgram.self)
     let code = withCStrings(headers.map(\.text)) { texts in
@@ -45,21 +68,21 @@ struct Compiler: Sendable {
     guard result == 0 else {
       throw CUDAError.compile("\(name) (\(options.joined(separator: " ")))", log: log(program))
     }
-    return try bytes(program)
+    return try body(program)
   }
 
-  private func bytes(_ program: tc_nvrtcProgram?) throws -> [UInt8] {
+  private func read(
+    _ program: tc_nvrtcProgram?, _ call: String, size getSize: tc_nvrtcGetCUBINSize,
+    bytes get: tc_nvrtcGetCUBIN
+  ) throws -> [UInt8] {
     var size = 0
-    try check(
-      library.get("nvrtcGetCUBINSize", tc_nvrtcGetCUBINSize.self)(program, &size), "nvrtcGetCUBINSize",
-      "its size")
-    let get = try library.get("nvrtcGetCUBIN", tc_nvrtcGetCUBIN.self)
+    try check(getSize(program, &size), "\(call)Size", "its size")
     var code: Int32 = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
       code = buffer.withMemoryRebound(to: CChar.self) { get(program, $0.baseAddress) }
       count = size
     }
-    try check(code, "nvrtcGetCUBIN", "its code")
+    try check(code, call, "its code")
     return bytes
   }
 

@@ -19,14 +19,9 @@ struct KernelCache {
 
   /// nil where there is none, or a damaged one.
   func read(_ key: String) -> [UInt8]? {
-    guard let folder, let file = fopen("\(folder)/\(key)", "rb") else { return nil }
-    defer { fclose(file) }
-    guard fseek(file, 0, SEEK_END) == 0, case let size = ftell(file), size > Self.magic.count + 8,
-      size < 1 << 28,
-      fseek(file, 0, SEEK_SET) == 0
+    guard let folder, let bytes = readFile("\(folder)/\(key)", atMost: 1 << 28),
+      bytes.count > Self.magic.count + 8, bytes.starts(with: Self.magic)
     else { return nil }
-    var bytes = [UInt8](repeating: 0, count: size)
-    guard fread(&bytes, 1, size, file) == size, bytes.starts(with: Self.magic) else { return nil }
     let code = Array(bytes[(Self.magic.count + 8)...])
     let sum = bytes[Self.magic.count..<Self.magic.count + 8].reduce(0) { $0 << 8 | UInt64($1) }
     return sum == Self.checksum(code) ? code : nil

@@ -11,10 +11,13 @@ struct Kernel {
 final class KernelLibrary {
   private let context: GPUContext
   private let cache: KernelCache
+  private let prebuilt: PrebuiltKernels?
   /// Opened when something has to be compiled.
   private lazy var compiler = Result { try Compiler(driver: context.driver.version) }
   private var modules: [KernelModule: tc_CUmodule?] = [:]
   private var kernels: [Name: Kernel] = [:]
+  /// Dynamic shared memory that a kernel was allowed, where that is more than all may have.
+  private var allowed: [tc_CUfunction?: Int] = [:]
   /// How many were compiled, for tests and for people.
   private(set) var compiled = 0
 
@@ -24,23 +27,26 @@ final class KernelLibrary {
   private struct Name: Hashable {
     var module: KernelModule
     var name: String
+    var sharedMemory: Int
   }
 
-  init(_ context: GPUContext, cache: KernelCache = KernelCache()) {
+  init(_ context: GPUContext, cache: KernelCache = KernelCache(), prebuilt: PrebuiltKernels? = nil) {
     self.context = context
     self.cache = cache
+    self.prebuilt = prebuilt
   }
 
   /// The kernel `name` of a module, allowed as much dynamic shared memory as it needs. Errors: `CUDAError`.
   func kernel(_ name: String, _ module: KernelModule, sharedMemory: Int = 0) throws -> Kernel {
-    let key = Name(module: module, name: name)
+    let key = Name(module: module, name: name, sharedMemory: sharedMemory)
     if let kernel = kernels[key] { return kernel }
     let driver = context.driver
     var function: tc_CUfunction?
     try driver.check(
       driver.get("cuModuleGetFunction", tc_cuModuleGetFunction.self)(&function, load(module), name),
       "cuModuleGetFunction", "\(name) of \(module.description)")
-    if sharedMemory > 48 << 10 {
+    if sharedMemory > max(48 << 10, allowed[function] ?? 0) {
+      allowed[function] = sharedMemory
       try driver.check(
         driver.get("cuFuncSetAttribute", tc_cuFuncSetAttribute.self)(
           function, TC_CUDA_FUNCTION_MOST_SHARED, Int32(sharedMemory)), "cuFuncSetAttribute",
@@ -60,7 +66,17 @@ final class KernelLibrary {
       modules[module] = loaded
       return loaded
     }
-    let code = try compile(module)
+    let compiler: Compiler
+    do {
+      compiler = try self.compiler.get()
+    } catch {
+      // The driver keeps a cache of its own of what it makes of PTX.
+      guard let code = prebuilt?.read(module, capability: context.device.capability) else { throw error }
+      let loaded = try open(code, module)
+      modules[module] = loaded
+      return loaded
+    }
+    let code = try compile(module, compiler)
     let loaded = try open(code, module)
     cache.write(key, code)
     modules[module] = loaded
@@ -77,8 +93,8 @@ final class KernelLibrary {
     return loaded
   }
 
-  private func compile(_ module: KernelModule) throws -> [UInt8] {
-    let code = try compiler.get().compile(
+  private func compile(_ module: KernelModule, _ compiler: Compiler) throws -> [UInt8] {
+    let code = try compiler.compile(
       name: module.file, source: KernelSources.text(module.file), headers: KernelSources.headers,
       options: ["-arch=sm_\(context.device.capability)", "-std=c++17"] + module.options)
     compiled += 1

@@ -29,11 +29,23 @@ struct KernelModule: Hashable, Sendable {
 enum KernelSources {
   static let all: [(name: String, text: String)] = (0..<Int(tc_cuda_source_count)).map { index in
     let source = tc_cuda_sources[index]
-    let bytes = UnsafeRawBufferPointer(start: source.text, count: source.size)
-    return (String(cString: source.name), String(decoding: bytes, as: UTF8.self))
+    return (String(cString: source.name), read(source))
   }
+
+  private static func read(_ source: tc_cuda_source) -> String {
+    String(decoding: UnsafeRawBufferPointer(start: source.text, count: source.size), as: UTF8.self)
+  }
+
   /// What a source may include.
   static let headers = all.filter { !$0.name.hasSuffix(".cu") }
+
+  /// What stands in variants.txt: the modules that the backend may ask for, with the least architecture of each.
+  static let variants: [(module: KernelModule, least: Int)] = read(tc_cuda_variants).split(separator: "\n")
+    .filter { !$0.hasPrefix("#") }.map { $0.split(separator: " ").map(String.init) }
+    .compactMap { words in
+      guard words.count >= 2, let least = Int(words[1]) else { return nil }
+      return (KernelModule(words[0], Array(words.dropFirst(2))), least)
+    }
 
   static func text(_ file: String) -> String {
     guard let source = all.first(where: { $0.name == file }) else {

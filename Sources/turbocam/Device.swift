@@ -63,7 +63,10 @@ enum Device: Equatable, CustomStringConvertible {
   }
 
   private static func gpu(_ number: Int?) throws -> CUDABackend {
-    let backend = try number.map { try CUDABackend(ordinal: $0) } ?? CUDABackend.first()
+    let prebuilt = Resources.kernels.map { PrebuiltKernels(folder: $0) }
+    let backend =
+      try number.map { try CUDABackend(ordinal: $0, prebuilt: prebuilt) }
+      ?? CUDABackend.first(prebuilt: prebuilt)
     try backend.checkCompiler()
     return backend
   }
