@@ -72,7 +72,7 @@ let package = Package(
     .executableTarget(
       name: "gpu-check", dependencies: ["Engine", "CUDABackend", "Diffusion", "GraphCases"],
       path: "Tests/GPU/conformance"),
-    .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion"]),
+    .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion", "CUDASimulator"]),
   ],
   cxxLanguageStandard: .cxx17
 )

@@ -8,11 +8,11 @@ public final class CUDABackend: Backend {
   /// Tensor cores multiply bf16 from Ampere on.
   public var wideElement: ElementType { device.capability >= 80 ? .bf16 : .f32 }
   public let device: GPUDevice
-  private let driver: Driver
-  private let context: GPUContext
-  private let library: KernelLibrary
+  private let version: Int
   private let fuses: Bool
   private let reserve: Int
+  /// nil between the loss of a GPU and its being had again.
+  private var session: Session?
   private var caches: [WeightCache<DeviceBuffer>] = []
 
   /// `ordinal`: as the driver counts. `element`: f16 unless tests want f32. `reserve`: bytes of the GPU's memory that
@@ -23,7 +23,8 @@ public final class CUDABackend: Backend {
   ) throws {
     preferredElement = element
     self.fuses = fuses
-    driver = try Driver()
+    let driver = try Driver()
+    version = driver.version
     let count = try GPUDevice.count(driver)
     guard (0..<count).contains(ordinal) else {
       throw CUDAError.device("there is no GPU \(ordinal)", remedy: Self.range(count))
@@ -31,8 +32,37 @@ public final class CUDABackend: Backend {
     device = try GPUDevice(driver, ordinal)
     try device.checkSupport()
     self.reserve = reserve ?? max(1 << 30, device.memory / 10)
-    context = try GPUContext(driver, device)
-    library = KernelLibrary(context)
+    session = try Session(driver, device)
+  }
+
+  /// A context with the kernels that were loaded into it.
+  private struct Session {
+    let context: GPUContext
+    let library: KernelLibrary
+
+    init(_ driver: Driver, _ device: GPUDevice) throws {
+      context = try GPUContext(driver, device)
+      library = KernelLibrary(context)
+    }
+  }
+
+  /// The session at work; a new one where the GPU was lost. Everything that was compiled before has to be gone: a
+  /// context lives as long as its last program.
+  private func working() throws -> Session {
+    if let session, !session.context.driver.isLost { return session }
+    caches = []
+    weak let lost = session?.context
+    session = nil
+    guard lost == nil else {
+      throw CUDAError.lost("programs of before its loss are still there")
+    }
+    let driver = try Driver()
+    // Releasing the last hold on the primary context ended it; other programs' parts of this process may hold it too.
+    _ = driver.library.find("cuDevicePrimaryCtxReset_v2", tc_cuDevicePrimaryCtxReset_v2.self)?(
+      Int32(device.ordinal))
+    let new = try Session(driver, device)
+    session = new
+    return new
   }
 
   private static func range(_ count: Int) -> String {
@@ -55,22 +85,23 @@ public final class CUDABackend: Backend {
 
   /// Throws where kernels could not be compiled when they are needed: NVRTC is missing, or does not know the GPU.
   public func checkCompiler() throws {
-    let compiler = try CUDASystem.compiler(driver: driver.version).get()
+    let compiler = try CUDASystem.compiler(driver: version).get()
     if let obstacle = compiler.obstacle(for: device) { throw obstacle }
   }
 
   public var description: String {
-    "GPU \(device.ordinal), \(device.name), CUDA \(Driver.text(driver.version)), \(preferredElement)"
+    "GPU \(device.ordinal), \(device.name), CUDA \(Driver.text(version)), \(preferredElement)"
   }
 
   public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
-    try context.enter()
+    let session = try working()
+    try session.context.enter()
     let plan = Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules)
     return try CUDAExecutable(
-      plan, context, library, source: weights, cache: cache(of: weights), reserve: reserve, progress: progress
-    )
+      plan, session.context, session.library, source: weights, cache: cache(of: weights), reserve: reserve,
+      progress: progress)
   }
 
   /// Seconds by the GPU's own clock of frames that follow each other without a pause; `executable` is one that this

@@ -1,7 +1,8 @@
 import CCUDA
+import Engine
 
 /// What can go wrong between a graph and a GPU.
-public enum CUDAError: Error, CustomStringConvertible, Equatable {
+public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
   /// A library is not there, or lacks a function: what was looked for, and what each place said.
   case library(String, tried: [String], remedy: String)
   /// There is no GPU to compute on, or not the one that was asked for.
@@ -61,6 +62,11 @@ public enum CUDAError: Error, CustomStringConvertible, Equatable {
     let others = tried.filter { !$0.hasSuffix(absence) }
     let missing = absent.isEmpty ? [] : ["\(absent.joined(separator: ", ")) not found"]
     return (others + missing).joined(separator: "; ")
+  }
+
+  public var endsPrograms: Bool {
+    if case .lost = self { return true }
+    return false
   }
 
   /// EX_UNAVAILABLE, EX_OSERR or EX_SOFTWARE of sysexits.h.

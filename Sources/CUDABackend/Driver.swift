@@ -1,4 +1,5 @@
 import CCUDA
+import Synchronization
 
 /// The CUDA driver API, each function looked up when it is first needed: an old driver lacks only what is newer.
 ///
@@ -8,6 +9,9 @@ final class Driver: Sendable {
   let library: DynamicLibrary
   /// 12040 for CUDA 12.4.
   let version: Int
+  /// Whether a call told that the GPU, or what was on it, is gone.
+  private let loss = Atomic<Bool>(false)
+  var isLost: Bool { loss.load(ordering: .relaxed) }
 
   /// The oldest we run with, CUDA 11.8.
   static let oldest = 11080
@@ -39,7 +43,9 @@ final class Driver: Sendable {
 
   /// Throws where a call did not succeed.
   func check(_ code: tc_CUresult, _ call: String, _ purpose: @autoclosure () -> String) throws {
-    if code != 0 { throw Self.failure(library, call, code, purpose()) }
+    guard code != 0 else { return }
+    if Self.isLoss(code) { loss.store(true, ordering: .relaxed) }
+    throw Self.failure(library, call, code, purpose())
   }
 
   private static func failure(

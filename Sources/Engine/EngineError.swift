@@ -1,3 +1,9 @@
+/// An error of a backend that may leave it without its memory.
+public protocol BackendError: Error {
+  /// Whether everything that the backend compiled is gone. Compiled anew, it may work again.
+  var endsPrograms: Bool { get }
+}
+
 /// What can go wrong between a graph and its running.
 public enum EngineError: Error, CustomStringConvertible, Equatable {
   /// The checkpoint has no tensor of this name.

@@ -1,10 +1,11 @@
+import Engine
 import Frames
-import Synchronization
 
 /// Repaints the newest frame with a model, over and over.
 ///
 /// The model is made in the background while notices are shown. Another size or number of steps makes a
-/// second painter beside the running one, then swaps them; all other settings act on the next frame.
+/// second painter beside the running one, then swaps them; all other settings act on the next frame. A painter whose
+/// GPU is lost is made anew, and the outputs show why there is no picture.
 public final class RepaintStage: FilterStage, @unchecked Sendable {
   private let box: SettingsBox
   private let loader: PainterLoader
@@ -16,6 +17,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private var pool: FramePool?
   /// What `painter` paints by, with the generation it was taken from.
   private var applied: SettingsBox.Versioned?
+  /// Why there is no painter any more, until one works again.
+  private var outage: Outage?
   /// A generation whose shape cannot be made or whose settings were refused: not tried again.
   private var refused: Int?
 
@@ -49,6 +52,12 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   /// Until there is a painter: says how far it is, and lets live frames go.
   private func awaitPainter(_ link: FilterLink) throws {
+    if let outage, !outage.isOver {
+      link.status.set(.trouble(outage.text))
+      notices.show(outage.text, size: box.current.settings.size, link)
+      _ = link.mailbox.take(timeout: 50_000_000)
+      return
+    }
     let progress = loader.progress ?? (text: "loading model", fraction: 0)
     link.status.set(.loading(progress.text, progress.fraction))
     notices.show(
@@ -63,6 +72,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   // MARK: Settings
 
   private func followSettings(_ link: FilterLink) throws {
+    if let outage, !outage.isOver { return }
     let wanted = box.current
     guard wanted.generation != applied?.generation, wanted.generation != refused else { return }
     do {
@@ -78,8 +88,23 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       applied = wanted
       link.status.set(.live)
     } catch {
+      if outage != nil, painter == nil, !link.takesEvery { return fail(error, link) }
       try refuse(wanted, error, link)
     }
+  }
+
+  // MARK: Loss
+
+  /// The painter is of no use any more: lets go of it, and has another made after a pause.
+  private func fail(_ error: any Error, _ link: FilterLink) {
+    if outage == nil { link.tell("\(error)") }
+    outage = Outage(reason: "\(error)", after: outage)
+    (painter, applied) = (nil, nil)
+    link.status.set(.trouble(outage?.text ?? ""))
+  }
+
+  private static func endsPainter(_ error: any Error) -> Bool {
+    (error as? any BackendError)?.endsPrograms ?? false
   }
 
   /// The painter at work where it has the shape, else a new one once it is made.
@@ -111,6 +136,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private func show(_ frame: borrowing Frame, _ painter: any Painter, _ link: FilterLink) throws {
     do {
       try repaint(frame, painter, link)
+      outage = nil
       notices.pictureWasShown()
       if link.status.current != .live { link.status.set(.live) }
     } catch let error as FrameError where error.kind == .corrupt {
@@ -118,6 +144,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       notices.showAbsence(size: painter.shape.size, link)
     } catch {
       if link.takesEvery { throw error }
+      if Self.endsPainter(error) { return fail(error, link) }
       link.status.set(.trouble("\(error)"))
       notices.show("\(error)", size: painter.shape.size, link)
     }

@@ -36,6 +36,24 @@ struct DeviceTests {
     #expect(result.errors.contains("styles.jpg"))
   }
 
+  /// On the simulated driver, whose third frame loses the GPU: the outputs go on when it is there again.
+  @Test func aLostGPUIsHadAgain() throws {
+    let folder = try Folder()
+    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
+    let result = try Running(
+      "/usr/bin/env",
+      [
+        "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_CACHE=\(library)-cache",
+        "TURBOCAM_SIMULATOR_FAULT=replay@3=700", Program.path, "run", "--device", "cuda", "--input", "test",
+        "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--frames", "5",
+        "--output", folder.file("a.mjpeg"),
+      ]
+    ).wait(seconds: 240)
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(result.errors.contains("the GPU stopped working"))
+    #expect(result.errors.contains("5 frames"), "\(result.errors)")
+  }
+
   @Test func whatIsMissingIsListed() throws {
     let missing = noDriver + ["TURBOCAM_LIBNVRTC=/nonexistent/a", "TURBOCAM_LIBCUBLASLT=/nonexistent/b"]
     let devices = try run(missing, "devices", "--json")

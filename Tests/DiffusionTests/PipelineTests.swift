@@ -30,9 +30,14 @@ struct PipelineTests {
   /// On the simulated GPU, where everything runs that runs on a real one but the silicon.
   @Test(.enabled(if: Simulator.isReady), arguments: Parity.pipelines)
   func simulatedGPUGivesTheSamePicture(name: String) throws {
-    // Pictures are rounded to 255 levels, which hides more than f16 does.
+    // Pictures are rounded to 255 levels, which hides more than f16 does; an autoencoder that f16 cannot hold is in
+    // bf16, with PyTorch's error of that.
+    let isWide = try ModelFolder(path: Parity(name).folder).hasWideAutoencoder
     for element in [ElementType.f32, .f16] {
-      try compare(name, try CUDABackend(element: element)) { _, worst, _ in worst <= 2 }
+      try compare(name, try CUDABackend(element: element)) { picture, worst, error in
+        let limit = picture.json["bf16_error"]?.object?["image"]?.double ?? 0
+        return worst <= 2 || (isWide && element == .f16 && error <= 1.5 * limit)
+      }
     }
   }
 

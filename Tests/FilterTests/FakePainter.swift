@@ -12,9 +12,13 @@ final class FakePainter: Painter {
   init(_ shape: PainterShape, _ log: PainterLog) {
     self.shape = shape
     self.log = log
+    log.alive.wrappingAdd(1, ordering: .relaxed)
     image = .allocate(byteCount: shape.size.width * shape.size.height * 3, alignment: 64)
   }
-  deinit { image.deallocate() }
+  deinit {
+    log.alive.wrappingSubtract(1, ordering: .relaxed)
+    image.deallocate()
+  }
 
   func apply(_ settings: Settings) throws -> [String] {
     log.prompts.withLock { $0.append(settings.prompt) }
@@ -23,6 +27,7 @@ final class FakePainter: Painter {
   func withImage(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws { try body(image) }
   func run() throws {
     log.runs.wrappingAdd(1, ordering: .relaxed)
+    if log.isLost.exchange(false, ordering: .relaxed) { throw LostGPU() }
     if log.fails.load(ordering: .relaxed) { throw PainterFailure(text: "no memory") }
     for index in image.indices { image[index] = 255 - image[index] }
   }
@@ -37,6 +42,18 @@ final class PainterLog: Sendable {
   let prompts = Mutex<[String]>([])
   let runs = Atomic<Int>(0)
   let fails = Atomic<Bool>(false)
+  /// Loses the GPU at the next picture.
+  let isLost = Atomic<Bool>(false)
+  /// Painters made, and how many shall fail to be made after the first.
+  let made = Atomic<Int>(0)
+  let failures = Atomic<Int>(0)
+  /// Painters that are there.
+  let alive = Atomic<Int>(0)
+}
+
+struct LostGPU: BackendError, CustomStringConvertible {
+  var endsPrograms: Bool { true }
+  var description: String { "the GPU is gone" }
 }
 
 struct PainterFailure: Error, Equatable, CustomStringConvertible {
@@ -54,7 +71,12 @@ final class FakeMaker: PainterMaker {
   func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
     progress("loading fake", 0.43)
     while !gate.isSet { rest() }
+    if log.made.load(ordering: .relaxed) > 0, log.failures.load(ordering: .relaxed) > 0 {
+      log.failures.wrappingSubtract(1, ordering: .relaxed)
+      throw PainterFailure(text: "still gone")
+    }
     guard shape.size.width <= 256 else { throw PainterFailure(text: "too wide") }
+    log.made.wrappingAdd(1, ordering: .relaxed)
     return FakePainter(shape, log)
   }
 }

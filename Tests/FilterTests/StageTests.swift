@@ -110,6 +110,40 @@ import Testing
     try bench.end()
   }
 
+  /// The old painter is let go before another is made, and what happened is told and shown.
+  @Test func aLostGPUIsHadAgain() throws {
+    let maker = FakeMaker()
+    let bench = Bench(stage(maker, try box()))
+    #expect(bench.pictureOf(width: 64) != nil)
+    maker.log.failures.store(1, ordering: .relaxed)
+    maker.log.isLost.store(true, ordering: .relaxed)
+    func isTold(_ reason: String) -> Bool {
+      guard case .trouble(let text) = bench.link.status.current else { return false }
+      return text.hasPrefix("\(reason); trying again in ")
+    }
+    #expect(
+      eventually {
+        bench.put(2); return isTold("the GPU is gone")
+      })
+    #expect(eventually { maker.log.alive.load(ordering: .relaxed) == 0 })
+    #expect(eventually { isTold("still gone") })
+    #expect(maker.log.made.load(ordering: .relaxed) == 1)
+    #expect(bench.pictureOf(width: 64) != nil)
+    #expect(eventually { bench.link.status.current == .live })
+    #expect(maker.log.made.load(ordering: .relaxed) == 2)
+    try bench.end()
+    #expect(bench.warnings.list.withLock { $0 } == ["the GPU is gone"])
+    #expect(maker.log.prompts.withLock { $0 } == ["ink", "ink"])
+  }
+
+  @Test func aLostGPUEndsARunOfEveryFrame() throws {
+    let maker = FakeMaker()
+    maker.log.isLost.store(true, ordering: .relaxed)
+    let bench = Bench(stage(maker, try box()), takesEvery: true)
+    bench.put(1)
+    #expect(throws: LostGPU.self) { try bench.join() }
+  }
+
   @Test func aRunOfEveryFrameLosesNone() throws {
     let bench = Bench(stage(FakeMaker(), try box()), takesEvery: true)
     let feeder = StageThread("feeder") {

@@ -1,6 +1,6 @@
 """Models of full size without weights: published configurations, and weights.json in place of files.
 
-    python Tests/GPU/models.py sdxl-turbo FOLDER [--vae taesdxl]
+    python Tests/GPU/models.py FOLDER sdxl=sdxl-turbo:taesdxl sd=sd-turbo:taesd
 
 Weights are drawn by counting, on both sides alike: `draw` is what Sources/Diffusion/Files/GeneratedTensors.swift
 says. Nothing of full size is stored or carried.
@@ -140,13 +140,18 @@ def write_folder(folder, name, vae=None, dtype="F16"):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Writes a model folder of full size without weights.")
-    parser.add_argument("name", help="sdxl-turbo, sd-turbo, or a folder of Fixtures/parity")
+    parser = argparse.ArgumentParser(description="Writes model folders of full size without weights.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--vae", help="another autoencoder: taesdxl, taesd")
+    parser.add_argument(
+        "models", nargs="+", metavar="NAME=MODEL[:VAE]",
+        help="MODEL: sdxl-turbo, sd-turbo, or a folder of Fixtures/parity; VAE: taesdxl, taesd",
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="F16")
     options = parser.parse_args()
-    write_folder(options.folder, options.name, options.vae, options.dtype)
+    for entry in options.models:
+        name, _, rest = entry.partition("=")
+        model, _, vae = rest.partition(":")
+        write_folder(options.folder / name, model, vae or None, options.dtype)
 
 
 if __name__ == "__main__":

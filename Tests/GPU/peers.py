@@ -1,7 +1,9 @@
 """PyTorch on the same weights: what is right, how far 16 bits stray from it, and how long it takes.
 
-    peers.py parity FOLDER PART OUTPUT GPU_CHECK    our part of a model beside PyTorch in float32
-    peers.py time FOLDER RUNS                       eager and compiled; a JSON object a line as they come
+    peers.py parity FOLDER PARTS OUTPUT GPU_CHECK   our parts of a model (unet,encode,decode) beside float32
+    peers.py time FOLDER RUNS                       eager and compiled
+
+Both print a JSON object a line, as they come.
 
 FOLDER is one that models.py wrote. Needs torch and diffusers; computes on the GPU where there is one.
 """
@@ -251,7 +253,7 @@ def times(folder, runs):
         return
     # The whole frame is compiled as one; its UNet by itself would take as long again.
     start = time.perf_counter()
-    compiled = torch.compile(frame, mode="max-autotune", fullgraph=True)
+    compiled = torch.compile(frame, mode="max-autotune")
     with torch.inference_mode():
         whole(compiled)()
         torch.cuda.synchronize()
@@ -262,9 +264,15 @@ def times(folder, runs):
 def main():
     command, folder = sys.argv[1], Path(sys.argv[2])
     if command == "parity":
-        result = parity(folder, sys.argv[3], Path(sys.argv[4]), sys.argv[5])
-        print(json.dumps(result))
-        sys.exit(0 if result["passed"] else 1)
+        passed = True
+        for part in sys.argv[3].split(","):
+            try:
+                result = parity(folder, part, Path(sys.argv[4]), sys.argv[5])
+            except Exception as failure:  # the other parts go on
+                result = {"passed": False, "error": f"{type(failure).__name__}: {failure}"}
+            passed = passed and result["passed"]
+            tell(part, result)
+        sys.exit(0 if passed else 1)
     times(folder, int(sys.argv[3]))
 
 

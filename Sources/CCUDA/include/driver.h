@@ -29,6 +29,7 @@ TC_CUDA(cuDeviceGetUuid_v2, tc_CUuuid *uuid, tc_CUdevice device);
 TC_CUDA(cuDeviceTotalMem_v2, size_t *bytes, tc_CUdevice device);
 TC_CUDA(cuDevicePrimaryCtxRetain, tc_CUcontext *context, tc_CUdevice device);
 TC_CUDA(cuDevicePrimaryCtxRelease_v2, tc_CUdevice device);
+TC_CUDA(cuDevicePrimaryCtxReset_v2, tc_CUdevice device);
 TC_CUDA(cuCtxSetCurrent, tc_CUcontext context);
 TC_CUDA(cuMemGetInfo_v2, size_t *free, size_t *total);
 TC_CUDA(cuMemAlloc_v2, tc_CUdeviceptr *address, size_t bytes);

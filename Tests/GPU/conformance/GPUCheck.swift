@@ -10,7 +10,7 @@ import Glibc
     Usage: gpu-check COMMAND
       info                          what of CUDA is here
       fragments WRAPPERS.cu         the words of device.cuh beside plain loops
-      ops [EVERY]                   every op (or every EVERY-th case) beside the reference
+      ops EVERY SECONDS             every op (every EVERY-th case) beside the reference
       pictures FOLDER...            recorded pictures of small models
       part FOLDER PART INPUTS OUT   runs unet, encode or decode on tensors of a safetensors file; OUT gets NAME.f32
       time FOLDER RUNS              times of a model's parts and of the whole frame
@@ -33,7 +33,7 @@ import Glibc
     switch (words.first, rest.count) {
     case ("info", 0): return try Info.run()
     case ("fragments", 1): return try Fragments(path: rest[0]).run()
-    case ("ops", 0...1): return try Ops.run(every: rest.first.flatMap { Int($0) } ?? 1)
+    case ("ops", 2): return try Ops.run(every: max(1, Int(rest[0]) ?? 1), seconds: Double(rest[1]) ?? 0)
     case ("pictures", 1...): return try Pictures.run(rest)
     case ("part", 4): return try Part.run(folder: rest[0], part: rest[1], inputs: rest[2], output: rest[3])
     case ("time", 2): return try Timing.run(folder: rest[0], runs: max(1, Int(rest[1]) ?? 1))

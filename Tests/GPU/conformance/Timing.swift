@@ -14,11 +14,14 @@ enum Timing {
     report.add("device", .string(backend.description))
     report.add("peak_tflops", .number(card.operations(.f16) / 1e12))
     report.add("peak_tb_s", .number(card.bandwidth / 1e12))
+    // Kept until the frame is compiled, which then shares their weights.
+    var parts: [any Executable] = []
     for part in Part.Name.allCases {
       report.add(
         part.rawValue,
-        attempt(&report.isPassed) { try time(part, model, backend, runs) })
+        attempt(&report.isPassed) { try time(part, model, backend, runs, &parts) })
     }
+    defer { withExtendedLifetime(parts) {} }
     report.add("frame", attempt(&report.isPassed) { try timeFrame(model, backend, card, runs) })
     return report
   }
@@ -33,11 +36,13 @@ enum Timing {
 
   // MARK: Parts
 
-  private static func time(_ name: Part.Name, _ model: ModelFolder, _ backend: CUDABackend, _ runs: Int)
-    throws -> JSON
-  {
+  private static func time(
+    _ name: Part.Name, _ model: ModelFolder, _ backend: CUDABackend, _ runs: Int,
+    _ kept: inout [any Executable]
+  ) throws -> JSON {
     let part = try Part(model, name, backend, taps: false) { shape($0, model) }
     let executable = try backend.compile(part.graph, weights: part.model.weights) { _ in }
+    kept.append(executable)
     var seed = 1
     try part.fill(executable) { name in
       seed += 1
@@ -161,7 +166,8 @@ private final class Holder: Backend {
   var description: String { backend.description }
   var preferredElement: ElementType { backend.preferredElement }
   var wideElement: ElementType { backend.wideElement }
-  func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws -> any Executable
+  func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
+    -> any Executable
   {
     let made = try backend.compile(graph, weights: weights, progress: progress)
     executable = made
