@@ -32,8 +32,10 @@ extension Lowering {
     let (queries, heads, dimension) = (
       Int(parameters.queries), Int(parameters.heads), Int(parameters.head_dimension)
     )
-    // Small tiles where large ones would leave multiprocessors without work.
-    let tile = ceiling(queries, 64) * heads >= context.device.multiprocessors ? 64 : 32
+    // Small tiles where large ones would leave multiprocessors without work. Turing's copies go through registers, of
+    // which wide heads leave too few for the small tile's two warps.
+    let isFull = ceiling(queries, 64) * heads >= context.device.multiprocessors
+    let tile = isFull || (dimension > 128 && context.device.capability < 80) ? 64 : 32
     let keys = dimension > 80 ? 32 : 64
     let chunks = ceiling(dimension, 16) * 2
     let pitch = chunks % 8 == 0 ? chunks : chunks + 1
