@@ -30,7 +30,7 @@
 // As many blocks as shared memory may hold and the sums leave registers for.
 #if WARP_M * WARP_N >= 64 * 64 || STAGES == 2 || SUMS == TC_F16
 #define BLOCKS (256 / THREADS)
-#elif WARP_M * WARP_N >= 64 * 32
+#elif WARP_M >= 64 || WARP_M * WARP_N >= 64 * 32
 #define BLOCKS (384 / THREADS)
 #else
 #define BLOCKS (640 / THREADS)
