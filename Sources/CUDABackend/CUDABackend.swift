@@ -93,6 +93,9 @@ public final class CUDABackend: Backend {
     "GPU \(device.ordinal), \(device.name), CUDA \(Driver.text(version)), \(preferredElement)"
   }
 
+  /// The kernel modules that programs have asked for so far, as kernels/variants.txt lists them.
+  public var modules: [String] { session?.library.loaded ?? [] }
+
   public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {

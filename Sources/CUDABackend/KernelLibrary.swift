@@ -18,6 +18,9 @@ final class KernelLibrary {
   /// How many were compiled, for tests and for people.
   private(set) var compiled = 0
 
+  /// Those loaded so far, as in variants.txt.
+  var loaded: [String] { modules.keys.map(\.description) }
+
   private struct Name: Hashable {
     var module: KernelModule
     var name: String
@@ -45,7 +48,7 @@ final class KernelLibrary {
     }
     let kernel = Kernel(
       function: function,
-      label: ([name] + module.defines.map { "\($0.name)=\($0.value)" }).joined(separator: " "))
+      label: ([name] + module.defines).joined(separator: " "))
     kernels[key] = kernel
     return kernel
   }

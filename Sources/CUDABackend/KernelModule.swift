@@ -1,27 +1,28 @@
 import CCUDA
 import Engine
 
-/// A source with what is defined for it: what is compiled and cached as one.
+/// A source with what is defined for it: what is compiled and cached as one. Those that the backend may ask for stand
+/// in kernels/variants.txt, but for heads of unusual size.
 struct KernelModule: Hashable, Sendable {
   /// "product.cu"
   let file: String
-  /// Without -D, in order.
-  let defines: [Define]
+  /// "TILE_M=64", in the order of variants.txt.
+  let defines: [String]
 
-  struct Define: Hashable, Sendable {
-    let name: String
-    let value: Int
-  }
-
-  init(_ file: String, _ defines: KeyValuePairs<String, Int> = [:]) {
+  init(_ file: String, _ defines: [String] = []) {
     self.file = file
-    self.defines = defines.map { Define(name: $0.key, value: $0.value) }
+    self.defines = defines
   }
 
-  var options: [String] { defines.map { "-D\($0.name)=\($0.value)" } }
+  /// One for the element that it computes with.
+  init(_ file: String, _ element: ElementType, _ defines: [String] = []) {
+    self.init(file, ["ELEMENT=\(element.name)"] + defines)
+  }
 
-  /// For errors and profiles: "product.cu ELEMENT=1 TILE_M=128".
-  var description: String { ([file] + defines.map { "\($0.name)=\($0.value)" }).joined(separator: " ") }
+  var options: [String] { defines.map { "-D\($0)" } }
+
+  /// For errors and profiles: "product.cu ELEMENT=TC_F16 TILE_M=128".
+  var description: String { ([file] + defines).joined(separator: " ") }
 }
 
 /// The sources that the program carries.
@@ -67,6 +68,8 @@ struct FNV {
 }
 
 extension ElementType {
+  /// As kernels call it.
+  var name: String { "TC_\(rawValue.uppercased())" }
   /// TC_F16 and so on.
   var code: Int32 {
     switch self {

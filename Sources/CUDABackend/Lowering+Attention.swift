@@ -1,6 +1,25 @@
 import CCUDA
 import Engine
 
+/// How many queries a block of the attention kernel takes, and each of its warps.
+private struct QueryTile {
+  var queries: Int
+  var warpQueries = 16
+
+  var defines: [String] {
+    ["QUERIES=\(queries)"] + (warpQueries == 16 ? [] : ["WARP_QUERIES=\(warpQueries)"])
+  }
+
+  /// For the usual head dimension small tiles where large ones would leave multiprocessors without work, and large
+  /// ones, which read keys half as often, where they all have plenty.
+  static func best(queries: Int, heads: Int, dimension: Int, on device: GPUDevice) -> QueryTile {
+    guard dimension == 64 else { return QueryTile(queries: 64) }
+    func blocks(_ tile: Int) -> Int { ceiling(queries, tile) * heads }
+    if blocks(128) >= 2 * device.multiprocessors { return QueryTile(queries: 128, warpQueries: 32) }
+    return QueryTile(queries: blocks(64) >= device.multiprocessors ? 64 : 32)
+  }
+}
+
 extension Lowering {
   func attention(_ node: Node, _ heads: Int, _ scale: Float, _ causal: Bool, _ result: Operand) throws
     -> any Runnable
@@ -32,21 +51,19 @@ extension Lowering {
     let (queries, heads, dimension) = (
       Int(parameters.queries), Int(parameters.heads), Int(parameters.head_dimension)
     )
-    // Small tiles where large ones would leave multiprocessors without work.
-    let tile = ceiling(queries, 64) * heads >= context.device.multiprocessors ? 64 : 32
+    let tile = QueryTile.best(queries: queries, heads: heads, dimension: dimension, on: context.device)
     let keys = dimension > 80 ? 32 : 64
     let chunks = ceiling(dimension, 16) * 2
     let pitch = chunks % 8 == 0 ? chunks : chunks + 1
-    let module = KernelModule(
-      "attention.cu", ["ELEMENT": Int(element.code), "HEAD_DIMENSION": dimension, "QUERIES": tile])
+    let module = KernelModule("attention.cu", element, ["HEAD_DIMENSION=\(dimension)"] + tile.defines)
     return try launch(
-      "attention", module, parameters, grid: Extent(x: ceiling(queries, tile), y: heads),
-      threads: 32 * tile / 16, sharedMemory: 16 * pitch * (tile + 4 * keys))
+      "attention", module, parameters, grid: Extent(x: ceiling(queries, tile.queries), y: heads),
+      threads: 32 * tile.queries / tile.warpQueries, sharedMemory: 16 * pitch * (tile.queries + 4 * keys))
   }
 
   private func plainAttention(_ parameters: tc_cuda_attention, _ element: ElementType) throws -> any Runnable
   {
-    let module = KernelModule("attention_plain.cu", ["ELEMENT": Int(element.code)])
+    let module = KernelModule("attention_plain.cu", element)
     return try launch(
       "attention_plain", module, parameters,
       grid: Extent(x: Int(parameters.queries), y: Int(parameters.heads)), threads: 128,
@@ -70,7 +87,7 @@ extension Lowering {
     let first = try scratchProduct(scores, element)
 
     let softmax = try launch(
-      "softmax", KernelModule("norms.cu", ["ELEMENT": Int(element.code)]),
+      "softmax", KernelModule("norms.cu", element),
       tc_cuda_softmax(
         x: 0, result: 0, rows: p.queries, columns: p.keys, x_stride: Int32(pitch), result_stride: Int32(pitch)
       ),

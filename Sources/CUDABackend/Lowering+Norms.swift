@@ -3,7 +3,7 @@ import Engine
 
 extension Lowering {
   private static func module(_ element: ElementType) -> KernelModule {
-    KernelModule("norms.cu", ["ELEMENT": Int(element.code)])
+    KernelModule("norms.cu", element)
   }
 
   func groupNorm(

@@ -29,11 +29,7 @@ extension Lowering {
     var product = product
     product.splits = Int32(choice.splits)
     let tile = choice.tile
-    let module = KernelModule(
-      "product.cu",
-      [
-        "ELEMENT": Int(element.code), "TILE_M": tile.rows, "TILE_N": tile.columns, "STAGES": tile.stages,
-      ])
+    let module = KernelModule("product.cu", element, tile.defines)
     let main = try launch(
       "product", module, product,
       grid: Extent(
@@ -55,7 +51,7 @@ extension Lowering {
     -> Launch<tc_cuda_product>
   {
     let (rows, columns) = (Int(product.out_height * product.out_width), Int(product.filters))
-    let module = KernelModule("product_plain.cu", ["ELEMENT": Int(element.code)])
+    let module = KernelModule("product_plain.cu", element)
     let grid = Extent(x: ceiling(rows, 64), y: ceiling(columns, 64), z: Int(product.batches))
     return try launch("product_plain", module, product, grid: grid, threads: 256, sharedMemory: 8704)
   }
@@ -65,11 +61,7 @@ extension Lowering {
     guard runsOnTensorCores(product, element) else { return try plainLaunch(product, element) }
     let (rows, columns) = (Int(product.out_height), Int(product.filters))
     let tile = Tile(rows: 64, columns: 64, stages: context.device.sharedMemory >= 64 << 10 ? 4 : 2)
-    let module = KernelModule(
-      "product.cu",
-      [
-        "ELEMENT": Int(element.code), "TILE_M": tile.rows, "TILE_N": tile.columns, "STAGES": tile.stages,
-      ])
+    let module = KernelModule("product.cu", element, tile.defines)
     return try launch(
       "product", module, product,
       grid: Extent(

@@ -14,19 +14,23 @@ struct Tile: Hashable, Sendable {
     max(stages * (rows + columns) * Self.depth * 2, 4 * rows * (columns + 8 * Self.warpsAcross))
   }
 
-  /// Those the kernels are compiled and checked in. Larger ones read less and keep the tensor cores busier.
+  /// Larger ones read less and keep the tensor cores busier; of equal ones the first that fits in shared memory is
+  /// taken.
   static let all = [
     Tile(rows: 128, columns: 128, stages: 3), Tile(rows: 128, columns: 64, stages: 3),
-    Tile(rows: 64, columns: 64, stages: 4), Tile(rows: 32, columns: 64, stages: 4),
-    Tile(rows: 64, columns: 32, stages: 4),
+    Tile(rows: 128, columns: 64, stages: 2), Tile(rows: 64, columns: 64, stages: 4),
+    Tile(rows: 64, columns: 64, stages: 2), Tile(rows: 128, columns: 32, stages: 3),
+    Tile(rows: 32, columns: 64, stages: 4), Tile(rows: 64, columns: 32, stages: 4),
   ]
+
+  var defines: [String] { ["TILE_M=\(rows)", "TILE_N=\(columns)", "STAGES=\(stages)"] }
 
   /// What a multiprocessor reaches with it, as a share of the largest's. A guess until it is measured.
   fileprivate var efficiency: Double {
     switch rows * columns {
     case 128 * 128: return 1
     case 128 * 64: return 0.85
-    case 64 * 64: return 0.65
+    case 64 * 64: return rows == columns ? 0.65 : 0.6
     default: return 0.4
     }
   }
@@ -45,8 +49,7 @@ struct TileChoice: Equatable {
   /// The cheapest by a model of waves: all multiprocessors take blocks until none is left, and shares of k have to be
   /// written and summed.
   static func best(rows: Int, columns: Int, depth: Int, on device: GPUDevice) -> TileChoice {
-    let tiles = Tile.all.filter { $0.sharedMemory <= device.sharedMemory }
-    let candidates = (tiles.isEmpty ? [Tile(rows: 64, columns: 64, stages: 2)] : tiles).flatMap { tile in
+    let candidates = Tile.all.filter { $0.sharedMemory <= device.sharedMemory }.flatMap { tile in
       [1, 2, 4, 8].filter { $0 == 1 || depth / $0 >= 4 * Tile.depth }.map {
         TileChoice(tile: tile, splits: $0)
       }
