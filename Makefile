@@ -1,4 +1,4 @@
-# turbocam: make run, test, build, install, clean, format, lint, spark, spark-eval
+# turbocam: make run, test, build, install, clean, format, lint, gpu-check, spark, spark-eval
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -18,7 +18,8 @@ INSTALLED = $(shell cd Fixtures && find models clips -type f -not -name '.*')
 SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
-.PHONY: all run build static kernels test install uninstall clean format lint packages test-packages spark spark-eval
+.PHONY: all run build static kernels test install uninstall clean format lint gpu-check packages test-packages spark \
+  spark-eval
 all: build
 
 run: build
@@ -38,6 +39,10 @@ kernels: static
 	@rm -rf .build-static/kernels
 	@$(BINARY) kernels --output .build-static/kernels
 
+# What Tests/GPU/check takes to a machine with a GPU, into .build-gpu.
+gpu-check: packages
+	@Tests/GPU/pack
+
 # Does not build what is there, so that 'make static && sudo make install' needs no Swift for root.
 install:
 	@test -x $(BINARY) || $(MAKE) static
@@ -53,7 +58,7 @@ uninstall:
 	rm -rf "$(SHARE)"
 
 clean:
-	rm -rf .build .build-static .build-tsan Tests/output
+	rm -rf .build .build-gpu .build-static .build-tsan Tests/output
 
 # Trains the embedded model from nothing: make spark ARGS="--minutes 240". Hours on a CPU; goes on where it was stopped.
 spark: .venv/ready

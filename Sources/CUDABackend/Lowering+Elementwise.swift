@@ -15,7 +15,7 @@ extension Lowering {
       result_stride: Int64(isDense ? count : result.rowStride), x_element: x.type.element.code,
       result_element: result.type.element.code, function: function, a: a, b: b)
     return try launch(
-      "map", Self.module, parameters, grid: elementGrid(count), threads: Self.elementThreads)
+      "map", Self.module, parameters, grid: elementGrid(count, each: 8), threads: Self.elementThreads)
   }
 
   func geglu(_ x: Operand, _ result: Operand) throws -> any Runnable {
@@ -23,7 +23,8 @@ extension Lowering {
       x: x.address, result: result.address, rows: Int64(result.rows), columns: Int64(result.columns),
       x_stride: Int64(x.rowStride), result_stride: Int64(result.rowStride), element: result.type.element.code)
     return try launch(
-      "geglu", Self.module, parameters, grid: elementGrid(result.type.count), threads: Self.elementThreads)
+      "geglu", Self.module, parameters, grid: elementGrid(result.type.count, each: 8),
+      threads: Self.elementThreads)
   }
 
   func binary(_ op: Binary, _ x: Operand, _ y: Operand, _ result: Operand) throws -> any Runnable {
@@ -43,7 +44,8 @@ extension Lowering {
       setEntry(&parameters.result_strides, axis, dimension.result)
     }
     return try launch(
-      "binary", Self.module, parameters, grid: elementGrid(result.type.count), threads: Self.elementThreads)
+      "binary", Self.module, parameters, grid: elementGrid(result.type.count, each: 8),
+      threads: Self.elementThreads)
   }
 
   /// A dimension and how far each operand moves along it.

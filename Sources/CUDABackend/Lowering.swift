@@ -108,10 +108,11 @@ final class Lowering {
   /// Threads of a block where each thread takes elements.
   static let elementThreads = 256
 
-  /// A grid for `count` elements: no more blocks than keep every multiprocessor busy, for threads take many.
-  func elementGrid(_ count: Int) -> Extent {
+  /// A grid for `count` elements, of which a thread takes `each` at a time: no more blocks than keep every
+  /// multiprocessor busy, for threads go on with what is left.
+  func elementGrid(_ count: Int, each: Int = 1) -> Extent {
     let most = context.device.multiprocessors * 16
-    return Extent(x: max(1, min((count + Self.elementThreads - 1) / Self.elementThreads, most)))
+    return Extent(x: max(1, min(ceiling(count, Self.elementThreads * each), most)))
   }
 }
 

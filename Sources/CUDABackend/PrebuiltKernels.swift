@@ -28,7 +28,7 @@ public struct PrebuiltKernels: Sendable {
     }
   }
 
-  /// Compiles every module into the folder; `progress` is told 0...1. The older the NVRTC, the older the drivers that
+  /// Compiles every module into the folder that is not there yet; `progress` is told 0...1. The older the NVRTC, the older the drivers that
   /// take it. Errors: `CUDAError`.
   public func make(progress: (Double) -> Void) throws {
     let compiler = try Compiler(driver: nil)
@@ -36,18 +36,21 @@ public struct PrebuiltKernels: Sendable {
       Self.architectures.filter { $0 >= variant.least }.map { (variant.module, $0) }
     }
     for (done, (module, architecture)) in wanted.enumerated() {
+      let path = "\(folder)/\(Self.name(module, architecture))"
+      defer { progress(Double(done + 1) / Double(wanted.count)) }
+      if access(path, R_OK) == 0 { continue }
       let text = try compiler.compilePTX(
         name: module.file, source: KernelSources.text(module.file), headers: KernelSources.headers,
         options: ["-arch=compute_\(architecture)", "-std=c++17"] + module.options)
-      try write(text, to: "\(folder)/\(Self.name(module, architecture))")
-      progress(Double(done + 1) / Double(wanted.count))
+      try write(text, to: path)
     }
   }
 
+  /// Under another name until it is whole.
   private func write(_ bytes: [UInt8], to path: String) throws {
-    guard let file = fopen(path, "wb") else { throw unwritable(path) }
+    guard let file = fopen(path + ".new", "wb") else { throw unwritable(path) }
     let written = fwrite(bytes, 1, bytes.count, file) == bytes.count
-    guard fclose(file) == 0, written else { throw unwritable(path) }
+    guard fclose(file) == 0, written, rename(path + ".new", path) == 0 else { throw unwritable(path) }
   }
 
   private func unwritable(_ path: String) -> CUDAError {

@@ -55,8 +55,9 @@ struct PredictedLaunch {
   private static func products(_ node: Node, _ inputs: [TensorType], _ traffic: Int, _ card: Card)
     -> [PredictedLaunch]
   {
+    // A gated product has half of its filters for columns.
     let size = Size(
-      rows: node.type.rows, columns: node.type.columns,
+      rows: node.type.rows, columns: inputs[1].shape[0],
       depth: inputs[1].shape.dropFirst().reduce(1, *))
     let element = inputs[0].element
     let operations = size.operations

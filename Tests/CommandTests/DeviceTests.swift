@@ -54,6 +54,35 @@ struct DeviceTests {
     #expect(result.errors.contains("5 frames"), "\(result.errors)")
   }
 
+  /// Where NVRTC is missing, kernels compiled beforehand do; without them it says what is missing.
+  @Test func kernelsCompiledBeforehandNeedNoNVRTC() throws {
+    let folder = try Folder()
+    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
+    let driver = "TURBOCAM_LIBCUDA=\(library)"
+    // Kept among the build's files: a second run compiles only what changed.
+    let kernels = Program.path.dropLast("turbocam".count) + "simulated-kernels"
+    let made = try Running(
+      "/usr/bin/env",
+      [driver, "TURBOCAM_LIBNVRTC=\(library)", Program.path, "kernels", "--output", String(kernels)]
+    ).wait(seconds: 900)
+    #expect(made.code == 0, "\(made.errors)")
+    let missing = "TURBOCAM_LIBNVRTC=/nonexistent/libnvrtc.so"
+    let cache = "TURBOCAM_CACHE=\(folder.path)"
+    let words = [
+      "text", "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--device", "cuda",
+      "--output", folder.file("a.png"),
+    ]
+    let without = try Running("/usr/bin/env", [driver, missing, cache, Program.path] + words).wait(
+      seconds: 60)
+    #expect(without.code == 69)
+    #expect(without.errors.contains("NVRTC cannot be used"))
+    let with = try Running(
+      "/usr/bin/env", [driver, missing, cache, "TURBOCAM_KERNELS=\(kernels)", Program.path] + words
+    ).wait(seconds: 120)
+    #expect(with.code == 0, "\(with.errors)")
+    #expect(folder.names.contains("a.png"))
+  }
+
   @Test func whatIsMissingIsListed() throws {
     let missing = noDriver + ["TURBOCAM_LIBNVRTC=/nonexistent/a", "TURBOCAM_LIBCUBLASLT=/nonexistent/b"]
     let devices = try run(missing, "devices", "--json")
