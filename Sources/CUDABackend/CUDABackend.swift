@@ -107,9 +107,11 @@ public final class CUDABackend: Backend {
     let session = try working()
     try session.context.enter()
     let plan = Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules)
-    return try CUDAExecutable(
-      plan, session.context, session.library, source: weights, cache: cache(of: weights), reserve: reserve,
-      progress: progress)
+    return try session.context.loading.hold {
+      try CUDAExecutable(
+        plan, session.context, session.library, source: weights, cache: cache(of: weights), reserve: reserve,
+        progress: progress)
+    }
   }
 
   /// Seconds by the GPU's own clock of frames that follow each other without a pause; `executable` is one that this

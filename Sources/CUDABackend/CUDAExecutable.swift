@@ -1,22 +1,20 @@
 import CCUDA
 import Engine
 
-/// A graph compiled for a GPU: a frame is one CUDA graph, from the upload of its inputs to the download of the outputs.
+/// A graph compiled for a GPU: a frame is one CUDA graph. Two frames can be under way: inputs of one go up while
+/// another is computed.
 final class CUDAExecutable: Executable {
-  /// An input or output with its memory on both sides.
-  private final class Port {
+  /// An input of settings with its memory on both sides.
+  private final class SettingsPort {
     let value: Value
-    let cadence: Cadence
     let operand: Operand
     let host: PinnedBuffer
-    var byteCount: Int { operand.type.byteCount }
     /// Whether the host's bytes have to go up before the next frame.
     var isWritten = true
 
-    init(_ context: GPUContext, _ lowering: Lowering, _ value: Value) throws {
+    init(_ context: GPUContext, _ value: Value, _ operand: Operand) throws {
       self.value = value
-      cadence = lowering.plan.graph[value].cadence
-      operand = try lowering.operand(value)
+      self.operand = operand
       host = try PinnedBuffer(context, operand.type.byteCount)
     }
   }
@@ -27,13 +25,18 @@ final class CUDAExecutable: Executable {
 
   private let plan: Plan
   private let context: GPUContext
-  private var inputs: [String: Port] = [:]
-  private var outputs: [String: Port] = [:]
-  /// Settings inputs, for a loop without look-ups.
-  private var settingsPorts: [Port] = []
+  private let streams: FrameStreams
+  private var settingsInputs: [String: SettingsPort] = [:]
+  private var frameInputs: [FramePort] = []
+  private var outputs: [FramePort] = []
   private let groups: [SettingsGroup]
   private var frame: [Step] = []
-  private var captured: CapturedGraph?
+  private var slots: [FrameSlot] = []
+  /// Slots of frames that were begun and not finished, oldest first.
+  private var underWay: [Int] = []
+  /// Where inputs are written, and where the outputs are.
+  private var current = 0
+  private var finished = 0
   /// Weights, held values and the arena, kept alive.
   private var buffers: [DeviceBuffer] = []
   private let lowering: Lowering
@@ -59,16 +62,17 @@ final class CUDAExecutable: Executable {
     self.plan = plan
     self.reserve = reserve
     self.context = context
-    lowering = Lowering(plan, context, library, scratch: scratch)
-    groups = SettingsGroup.all(plan, context, library, source: source, cache: cache)
-    let load = try LoadProgram(plan, context, library, source: source, cache: cache)
+    streams = try FrameStreams(context)
+    lowering = Lowering(plan, streams.compute, library, scratch: scratch)
+    groups = SettingsGroup.all(plan, streams.compute, library, source: source, cache: cache)
+    let load = try LoadProgram(plan, streams.compute, library, source: source, cache: cache)
     let held = try Self.place(plan, context, lowering, load, &buffers)
     for (done, value) in plan.frame.enumerated() {
       let compiled = library.compiled
       if let work = try lowering.lower(value) { frame.append(Step(work: work, value: value)) }
       if library.compiled > compiled { progress(.kernels(Double(done) / Double(plan.frame.count))) }
     }
-    try scratch.commit(context)
+    try scratch.commit(streams.compute)
     kept = MemoryUse(weights: load.byteCount, settings: held, arena: plan.arenaSize + scratch.byteCount)
     try makePorts()
     // What frames read is most of it; the groups' weights come after, one group at a time.
@@ -76,6 +80,13 @@ final class CUDAExecutable: Executable {
     for group in groups where try context.free().free - group.byteCount >= reserve {
       _ = try group.steps(lowering.memory) { progress(.weights(0.8 + 0.2 * $0)) }
     }
+  }
+
+  deinit {
+    // Nothing of what is freed now may still be in use; a lost GPU uses nothing.
+    try? context.enter()
+    try? streams.compute.synchronize("the last frame")
+    try? streams.download.synchronize("the last frame")
   }
 
   /// Gives every root its memory; the number of bytes held beside weights and arena.
@@ -110,14 +121,33 @@ final class CUDAExecutable: Executable {
   private func makePorts() throws {
     for (index, node) in plan.graph.nodes.enumerated() {
       guard case .input(let name) = node.op else { continue }
-      let port = try Port(context, lowering, Value(index: index))
-      inputs[name] = port
-      if port.cadence == .settings { settingsPorts.append(port) }
+      let value = Value(index: index)
+      let operand = try lowering.operand(value)
+      if node.cadence == .frame {
+        frameInputs.append(FramePort(name: name, operand: operand))
+      } else {
+        settingsInputs[name] = try SettingsPort(context, value, operand)
+      }
     }
-    for output in plan.graph.outputs { outputs[output.name] = try Port(context, lowering, output.value) }
+    outputs = try plan.graph.outputs.map { FramePort(name: $0.name, operand: try lowering.operand($0.value)) }
+    for _ in 0..<depth {
+      slots.append(
+        try FrameSlot(streams, inputs: frameInputs, outputs: outputs) {
+          for step in frame { try step.work.run() }
+        })
+    }
   }
 
   // MARK: Running
+
+  var depth: Int { 2 }
+
+  /// The slot of the frame that is begun next: the same again, with its inputs as they are, unless its frame is under
+  /// way.
+  private var next: FrameSlot {
+    if underWay.contains(current) { current = (current + 1) % depth }
+    return slots[current]
+  }
 
   func write(_ input: String, _ bytes: UnsafeRawBufferPointer) throws {
     try withInput(input) { memory in
@@ -129,95 +159,107 @@ final class CUDAExecutable: Executable {
   }
 
   func withInput<R>(_ input: String, _ body: (UnsafeMutableRawBufferPointer) throws -> R) throws -> R {
-    guard let port = inputs[input] else { throw EngineError.unknownName(input) }
-    dirty |= plan.masks[port.value.index]
-    port.isWritten = true
-    return try withExtendedLifetime(self) {
-      try body(UnsafeMutableRawBufferPointer(start: port.host.pointer, count: port.byteCount))
+    try withExtendedLifetime(self) {
+      if let memory = next.input(input) { return try body(memory) }
+      guard let port = settingsInputs[input] else { throw EngineError.unknownName(input) }
+      dirty |= plan.masks[port.value.index]
+      port.isWritten = true
+      return try body(UnsafeMutableRawBufferPointer(start: port.host.pointer, count: port.host.byteCount))
     }
+  }
+
+  func start() throws {
+    precondition(underWay.count < depth, "more frames are under way than there are slots")
+    try context.enter()
+    try runSettings()
+    try next.start()
+    underWay.append(current)
+  }
+
+  func finish() throws {
+    precondition(!underWay.isEmpty, "no frame is under way")
+    try context.enter()
+    // What fails is over too.
+    finished = underWay.removeFirst()
+    try slots[finished].finish()
   }
 
   func run() throws {
-    try context.enter()
-    try runSettings()
-    let captured = try captured ?? capture()
-    try captured.run()
-    try context.synchronize("a frame")
+    try start()
+    try finish()
   }
 
-  /// Replays the frame so many times, back to back; seconds of each by the GPU's own clock.
+  /// Replays the frame so many times, back to back; seconds of each by the GPU's own clock, copies to and from the host
+  /// left out.
   func replayTimes(_ count: Int) throws -> [Double] {
     try run()
-    let captured = try captured ?? capture()
-    let clock = StreamClock(context)
+    let clock = StreamClock(streams.compute)
     try clock.mark()
     for _ in 0..<count {
-      try captured.run()
+      try slots[0].replay()
       try clock.mark()
     }
-    try context.synchronize("frames")
+    try streams.compute.synchronize("frames")
     return try clock.intervals()
   }
 
   private func runSettings() throws {
     guard dirty != 0 else { return }
-    for port in settingsPorts where port.isWritten {
-      try context.upload(port.host.pointer, to: port.operand.address, port.byteCount)
+    for port in settingsInputs.values where port.isWritten {
+      try streams.compute.upload(port.host.pointer, to: port.operand.address, port.host.byteCount)
       port.isWritten = false
     }
     for group in groups where group.mask & dirty != 0 {
-      for step in try group.steps(lowering.memory) { try step.work.run() }
+      for step in try steps(of: group) { try step.work.run() }
       try leaveIfShort(group)
     }
+    // The inputs may be written again as soon as this returns.
+    try streams.compute.synchronize("settings")
     dirty = 0
+  }
+
+  /// Loads the group's weights where they have left; another program may be loading its own at the time.
+  private func steps(of group: SettingsGroup) throws -> [SettingsGroup.Step] {
+    if group.isResident { return try group.steps(lowering.memory) }
+    return try context.loading.hold { try group.steps(lowering.memory) }
   }
 
   private func leaveIfShort(_ group: SettingsGroup) throws {
     if group.residentByteCount > 0, try context.free().free < reserve { try group.leave() }
   }
 
-  private func capture() throws -> CapturedGraph {
-    let captured = try CapturedGraph(context) {
-      for port in inputs.values where port.cadence == .frame {
-        try context.upload(port.host.pointer, to: port.operand.address, port.byteCount)
-      }
-      for step in frame { try step.work.run() }
-      for port in outputs.values {
-        try context.download(port.operand.address, to: port.host.pointer, port.byteCount)
-      }
-    }
-    self.captured = captured
-    return captured
-  }
-
   func withOutput<R>(_ output: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
-    guard let port = outputs[output] else { throw EngineError.unknownName(output) }
-    return try withExtendedLifetime(self) {
-      try body(UnsafeRawBufferPointer(start: port.host.pointer, count: port.byteCount))
-    }
+    guard let memory = slots[finished].output(output) else { throw EngineError.unknownName(output) }
+    return try withExtendedLifetime(self) { try body(UnsafeRawBufferPointer(memory)) }
   }
 
-  func type(of name: String) -> TensorType? { (inputs[name] ?? outputs[name])?.operand.type }
+  func type(of name: String) -> TensorType? {
+    settingsInputs[name]?.operand.type ?? (frameInputs + outputs).first { $0.name == name }?.operand.type
+  }
 
   /// Runs the settings and the frame program once, without the captured graph, with an event after each step.
   func profile() throws -> [OpTime] {
     try context.enter()
-    for port in inputs.values {
-      try context.upload(port.host.pointer, to: port.operand.address, port.byteCount)
+    for port in settingsInputs.values {
+      try streams.compute.upload(port.host.pointer, to: port.operand.address, port.host.byteCount)
+    }
+    for port in frameInputs {
+      guard let memory = next.input(port.name)?.baseAddress else { continue }
+      try streams.compute.upload(memory, to: port.operand.address, port.byteCount)
     }
     dirty = 0
-    let settings = try groups.flatMap {
-      try $0.steps(lowering.memory).map { Step(work: $0.work, value: $0.value) }
+    let settings = try groups.flatMap { group in
+      try self.steps(of: group).map { Step(work: $0.work, value: $0.value) }
     }
-    let clock = StreamClock(context)
-    let steps = settings + frame
+    let clock = StreamClock(streams.compute)
+    let all = settings + frame
     try clock.mark()
-    for step in steps {
+    for step in all {
       try step.work.run()
       try clock.mark()
     }
-    try context.synchronize("a profile")
-    return zip(steps, try clock.intervals()).map { step, seconds in
+    try streams.compute.synchronize("a profile")
+    return zip(all, try clock.intervals()).map { step, seconds in
       let node = plan.graph[step.value]
       let types = node.inputs.map { plan.graph.type($0) }
       return OpTime(

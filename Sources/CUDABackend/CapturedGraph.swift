@@ -2,22 +2,22 @@ import CCUDA
 
 /// Work that was put into the stream once and runs again as a whole.
 final class CapturedGraph {
-  private let context: GPUContext
+  private let stream: GPUStream
   private var graph: tc_CUgraph?
   private var executable: tc_CUgraphExec?
   private let launch: tc_cuGraphLaunch
 
-  /// Records what `body` puts into the context's stream; nothing of it runs yet.
-  init(_ context: GPUContext, _ body: () throws -> Void) throws {
-    self.context = context
-    let driver = context.driver
+  /// Records what `body` puts into the stream; nothing of it runs yet.
+  init(_ stream: GPUStream, _ body: () throws -> Void) throws {
+    self.stream = stream
+    let driver = stream.driver
     launch = try driver.get("cuGraphLaunch", tc_cuGraphLaunch.self)
     try driver.check(
       driver.get("cuStreamBeginCapture_v2", tc_cuStreamBeginCapture_v2.self)(
-        context.stream, TC_CUDA_CAPTURE_THREAD_LOCAL), "cuStreamBeginCapture", "the frame")
+        stream.raw, TC_CUDA_CAPTURE_THREAD_LOCAL), "cuStreamBeginCapture", "the frame")
     // A capture that was begun is ended, whatever came between.
     let result = Result { try body() }
-    let code = try driver.get("cuStreamEndCapture", tc_cuStreamEndCapture.self)(context.stream, &graph)
+    let code = try driver.get("cuStreamEndCapture", tc_cuStreamEndCapture.self)(stream.raw, &graph)
     try result.get()
     try driver.check(code, "cuStreamEndCapture", "the frame")
     try driver.check(
@@ -26,48 +26,37 @@ final class CapturedGraph {
   }
 
   func run() throws {
-    try context.driver.check(launch(executable, context.stream), "cuGraphLaunch", "a frame")
+    try stream.driver.check(launch(executable, stream.raw), "cuGraphLaunch", "a frame")
   }
 
   deinit {
-    try? context.enter()
-    let library = context.driver.library
+    try? stream.context.enter()
+    let library = stream.driver.library
     if let executable { _ = library.find("cuGraphExecDestroy", tc_cuGraphExecDestroy.self)?(executable) }
     if let graph { _ = library.find("cuGraphDestroy", tc_cuGraphDestroy.self)?(graph) }
   }
 }
 
-/// Points in the stream whose times the GPU takes.
+/// Points in a stream whose times the GPU takes.
 final class StreamClock {
-  private let context: GPUContext
-  private var events: [tc_CUevent?] = []
+  private let stream: GPUStream
+  private var events: [GPUEvent] = []
 
-  init(_ context: GPUContext) { self.context = context }
+  init(_ stream: GPUStream) { self.stream = stream }
 
   func mark() throws {
-    var event: tc_CUevent?
-    let driver = context.driver
-    try driver.check(
-      driver.get("cuEventCreate", tc_cuEventCreate.self)(&event, 0), "cuEventCreate", "a profile")
+    let event = try GPUEvent(stream.context, isTimed: true)
     events.append(event)
-    try driver.check(
-      driver.get("cuEventRecord", tc_cuEventRecord.self)(event, context.stream), "cuEventRecord", "a profile")
+    try stream.mark(event)
   }
 
   /// Seconds from each mark to the next; the stream must have come by.
   func intervals() throws -> [Double] {
-    let elapsed = try context.driver.get("cuEventElapsedTime", tc_cuEventElapsedTime.self)
+    let elapsed = try stream.driver.get("cuEventElapsedTime", tc_cuEventElapsedTime.self)
     return try zip(events, events.dropFirst()).map { start, end in
       var milliseconds: Float = 0
-      try context.driver.check(elapsed(&milliseconds, start, end), "cuEventElapsedTime", "a profile")
+      try stream.driver.check(elapsed(&milliseconds, start.raw, end.raw), "cuEventElapsedTime", "a profile")
       return Double(milliseconds) / 1e3
     }
-  }
-
-  deinit {
-    guard let destroy = context.driver.library.find("cuEventDestroy_v2", tc_cuEventDestroy_v2.self) else {
-      return
-    }
-    for event in events { _ = destroy(event) }
   }
 }

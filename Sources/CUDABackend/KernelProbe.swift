@@ -3,6 +3,7 @@ import CCUDA
 /// Runs kernels of any source on a GPU, one launch at a time: for checks of device.cuh's words on a real one.
 public final class KernelProbe {
   private let context: GPUContext
+  private let stream: GPUStream
   private let compiler: Compiler
   public var device: GPUDevice { context.device }
 
@@ -10,6 +11,7 @@ public final class KernelProbe {
   public init(ordinal: Int = 0) throws {
     let driver = try Driver()
     context = try GPUContext(driver, GPUDevice(driver, ordinal))
+    stream = try GPUStream(context)
     compiler = try Compiler(driver: driver.version)
   }
 
@@ -42,7 +44,7 @@ public final class KernelProbe {
     try context.driver.check(
       context.driver.get("cuModuleGetFunction", tc_cuModuleGetFunction.self)(
         &function, module.module, kernel), "cuModuleGetFunction", kernel)
-    let uploader = try Uploader(context)
+    let uploader = try Uploader(stream)
     let memory = try buffers.map { bytes in
       let buffer = try DeviceBuffer(context, bytes.count)
       try bytes.withUnsafeBytes { try uploader.upload($0, to: buffer.address) }
@@ -53,15 +55,15 @@ public final class KernelProbe {
     let code = parameters.withUnsafeMutableBytes { bytes in
       var pointers: [UnsafeMutableRawPointer?] = [bytes.baseAddress]
       return launch(
-        function, UInt32(blocks), 1, 1, UInt32(threads), 1, 1, UInt32(sharedMemory), context.stream,
+        function, UInt32(blocks), 1, 1, UInt32(threads), 1, 1, UInt32(sharedMemory), stream.raw,
         &pointers,
         nil)
     }
     try context.driver.check(code, "cuLaunchKernel", kernel)
     return try zip(buffers, memory).map { bytes, buffer in
       let host = try PinnedBuffer(context, bytes.count)
-      try context.download(buffer.address, to: host.pointer, bytes.count)
-      try context.synchronize(kernel)
+      try stream.download(buffer.address, to: host.pointer, bytes.count)
+      try stream.synchronize(kernel)
       return Array(UnsafeRawBufferPointer(start: host.pointer, count: bytes.count))
     }
   }

@@ -20,7 +20,7 @@ final class Launch<Parameters>: Runnable {
   let parameters: UnsafeMutablePointer<Parameters>
   let label: String
   private let arguments: UnsafeMutablePointer<UnsafeMutableRawPointer?>
-  private let context: GPUContext
+  private let stream: GPUStream
   private let launch: tc_cuLaunchKernel
   private let kernel: Kernel
   private let grid: Extent
@@ -28,16 +28,16 @@ final class Launch<Parameters>: Runnable {
   private let sharedMemory: Int
 
   init(
-    _ context: GPUContext, _ kernel: Kernel, _ parameters: Parameters, grid: Extent, threads: Int,
+    _ stream: GPUStream, _ kernel: Kernel, _ parameters: Parameters, grid: Extent, threads: Int,
     sharedMemory: Int = 0
   ) throws {
-    self.context = context
+    self.stream = stream
     self.kernel = kernel
     self.grid = grid
     self.threads = threads
     self.sharedMemory = sharedMemory
     label = kernel.label
-    launch = try context.driver.get("cuLaunchKernel", tc_cuLaunchKernel.self)
+    launch = try stream.driver.get("cuLaunchKernel", tc_cuLaunchKernel.self)
     self.parameters = .allocate(capacity: 1)
     self.parameters.initialize(to: parameters)
     arguments = .allocate(capacity: 1)
@@ -48,9 +48,9 @@ final class Launch<Parameters>: Runnable {
     let code = withExtendedLifetime(self) {
       launch(
         kernel.function, UInt32(grid.x), UInt32(grid.y), UInt32(grid.z), UInt32(threads), 1, 1,
-        UInt32(sharedMemory), context.stream, arguments, nil)
+        UInt32(sharedMemory), stream.raw, arguments, nil)
     }
-    try context.driver.check(code, "cuLaunchKernel", label)
+    try stream.driver.check(code, "cuLaunchKernel", label)
   }
 
   deinit {
@@ -80,12 +80,12 @@ final class Scratch {
     pending.append(use)
   }
 
-  func commit(_ context: GPUContext) throws {
+  func commit(_ stream: GPUStream) throws {
     guard !pending.isEmpty else { return }
     if (buffer?.byteCount ?? 0) < byteCount {
       // What was put into the stream may still use the smaller one.
-      try context.synchronize("scratch memory")
-      buffer = try DeviceBuffer(context, byteCount)
+      try stream.synchronize("scratch memory")
+      buffer = try DeviceBuffer(stream.context, byteCount)
     }
     if let buffer { for use in pending { use(buffer.address) } }
     pending = []

@@ -5,7 +5,7 @@ import Engine
 /// programs read. Values in between live until their last reader has run.
 final class LoadProgram {
   private let plan: Plan
-  private let context: GPUContext
+  private let stream: GPUStream
   private let source: any WeightSource
   private let cache: WeightCache<DeviceBuffer>
   private let numbers: [Int]
@@ -18,16 +18,16 @@ final class LoadProgram {
   private(set) var byteCount = 0
 
   init(
-    _ plan: Plan, _ context: GPUContext, _ library: KernelLibrary, source: any WeightSource,
+    _ plan: Plan, _ stream: GPUStream, _ library: KernelLibrary, source: any WeightSource,
     cache: WeightCache<DeviceBuffer>
   ) throws {
     self.plan = plan
-    self.context = context
+    self.stream = stream
     self.source = source
     self.cache = cache
     numbers = cache.number(plan.graph)
-    lowering = Lowering(plan, context, library, scratch: Scratch())
-    uploader = try Uploader(context)
+    lowering = Lowering(plan, stream, library, scratch: Scratch())
+    uploader = try Uploader(stream)
     needs = Array(repeating: nil, count: plan.graph.nodes.count)
     temporaries = needs
   }
@@ -39,7 +39,7 @@ final class LoadProgram {
   /// Memory that will hold a load root after `run`.
   func require(_ root: Value) throws -> DeviceBuffer {
     let (buffer, isFilled) = try cache.buffer(key(root)) {
-      try DeviceBuffer(context, plan.graph.type(root).byteCount)
+      try DeviceBuffer(stream.context, plan.graph.type(root).byteCount)
     }
     byteCount += buffer.byteCount
     if !isFilled { needs[root.index] = buffer }
@@ -53,11 +53,11 @@ final class LoadProgram {
       for (done, step) in schedule.steps.enumerated() {
         try compute(step.value)
         // What is dropped may still be read by what was only asked for.
-        if !step.drops.isEmpty { try context.synchronize("loading weights") }
+        if !step.drops.isEmpty { try stream.synchronize("loading weights") }
         for root in step.drops { temporaries[root.index] = nil }
         progress(Double(done + 1) / Double(schedule.steps.count))
       }
-      try context.synchronize("loading weights")
+      try stream.synchronize("loading weights")
     } catch {
       cache.forget(needs.indices.filter { needs[$0] != nil }.map { key(Value(index: $0)) })
       throw error
@@ -68,7 +68,7 @@ final class LoadProgram {
 
   private func compute(_ value: Value) throws {
     let node = plan.graph[value]
-    let buffer = try needs[value.index] ?? DeviceBuffer(context, node.type.byteCount)
+    let buffer = try needs[value.index] ?? DeviceBuffer(stream.context, node.type.byteCount)
     temporaries[value.index] = buffer
     lowering.memory[value.index] = buffer.address
     switch node.op {
@@ -76,7 +76,7 @@ final class LoadProgram {
     case .constant(let numbers): try numbers.withUnsafeBytes { try uploader.upload($0, to: buffer.address) }
     default:
       let work = try lowering.lower(value)
-      try lowering.scratch.commit(context)
+      try lowering.scratch.commit(stream)
       try work?.run()
     }
   }
@@ -87,7 +87,7 @@ final class LoadProgram {
     guard found.shape == type.shape else {
       throw EngineError.weightShape(name, expected: type.shape, found: found.shape)
     }
-    let raw = try found.element == type.element ? buffer : DeviceBuffer(context, found.byteCount)
+    let raw = try found.element == type.element ? buffer : DeviceBuffer(stream.context, found.byteCount)
     try source.withBytes(of: name) { bytes in
       guard bytes.count == found.byteCount else {
         throw EngineError.byteCount(name, expected: found.byteCount, found: bytes.count)
@@ -99,18 +99,18 @@ final class LoadProgram {
     let from = Operand(address: raw.address, type: found, rowStride: found.columns)
     let to = Operand(address: buffer.address, type: type, rowStride: type.columns)
     try lowering.map(from, to, TC_IDENTITY).run()
-    try context.synchronize(name)
+    try stream.synchronize(name)
   }
 }
 
 /// Brings bytes of any kind of memory to the GPU, a piece at a time through memory that it can read by itself.
 struct Uploader {
-  private let context: GPUContext
+  private let stream: GPUStream
   private let staging: PinnedBuffer
 
-  init(_ context: GPUContext) throws {
-    self.context = context
-    staging = try PinnedBuffer(context, 16 << 20)
+  init(_ stream: GPUStream) throws {
+    self.stream = stream
+    staging = try PinnedBuffer(stream.context, 16 << 20)
   }
 
   func upload(_ bytes: UnsafeRawBufferPointer, to address: tc_CUdeviceptr) throws {
@@ -118,8 +118,8 @@ struct Uploader {
     while offset < bytes.count, let base = bytes.baseAddress {
       let count = min(staging.byteCount, bytes.count - offset)
       staging.pointer.copyMemory(from: base + offset, byteCount: count)
-      try context.upload(staging.pointer, to: address + UInt64(offset), count)
-      try context.synchronize("loading weights")
+      try stream.upload(staging.pointer, to: address + UInt64(offset), count)
+      try stream.synchronize("loading weights")
       offset += count
     }
   }

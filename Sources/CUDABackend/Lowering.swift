@@ -15,15 +15,16 @@ struct Operand {
 /// Turns nodes into launches with their memory bound.
 final class Lowering {
   let plan: Plan
-  let context: GPUContext
+  let stream: GPUStream
+  var context: GPUContext { stream.context }
   let library: KernelLibrary
   let scratch: Scratch
   /// Address of each root, by index.
   var memory: [tc_CUdeviceptr?]
 
-  init(_ plan: Plan, _ context: GPUContext, _ library: KernelLibrary, scratch: Scratch) {
+  init(_ plan: Plan, _ stream: GPUStream, _ library: KernelLibrary, scratch: Scratch) {
     self.plan = plan
-    self.context = context
+    self.stream = stream
     self.library = library
     self.scratch = scratch
     memory = Array(repeating: nil, count: plan.graph.nodes.count)
@@ -102,7 +103,7 @@ final class Lowering {
     sharedMemory: Int = 0
   ) throws -> Launch<Parameters> {
     let kernel = try library.kernel(name, module, sharedMemory: sharedMemory)
-    return try Launch(context, kernel, parameters, grid: grid, threads: threads, sharedMemory: sharedMemory)
+    return try Launch(stream, kernel, parameters, grid: grid, threads: threads, sharedMemory: sharedMemory)
   }
 
   /// Threads of a block where each thread takes elements.

@@ -15,7 +15,7 @@ final class SettingsGroup {
   /// Load roots that nobody else reads.
   private let weights: [Value]
   private let plan: Plan
-  private let context: GPUContext
+  private let stream: GPUStream
   private let library: KernelLibrary
   private let source: any WeightSource
   private let cache: WeightCache<DeviceBuffer>
@@ -29,11 +29,11 @@ final class SettingsGroup {
   }
 
   init(
-    mask: UInt64, values: [Value], weights: [Value], _ plan: Plan, _ context: GPUContext,
+    mask: UInt64, values: [Value], weights: [Value], _ plan: Plan, _ stream: GPUStream,
     _ library: KernelLibrary, source: any WeightSource, cache: WeightCache<DeviceBuffer>
   ) {
     (self.mask, self.values, self.weights) = (mask, values, weights)
-    (self.plan, self.context, self.library) = (plan, context, library)
+    (self.plan, self.stream, self.library) = (plan, stream, library)
     (self.source, self.cache) = (source, cache)
   }
 
@@ -43,12 +43,14 @@ final class SettingsGroup {
   /// Bytes of weights on the GPU.
   var residentByteCount: Int { resident?.weights.reduce(0) { $0 + $1.byteCount } ?? 0 }
 
+  var isResident: Bool { resident != nil }
+
   /// Brings the weights to the GPU where they are not, and gives the steps. `memory`: the addresses of everything else.
   func steps(_ memory: [tc_CUdeviceptr?], progress: (Double) -> Void = { _ in }) throws -> [Step] {
     if let resident { return resident.steps }
-    let load = try LoadProgram(plan, context, library, source: source, cache: cache)
+    let load = try LoadProgram(plan, stream, library, source: source, cache: cache)
     let scratch = Scratch()
-    let lowering = Lowering(plan, context, library, scratch: scratch)
+    let lowering = Lowering(plan, stream, library, scratch: scratch)
     lowering.memory = memory
     var buffers: [DeviceBuffer] = []
     for root in weights {
@@ -59,7 +61,7 @@ final class SettingsGroup {
     let steps = try values.compactMap { value in
       try lowering.lower(value).map { Step(work: $0, value: value) }
     }
-    try scratch.commit(context)
+    try scratch.commit(stream)
     try load.run(progress: progress)
     resident = Resident(steps: steps, weights: buffers, scratch: scratch)
     return steps
@@ -68,13 +70,13 @@ final class SettingsGroup {
   /// Gives the weights' memory back. What they computed stays.
   func leave() throws {
     guard resident != nil else { return }
-    try context.synchronize("settings")
+    try stream.synchronize("settings")
     resident = nil
   }
 
   /// The plan's settings steps in groups. A group depends only on groups of fewer settings, which come first.
   static func all(
-    _ plan: Plan, _ context: GPUContext, _ library: KernelLibrary, source: any WeightSource,
+    _ plan: Plan, _ stream: GPUStream, _ library: KernelLibrary, source: any WeightSource,
     cache: WeightCache<DeviceBuffer>
   ) -> [SettingsGroup] {
     let masks = Set(plan.settings.map { plan.masks[$0.index] }).sorted {
@@ -85,7 +87,7 @@ final class SettingsGroup {
       SettingsGroup(
         mask: mask, values: plan.settings.filter { plan.masks[$0.index] == mask },
         weights: owners.indices.filter { owners[$0] == .settings(mask) }.map { Value(index: $0) }, plan,
-        context,
+        stream,
         library, source: source, cache: cache)
     }
   }

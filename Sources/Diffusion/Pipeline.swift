@@ -150,10 +150,22 @@ public final class Pipeline {
 
   /// Repaints one frame. `apply` must have been called once. Allocates nothing, if the backend keeps its word.
   public func run() throws {
+    try start()
+    try finish()
+  }
+
+  /// How many frames may be under way.
+  public var depth: Int { executable.depth }
+
+  /// `run` in two: begins a frame with the picture that was filled in.
+  public func start() throws {
     guard settings != nil else { throw DiffusionError(.usage, "no settings were applied to the pipeline") }
     if options.task == .textToImage { try write(PipelineGraph.Name.firstNoise, firstNoise) }
-    try executable.run()
+    try executable.start()
   }
+
+  /// Waits for the oldest frame begun; its picture is there until the next `finish`.
+  public func finish() throws { try executable.finish() }
 
   /// The last frame's picture, u8 `[height, width, 3]`.
   public func withPicture<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {

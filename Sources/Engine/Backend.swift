@@ -43,6 +43,13 @@ public protocol Executable: AnyObject {
   func withInput<R>(_ input: String, _ body: (UnsafeMutableRawBufferPointer) throws -> R) throws -> R
   /// Runs what changed of the settings program, then the frame program. Allocates nothing.
   func run() throws
+  /// How many frames may be under way: more than 1 where one can be begun before the last is finished.
+  var depth: Int { get }
+  /// `run` in two: begins a frame with what the inputs hold now. Inputs written after belong to the next; while one is
+  /// under way, all of the next one's inputs of frames have to be written.
+  func start() throws
+  /// Waits for the oldest frame that was begun; outputs are its own until the next `finish`.
+  func finish() throws
   /// The memory of an output of the last run, valid until the next.
   func withOutput<R>(_ output: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
   /// Type of an input or output.
@@ -51,6 +58,12 @@ public protocol Executable: AnyObject {
   var memory: MemoryUse { get }
   /// Time of each op of the last run where profiling is on, in the order they ran.
   func profile() throws -> [OpTime]
+}
+
+extension Executable {
+  public var depth: Int { 1 }
+  public func start() throws {}
+  public func finish() throws { try run() }
 }
 
 /// Bytes a compiled graph holds.

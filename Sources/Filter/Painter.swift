@@ -10,9 +10,20 @@ public protocol Painter: AnyObject {
   func withImage(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws
   /// Repaints. Allocates nothing.
   func run() throws
-  /// The repainted picture, rgb24 [H, W, 3], until the next `run`.
+  /// How many pictures may be under way: more than 1 where one can be begun before the last is finished.
+  var depth: Int { get }
+  /// `run` in two: begins the picture that the image is now; `finish` waits for the oldest one begun.
+  func start() throws
+  func finish() throws
+  /// The repainted picture, rgb24 [H, W, 3], until the next `run` or `finish`.
   func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws
   var memory: MemoryUse { get }
+}
+
+extension Painter {
+  public var depth: Int { 1 }
+  public func start() throws {}
+  public func finish() throws { try run() }
 }
 
 /// What a painter is made for; another shape needs another painter.

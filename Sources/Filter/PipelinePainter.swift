@@ -20,6 +20,9 @@ public final class PipelinePainter: Painter {
     try pipeline.withImage(body)
   }
   public func run() throws { try pipeline.run() }
+  public var depth: Int { pipeline.depth }
+  public func start() throws { try pipeline.start() }
+  public func finish() throws { try pipeline.finish() }
   public func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
     try pipeline.withPicture(body)
   }

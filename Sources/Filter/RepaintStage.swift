@@ -19,8 +19,17 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private var applied: SettingsBox.Versioned?
   /// Why there is no painter any more, until one works again.
   private var outage: Outage?
+  /// A picture that the painter has begun and not finished: only while every frame is taken, where it raises the rate.
+  /// A live frame would have grown older meanwhile.
+  private var underWay: UnderWay?
   /// A generation whose shape cannot be made or whose settings were refused: not tried again.
   private var refused: Int?
+
+  private struct UnderWay: ~Copyable {
+    var draft: Draft
+    var stamps: Stamps
+    var sequence: UInt64
+  }
 
   public init(_ box: SettingsBox, _ loader: PainterLoader) {
     self.box = box
@@ -38,6 +47,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
         continue
       }
       guard let frame = link.mailbox.take(timeout: NoticePublisher.interval) else {
+        try finishLast(painter, link)
         if link.mailbox.isClosed { break }
         notices.showAbsence(size: painter.shape.size, link)
         continue
@@ -75,6 +85,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     if let outage, !outage.isOver { return }
     let wanted = box.current
     guard wanted.generation != applied?.generation, wanted.generation != refused else { return }
+    if let painter { try finishLast(painter, link) }
     do {
       guard let next = try painter(for: wanted.settings.shape) else { return }
       let format = PictureFormat(.rgb24, width: next.shape.size.width, height: next.shape.size.height)
@@ -82,7 +93,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       converter = try converter(to: format, wanted.settings)
       if pool?.capacity != format.width * format.height * 3 {
         pool = FramePool(
-          count: FramePool.count(link.broadcast.mailboxes.count), capacity: format.width * format.height * 3)
+          count: FramePool.count(link.broadcast.mailboxes.count) + next.depth - 1,
+          capacity: format.width * format.height * 3)
       }
       painter = next
       applied = wanted
@@ -100,6 +112,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     if outage == nil { link.tell("\(error)") }
     outage = Outage(reason: "\(error)", after: outage)
     (painter, applied) = (nil, nil)
+    underWay = nil
     link.status.set(.trouble(outage?.text ?? ""))
   }
 
@@ -160,11 +173,30 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     let (bytes, format) = (frame.bytes, frame.format)
     try painter.withImage { try converter.convert(bytes, format, into: $0) }
     stamps.pass(.prepared)
-    try painter.run()
-    stamps.pass(.repainted)
-    let target = draft.bytes
+    try painter.start()
+    let last = underWay.take()
+    underWay = UnderWay(draft: draft, stamps: stamps, sequence: frame.sequence)
+    if let last {
+      try finish(last, painter, link)
+    } else if !link.takesEvery || painter.depth == 1 {
+      try finishLast(painter, link)
+    }
+  }
+
+  /// Waits for the picture that is under way, if there is one.
+  private func finishLast(_ painter: any Painter, _ link: FilterLink) throws {
+    if let last = underWay.take() { try finish(last, painter, link) }
+  }
+
+  /// Waits for the oldest picture under way, which is this one, and hands it out.
+  private func finish(_ picture: consuming UnderWay, _ painter: any Painter, _ link: FilterLink) throws {
+    guard let pool, let converter else { return }
+    try painter.finish()
+    picture.stamps.pass(.repainted)
+    let target = picture.draft.bytes
     try painter.withPicture { target.copyMemory(from: $0) }
-    draft.stamps = stamps
-    link.publish(draft.finish(converter.target, byteCount: pool.capacity, sequence: frame.sequence))
+    picture.draft.stamps = picture.stamps
+    let sequence = picture.sequence
+    link.publish(picture.draft.finish(converter.target, byteCount: pool.capacity, sequence: sequence))
   }
 }

@@ -51,6 +51,34 @@ import Testing
     }
   }
 
+  /// Two frames under way, with settings changing in between: each has the inputs of its own start.
+  @Test func framesOverlapWithoutMeeting() throws {
+    let test = Case(seed: 5)
+    test.writeRandomGraph(length: 12, element: .f32)
+    let program = try CUDABackend(element: .f32).compile(test.graph, weights: test.weights) { _ in }
+    #expect(program.depth == 2)
+    var expected: [[String: [Float]]] = []
+    func finishOldest() throws {
+      try program.finish()
+      let found = try Case.outputs(program, test.graph)
+      for (name, numbers) in expected.removeFirst() {
+        #expect(relativeError(try #require(found[name]), numbers) <= 5e-5)
+      }
+    }
+    for round in 0..<8 {
+      for index in test.inputs.indices where round == 0 || test.dice.pick(0...1) == 0 {
+        let type = try #require(program.type(of: test.inputs[index].name))
+        test.inputs[index].bytes = ElementCodec.encode(test.dice.floats(type.count), type.element)
+      }
+      // A frame's inputs are those of its slot: all are written each time.
+      for input in test.inputs { try input.bytes.withUnsafeBytes { try program.write(input.name, $0) } }
+      try program.start()
+      expected.append(try test.run(ReferenceBackend()))
+      if expected.count == 2 { try finishOldest() }
+    }
+    try finishOldest()
+  }
+
   @Test func profileTellsTheWorkOfEachOp() throws {
     let test = Case(seed: 3)
     let x = test.input([10, 10, 8], .f16)

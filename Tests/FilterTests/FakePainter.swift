@@ -8,6 +8,9 @@ final class FakePainter: Painter {
   let shape: PainterShape
   private let log: PainterLog
   private let image: UnsafeMutableRawBufferPointer
+  /// Images of what is under way, oldest first, and the picture that was finished last.
+  private var begun: [[UInt8]] = []
+  private var picture: [UInt8] = []
 
   init(_ shape: PainterShape, _ log: PainterLog) {
     self.shape = shape
@@ -25,14 +28,27 @@ final class FakePainter: Painter {
     return settings.prompt.isEmpty ? ["the prompt is empty"] : []
   }
   func withImage(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws { try body(image) }
+  var depth: Int { log.depth.load(ordering: .relaxed) }
+
+  func start() throws {
+    begun.append(Array(image))
+    log.most.max(begun.count, ordering: .relaxed)
+  }
+
   func run() throws {
+    try start()
+    try finish()
+  }
+
+  func finish() throws {
+    let bytes = begun.removeFirst()
     log.runs.wrappingAdd(1, ordering: .relaxed)
     if log.isLost.exchange(false, ordering: .relaxed) { throw LostGPU() }
     if log.fails.load(ordering: .relaxed) { throw PainterFailure(text: "no memory") }
-    for index in image.indices { image[index] = 255 - image[index] }
+    picture = bytes.map { 255 - $0 }
   }
   func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
-    try body(UnsafeRawBufferPointer(image))
+    try picture.withUnsafeBytes(body)
   }
   var memory: MemoryUse { MemoryUse(weights: 0, settings: 0, arena: image.count) }
 }
@@ -44,6 +60,9 @@ final class PainterLog: Sendable {
   let fails = Atomic<Bool>(false)
   /// Loses the GPU at the next picture.
   let isLost = Atomic<Bool>(false)
+  /// Pictures that may be under way, and the most that were.
+  let depth = Atomic<Int>(1)
+  let most = Atomic<Int>(0)
   /// Painters made, and how many shall fail to be made after the first.
   let made = Atomic<Int>(0)
   let failures = Atomic<Int>(0)

@@ -144,8 +144,11 @@ import Testing
     #expect(throws: LostGPU.self) { try bench.join() }
   }
 
-  @Test func aRunOfEveryFrameLosesNone() throws {
-    let bench = Bench(stage(FakeMaker(), try box()), takesEvery: true)
+  /// Also where a second picture is begun before the first is finished.
+  @Test(arguments: [1, 2]) func aRunOfEveryFrameLosesNone(depth: Int) throws {
+    let maker = FakeMaker()
+    maker.log.depth.store(depth, ordering: .relaxed)
+    let bench = Bench(stage(maker, try box()), takesEvery: true)
     let feeder = StageThread("feeder") {
       for number in 1...40 as ClosedRange<UInt64> { bench.put(UInt8(number), sequence: number) }
       bench.link.mailbox.close()
@@ -158,6 +161,7 @@ import Testing
     feeder.join()
     try bench.join()
     #expect(numbers == Array(1...40))
+    #expect(maker.log.most.load(ordering: .relaxed) == depth)
   }
 
   @Test func theLimitEndsTheRun() throws {

@@ -96,6 +96,7 @@ TC_CUDA(cuEventElapsedTime, float *milliseconds, tc_CUevent start, tc_CUevent en
 #define TC_CUDA_JIT_ERROR_LOG_BYTES 6
 // Flags
 #define TC_CUDA_STREAM_NON_BLOCKING 1
+#define TC_CUDA_EVENT_DISABLE_TIMING 2
 #define TC_CUDA_CAPTURE_THREAD_LOCAL 1
 
 typedef struct tc_nvrtc_program_st *tc_nvrtcProgram;
