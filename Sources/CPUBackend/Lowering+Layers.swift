@@ -7,6 +7,9 @@ extension Lowering {
   func convolution(_ value: Value, _ node: Node, _ settings: Convolution, _ result: Operand) throws
     -> any Runnable
   {
+    guard !settings.joinsPhases else {
+      throw EngineError.unsupported("convolutions that join phases", backend: "the CPU backend")
+    }
     let input = try operand(node.inputs[0])
     let (x, w) = (input.type.shape, plan.graph.shape(node.inputs[1]))
     if w[1] == 1 && w[2] == 1 && settings.stride == 1 && settings.padding == Padding(0) {

@@ -106,7 +106,7 @@ public final class CUDABackend: Backend {
   {
     let session = try working()
     try session.context.enter()
-    let plan = Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules)
+    let plan = Plan(fuses ? Fusion.run(graph, endings: Lowering.endings) : graph, rules: Lowering.rules)
     return try session.context.loading.hold {
       try CUDAExecutable(
         plan, session.context, session.library, source: weights, cache: cache(of: weights), reserve: reserve,

@@ -12,7 +12,9 @@ extension Lowering {
     (product.kernel_rows, product.kernel_columns) = (Int32(weight[1]), Int32(weight[2]))
     product.stride = Int32(settings.stride)
     (product.pad_top, product.pad_left) = (Int32(settings.padding.top), Int32(settings.padding.left))
-    (product.out_height, product.out_width) = (Int32(result.type.shape[0]), Int32(result.type.shape[1]))
+    let parts = settings.parts(of: result.type.shape)
+    (product.out_height, product.out_width) = (Int32(parts[0]), Int32(parts[1]))
+    product.joins_phases = settings.joinsPhases ? 1 : 0
     return try launch(product, x.type.element)
   }
 

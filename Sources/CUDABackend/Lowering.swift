@@ -30,6 +30,8 @@ final class Lowering {
     memory = Array(repeating: nil, count: plan.graph.nodes.count)
   }
 
+  static let endings: Fusion.Endings = [.gated, .joined]
+
   /// Which operands may have rows apart, and which memory a result may take.
   static let rules = LayoutRules(
     readsStrided: { node, index in

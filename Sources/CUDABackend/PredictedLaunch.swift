@@ -52,12 +52,18 @@ struct PredictedLaunch {
     var operations: Double { 2 * Double(rows) * Double(columns) * Double(depth) }
   }
 
+  /// Rows of the product, which are not the result's where phases are joined.
+  private static func positions(_ node: Node) -> Int {
+    guard case .convolution(let convolution) = node.op else { return node.type.rows }
+    return convolution.parts(of: node.type.shape).dropLast().reduce(1, *)
+  }
+
   private static func products(_ node: Node, _ inputs: [TensorType], _ traffic: Int, _ card: Card)
     -> [PredictedLaunch]
   {
     // A gated product has half of its filters for columns.
     let size = Size(
-      rows: node.type.rows, columns: inputs[1].shape[0],
+      rows: positions(node), columns: inputs[1].shape[0],
       depth: inputs[1].shape.dropFirst().reduce(1, *))
     let element = inputs[0].element
     let operations = size.operations

@@ -20,7 +20,8 @@ public final class PredictingBackend: Backend {
   public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
-    PredictedExecutable(Plan(fuses ? Fusion.run(graph, gates: true) : graph, rules: Lowering.rules), card)
+    PredictedExecutable(
+      Plan(fuses ? Fusion.run(graph, endings: Lowering.endings) : graph, rules: Lowering.rules), card)
   }
 }
 

@@ -1,7 +1,7 @@
 extension Fusion {
   /// A linear layer whose result only goes through GEGLU multiplies at once. Value and gate must meet in one place for
   /// that: the weights' rows, first all values and then all gates, are laid in turns when the model is opened.
-  public static func gateProducts(_ graph: Graph) -> Graph {
+  static func gateProducts(_ graph: Graph) -> Graph {
     Rewrite.run(graph) { rewrite, value in
       let node = rewrite.old[value]
       guard case .geglu = node.op, rewrite.isReadOnce(node.inputs[0]) else { return nil }

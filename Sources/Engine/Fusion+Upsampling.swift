@@ -46,6 +46,22 @@ extension Fusion {
     ]
   }
 
+  /// The four phases are stored where they belong at once.
+  static func joinProducts(_ graph: Graph) -> Graph {
+    Rewrite.run(graph) { rewrite, value in
+      let node = rewrite.old[value]
+      guard case .joinPhases = node.op, rewrite.isReadOnce(node.inputs[0]) else { return nil }
+      let product = rewrite.new[rewrite.image(node.inputs[0])]
+      guard case .convolution(var convolution) = product.op, !convolution.epilogue.residual else {
+        return nil
+      }
+      convolution.joinsPhases = true
+      return rewrite.new.inStage(product.stage) {
+        rewrite.new.add(.convolution(convolution), product.inputs, node.type)
+      }
+    }
+  }
+
   /// The value as f32, from the checkpoint's own numbers where it only moves them, so that sums round once.
   private static func inFloats(_ value: Value, _ graph: Graph) -> Value {
     let node = graph[value]

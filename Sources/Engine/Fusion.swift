@@ -1,9 +1,22 @@
 /// The rewritings that make a graph cheaper without changing what it means. Rounding to the element type falls
 /// away between fused ops, so results come nearer to exact arithmetic.
 public enum Fusion {
-  /// All passes, in the order in which they find most. `gates`: whether the backend has gated products.
-  public static func run(_ graph: Graph, gates: Bool = false) -> Graph {
-    let fused = splitUpsampling(mergeProjections(fuseEpilogues(graph)))
-    return gates ? gateProducts(fused) : fused
+  /// What a backend's products can do at their end, beside bias, residual and activation.
+  public struct Endings: OptionSet, Sendable {
+    public let rawValue: Int
+    public init(rawValue: Int) { self.rawValue = rawValue }
+
+    /// `Epilogue.gated`.
+    public static let gated = Endings(rawValue: 1)
+    /// `Convolution.joinsPhases`.
+    public static let joined = Endings(rawValue: 2)
+  }
+
+  /// All passes, in the order in which they find most.
+  public static func run(_ graph: Graph, endings: Endings = []) -> Graph {
+    var fused = splitUpsampling(mergeProjections(fuseEpilogues(graph)))
+    if endings.contains(.gated) { fused = gateProducts(fused) }
+    if endings.contains(.joined) { fused = joinProducts(fused) }
+    return fused
   }
 }

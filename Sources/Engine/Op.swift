@@ -66,11 +66,21 @@ public struct Convolution: Hashable, Sendable {
   public var stride: Int
   public var padding: Padding
   public var epilogue: Epilogue
+  /// The filters are four phases, and the result is joined as `Op.joinPhases` says. No residual then.
+  public var joinsPhases: Bool
 
-  public init(stride: Int = 1, padding: Padding = Padding(0), epilogue: Epilogue = Epilogue()) {
+  public init(
+    stride: Int = 1, padding: Padding = Padding(0), epilogue: Epilogue = Epilogue(), joinsPhases: Bool = false
+  ) {
     self.stride = stride
     self.padding = padding
     self.epilogue = epilogue
+    self.joinsPhases = joinsPhases
+  }
+
+  /// The result's shape before phases are joined.
+  public func parts(of result: [Int]) -> [Int] {
+    joinsPhases ? [result[0] / 2 + 1, result[1] / 2 + 1, 4 * result[2]] : result
   }
 }
 

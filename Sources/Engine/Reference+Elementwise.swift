@@ -133,7 +133,7 @@ extension Reference {
     return picture
   }
 
-  private static func joinPhases(_ x: Operand, _ result: TensorType) -> [Float] {
+  static func joinPhases(_ x: Operand, _ result: TensorType) -> [Float] {
     let (width, channels) = (result.shape[1], result.shape[2])
     return (0..<result.count).map { i in
       let (row, column, channel) = (i / channels / width, i / channels % width, i % channels)

@@ -13,11 +13,12 @@ enum Reference {
     let (input, weight) = (operands[0], operands[1])
     let (height, width, channels) = (input.shape[0], input.shape[1], input.shape[2])
     let (rows, columns) = (weight.shape[1], weight.shape[2])
-    let filters = result.shape[2]
-    var sums = [Double](repeating: 0, count: result.count)
-    for y in 0..<result.shape[0] {
-      for x in 0..<result.shape[1] {
-        let out = (y * result.shape[1] + x) * filters
+    let parts = TensorType(settings.parts(of: result.shape), result.element)
+    let filters = parts.shape[2]
+    var sums = [Double](repeating: 0, count: parts.count)
+    for y in 0..<parts.shape[0] {
+      for x in 0..<parts.shape[1] {
+        let out = (y * parts.shape[1] + x) * filters
         for r in 0..<rows {
           let sourceY = y * settings.stride + r - settings.padding.top
           guard sourceY >= 0 && sourceY < height else { continue }
@@ -33,7 +34,8 @@ enum Reference {
         }
       }
     }
-    return finish(sums, settings.epilogue, operands, filters)
+    let product = finish(sums, settings.epilogue, operands, filters)
+    return settings.joinsPhases ? joinPhases(Operand(type: parts, floats: product), result) : product
   }
 
   static func linear(_ epilogue: Epilogue, _ operands: [Operand], _ result: TensorType) -> [Float] {

@@ -4,7 +4,10 @@ public enum Work {
   /// counts. Norms and elementwise ops are bound by memory and count 0.
   public static func operations(of node: Node, inputs: [TensorType]) -> Double {
     switch node.op {
-    case .convolution, .linear:
+    case .convolution(let convolution):
+      let positions = convolution.parts(of: node.type.shape).dropLast().reduce(1, *)
+      return 2 * Double(positions) * Double(inputs[1].count)
+    case .linear:
       // Every position meets every weight once.
       return 2 * Double(node.type.rows) * Double(inputs[1].count)
     case .attention:

@@ -95,7 +95,7 @@ import Testing
     let x = test.input([5, 6])
     let product = test.graph.linear(x, weight: test.weight([14, 6]), bias: test.weight([14]))
     test.graph.output("y", test.graph.geglu(product))
-    let gated = Fusion.run(test.graph, gates: true)
+    let gated = Fusion.run(test.graph, endings: .gated)
     let plan = Plan(gated)
     #expect(plan.frame.map { plan.graph[$0].op } == [.linear(Epilogue(bias: true, gated: true))])
     let expected = try test.run(ReferenceBackend())
@@ -109,7 +109,24 @@ import Testing
     let product = test.graph.linear(test.input([5, 6]), weight: test.weight([14, 6]))
     test.graph.output("product", product)
     test.graph.output("y", test.graph.geglu(product))
-    let plan = Plan(Fusion.run(test.graph, gates: true))
+    let plan = Plan(Fusion.run(test.graph, endings: .gated))
     #expect(plan.frame.map { plan.graph[$0].op } == [.linear(Epilogue()), .geglu])
+  }
+
+  /// Up-sampling in one convolution, where a backend asks for it, means the same.
+  @Test func joinedPhasesMeanTheSame() throws {
+    let test = Case(seed: 9)
+    let x = test.graph.upsampleNearest(test.input([5, 7, 3]), height: 10, width: 14)
+    let w = test.graph.transpose(test.weight([4, 3, 3, 3]), [0, 2, 3, 1])
+    test.graph.output("y", test.graph.convolution(x, weight: w, bias: test.weight([4]), padding: Padding(1)))
+    let joined = Fusion.run(test.graph, endings: .joined)
+    let plan = Plan(joined)
+    #expect(plan.frame.count == 1)
+    let part = plan.graph[try #require(plan.frame.first)]
+    let inputs = part.inputs.map { plan.graph.type($0) }
+    #expect(Work.operations(of: part, inputs: inputs) == Double(2 * 6 * 8 * 16 * 2 * 2 * 3))
+    let expected = try test.run(ReferenceBackend())
+    let found = try test.run(ReferenceBackend(), joined)
+    #expect(relativeError(try #require(found["y"]), try #require(expected["y"])) <= 1e-6)
   }
 }
