@@ -1,4 +1,5 @@
 import Diffusion
+import Glibc
 import Testing
 
 /// Where to compute: what is found, what is missing, and what then happens. None of it needs a GPU.
@@ -81,6 +82,45 @@ struct DeviceTests {
     ).wait(seconds: 120)
     #expect(with.code == 0, "\(with.errors)")
     #expect(folder.names.contains("a.png"))
+  }
+
+  /// A damaged cache of kernels, and none that can be written, cost time and nothing else.
+  @Test func aDamagedKernelCacheIsMadeAnew() throws {
+    let folder = try Folder()
+    func paint(_ cache: String, _ name: String) throws -> [UInt8] {
+      let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
+      let result = try Running(
+        "/usr/bin/env",
+        [
+          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_CACHE=\(cache)",
+          Program.path,
+          "text", "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--device",
+          "cuda",
+          "--output", folder.file(name),
+        ]
+      ).wait(seconds: 120)
+      #expect(result.code == 0, "\(result.errors)")
+      return try read(folder.file(name))
+    }
+    let cache = folder.file("cache")
+    let kernels = Folder(path: cache + "/kernels")
+    defer { rmdir(cache) }
+    let picture = try paint(cache, "a.png")
+    let names = kernels.names.sorted()
+    #expect(names.count > 5)
+    for (index, name) in names.enumerated() {
+      var bytes = try read(kernels.file(name))
+      switch index % 3 {
+      case 0: bytes = Array(bytes.dropLast(bytes.count / 2))
+      case 1: bytes[bytes.count - 100] ^= 1
+      default: bytes = []
+      }
+      try write(bytes, to: kernels.file(name))
+    }
+    #expect(try paint(cache, "b.png") == picture)
+    #expect(kernels.names.sorted() == names)
+    for name in names { #expect(try read(kernels.file(name)).count > 1000, "\(name) was made anew") }
+    #expect(try paint("/dev/null/nowhere", "c.png") == picture)
   }
 
   @Test func whatIsMissingIsListed() throws {

@@ -127,6 +127,8 @@ final class Folder {
     guard let made = mkdtemp(&template) else { throw SystemFailure(call: "mkdtemp", number: errno) }
     path = String(cString: made)
   }
+  /// One that somebody else makes.
+  init(path: String) { self.path = path }
   deinit {
     for name in names { unlink("\(path)/\(name)") }
     rmdir(path)
