@@ -12,18 +12,22 @@ public final class CUDABackend: Backend {
   private let fuses: Bool
   private let reserve: Int
   private let prebuilt: PrebuiltKernels?
+  private let sums: ElementType
   /// nil between the loss of a GPU and its being had again.
   private var session: Session?
   private var caches: [WeightCache<DeviceBuffer>] = []
 
   /// `ordinal`: as the driver counts. `element`: f16 unless tests want f32. `reserve`: bytes of the GPU's memory that
   /// should stay free; where less is, what only a change of settings needs leaves it in between (nil: a gigabyte or a
-  /// tenth). `prebuilt`: kernels for a machine without NVRTC. Errors: `CUDAError`.
+  /// tenth). `prebuilt`: kernels for a machine without NVRTC. `sums`: f16
+  /// has the tensor cores sum 64 products in f16 before they go into f32, twice as fast on GeForce cards and a little
+  /// less exact. Errors: `CUDAError`.
   public init(
     ordinal: Int = 0, element: ElementType = .f16, fuses: Bool = true, reserve: Int? = nil,
-    prebuilt: PrebuiltKernels? = nil
+    prebuilt: PrebuiltKernels? = nil, sums: ElementType = .f32
   ) throws {
     self.prebuilt = prebuilt
+    self.sums = sums
     preferredElement = element
     self.fuses = fuses
     let driver = try Driver()
@@ -35,7 +39,7 @@ public final class CUDABackend: Backend {
     device = try GPUDevice(driver, ordinal)
     try device.checkSupport()
     self.reserve = reserve ?? max(1 << 30, device.memory / 10)
-    session = try Session(driver, device, prebuilt)
+    session = try Session(driver, device, prebuilt, sums)
   }
 
   /// A context with the kernels that were loaded into it.
@@ -43,9 +47,9 @@ public final class CUDABackend: Backend {
     let context: GPUContext
     let library: KernelLibrary
 
-    init(_ driver: Driver, _ device: GPUDevice, _ prebuilt: PrebuiltKernels?) throws {
+    init(_ driver: Driver, _ device: GPUDevice, _ prebuilt: PrebuiltKernels?, _ sums: ElementType) throws {
       context = try GPUContext(driver, device)
-      library = KernelLibrary(context, prebuilt: prebuilt)
+      library = KernelLibrary(context, prebuilt: prebuilt, sums: sums)
     }
   }
 
@@ -63,7 +67,7 @@ public final class CUDABackend: Backend {
     // Releasing the last hold on the primary context ended it; other programs' parts of this process may hold it too.
     _ = driver.library.find("cuDevicePrimaryCtxReset_v2", tc_cuDevicePrimaryCtxReset_v2.self)?(
       Int32(device.ordinal))
-    let new = try Session(driver, device, prebuilt)
+    let new = try Session(driver, device, prebuilt, sums)
     session = new
     return new
   }

@@ -1,4 +1,5 @@
 import CCUDA
+import Engine
 
 /// A kernel ready to be launched.
 struct Kernel {
@@ -12,6 +13,8 @@ final class KernelLibrary {
   private let context: GPUContext
   private let cache: KernelCache
   private let prebuilt: PrebuiltKernels?
+  /// What products in f16 sum a tile of k in.
+  let sums: ElementType
   /// Opened when something has to be compiled.
   private lazy var compiler = Result { try Compiler(driver: context.driver.version) }
   private var modules: [KernelModule: tc_CUmodule?] = [:]
@@ -30,7 +33,11 @@ final class KernelLibrary {
     var sharedMemory: Int
   }
 
-  init(_ context: GPUContext, cache: KernelCache = KernelCache(), prebuilt: PrebuiltKernels? = nil) {
+  init(
+    _ context: GPUContext, cache: KernelCache = KernelCache(), prebuilt: PrebuiltKernels? = nil,
+    sums: ElementType = .f32
+  ) {
+    self.sums = sums
     self.context = context
     self.cache = cache
     self.prebuilt = prebuilt

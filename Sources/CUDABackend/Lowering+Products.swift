@@ -29,7 +29,8 @@ extension Lowering {
     var product = product
     product.splits = Int32(choice.splits)
     let tile = choice.tile
-    let module = KernelModule("product.cu", element, tile.defines)
+    let half = library.sums == .f16 && element == .f16 && tile.takesHalfSums
+    let module = KernelModule("product.cu", element, tile.defines + (half ? ["SUMS=TC_F16"] : []))
     let main = try launch(
       "product", module, product,
       grid: Extent(

@@ -23,6 +23,9 @@ struct Tile: Hashable, Sendable {
     Tile(rows: 32, columns: 64, stages: 4), Tile(rows: 64, columns: 32, stages: 4),
   ]
 
+  /// Whether the kernel is made with sums of f16 too.
+  var takesHalfSums: Bool { rows * columns <= 128 * 64 && columns >= 32 && (rows, columns) != (128, 32) }
+
   var defines: [String] { ["TILE_M=\(rows)", "TILE_N=\(columns)", "STAGES=\(stages)"] }
 
   /// What a multiprocessor reaches with it, as a share of the largest's. A guess until it is measured.

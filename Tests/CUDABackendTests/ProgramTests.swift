@@ -123,4 +123,19 @@ import Testing
       }
     }
   }
+
+  /// Sums of f16 within a tile of k: less exact, by as much as the hardware's rounding allows, and no more however deep.
+  @Test(arguments: [320, 5120]) func halfSumsStayWithinTheirError(depth: Int) throws {
+    let test = Case(seed: UInt64(depth))
+    let limit = (3 / Float(depth)).squareRoot()
+    let x = test.input([64, depth], .f16)
+    test.graph.output(
+      "y", test.graph.linear(x, weight: test.weight([64, depth], .f16, stored: .f16, -limit...limit)))
+    let exact = try test.error(of: CUDABackend())
+    let half = try CUDABackend(sums: .f16)
+    let error = try test.error(of: half)
+    #expect(half.modules.contains { $0.contains("SUMS=TC_F16") })
+    #expect(exact < 3e-4)
+    #expect(error > exact && error < 1.2e-3, "\(error)")
+  }
 }
