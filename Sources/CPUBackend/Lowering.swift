@@ -57,15 +57,7 @@ final class Lowering {
       default: return false
       }
     },
-    overwrites: { node in
-      switch node.op {
-      case .activation, .clamp, .groupNorm, .layerNorm, .binary, .affine, .cast: return [0]
-      case .convolution(let convolution):
-        return convolution.epilogue.residual ? [node.inputs.count - 1] : []
-      case .linear(let epilogue): return epilogue.residual ? [node.inputs.count - 1] : []
-      default: return []
-      }
-    })
+    overwrites: LayoutRules.inPlace)
 
   /// Whether the node reads operand `index` only in a packed form.
   static func readsPacked(_ node: Node, _ index: Int) -> Bool {

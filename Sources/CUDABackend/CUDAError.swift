@@ -35,7 +35,7 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
       return "\(call) gives error \(code) (\(text)) for \(purpose)"
     case .memory(let asked, let held, let free, let total):
       return
-        "the GPU's memory does not suffice: \(megabytes(asked)) more are needed, \(megabytes(held)) are held, "
+        "the GPU's memory does not suffice: \(megabytes(asked + 499_999)) more are needed, \(megabytes(held)) are held, "
         + "\(megabytes(free)) of \(megabytes(total)) are free"
     case .lost(let fact): return "the GPU stopped working: \(fact)"
     case .compile(let kernel, let log): return "NVRTC cannot compile \(kernel): \(log)"

@@ -4,7 +4,7 @@ import Engine
 /// A kernel ready to be launched.
 struct Kernel {
   let function: tc_CUfunction?
-  /// For profiles: "product ELEMENT=1 TILE_M=128".
+  /// For profiles: "product ELEMENT=TC_F16 TILE_M=128".
   let label: String
 }
 

@@ -48,15 +48,7 @@ final class Lowering {
       default: return false
       }
     },
-    overwrites: { node in
-      switch node.op {
-      case .activation, .clamp, .groupNorm, .layerNorm, .binary, .affine, .cast: return [0]
-      case .convolution(let convolution):
-        return convolution.epilogue.residual ? [node.inputs.count - 1] : []
-      case .linear(let epilogue): return epilogue.residual ? [node.inputs.count - 1] : []
-      default: return []
-      }
-    })
+    overwrites: LayoutRules.inPlace)
 
   func operand(_ value: Value) throws -> Operand {
     let (layout, type) = (plan.layouts[value.index], plan.graph.type(value))

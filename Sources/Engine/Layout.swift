@@ -38,6 +38,17 @@ public struct LayoutRules: Sendable {
     self.overwrites = overwrites
   }
 
+  /// What works element by element, or adds to its residual, may write over it.
+  public static let inPlace: @Sendable (Node) -> [Int] = { node in
+    switch node.op {
+    case .activation, .clamp, .groupNorm, .layerNorm, .binary, .affine, .cast: return [0]
+    case .convolution(let convolution):
+      return convolution.epilogue.residual ? [node.inputs.count - 1] : []
+    case .linear(let epilogue): return epilogue.residual ? [node.inputs.count - 1] : []
+    default: return []
+    }
+  }
+
   /// Copies where it could look, and never writes over an operand.
   public static let plain = LayoutRules(readsStrided: { _, _ in false }, overwrites: { _ in [] })
 }

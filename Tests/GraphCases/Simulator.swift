@@ -4,12 +4,14 @@ import Glibc
 public enum Simulator {
   /// Makes it this process's driver and NVRTC, with a kernel cache among the build's files: a kernel is compiled once
   /// for many runs of the tests.
+  ///
+  /// Always true: where it was not built, what needs it fails and is not passed over.
   public static let isReady: Bool = {
     let library = products + "/libcuda-simulator.so"
     setenv("TURBOCAM_LIBCUDA", library, 0)
     setenv("TURBOCAM_LIBNVRTC", library, 0)
     setenv("TURBOCAM_CACHE", products + "/simulated", 0)
-    return access(library, R_OK) == 0
+    return true
   }()
 
   /// The folder of what was built.
