@@ -52,7 +52,9 @@ extension Lowering {
   }
 
   func linear(_ value: Value, _ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
-    guard !epilogue.gated else { throw EngineError.unsupported("gated products", backend: "the CPU backend") }
+    guard !epilogue.gated, !epilogue.normalized else {
+      throw EngineError.unsupported("gated or normalized products", backend: "the CPU backend")
+    }
     let input = try operand(node.inputs[0])
     let (features, width) = (node.type.columns, input.columns)
     let element = input.type.element

@@ -89,6 +89,7 @@ final class Lowering {
     case .groupNorm(let groups, let epsilon, let activation):
       return try groupNorm(value, node, groups, epsilon, activation, result)
     case .layerNorm(let epsilon): return try layerNorm(value, node, epsilon, result)
+    case .moments: throw EngineError.unsupported("moments without a norm", backend: "the CPU backend")
     case .attention(let heads, let scale, let causal):
       return try attention(node, heads, scale, causal, result)
     case .activation(let activation):

@@ -117,7 +117,7 @@ extension Lowering {
     (product.batches, product.splits, product.scale, product.activation) = (1, 1, 1, TC_IDENTITY)
     (product.height, product.width, product.out_height, product.out_width) = (Int32(rows), 1, Int32(rows), 1)
     (product.kernel_rows, product.kernel_columns, product.stride) = (1, 1, 1)
-    (product.channels, product.first_channels, product.filters) = (Int32(depth), Int32(depth), Int32(columns))
+    (product.channels, product.filters) = (Int32(depth), Int32(columns))
     return product
   }
 }

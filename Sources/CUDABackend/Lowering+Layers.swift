@@ -36,8 +36,7 @@ extension Lowering {
     var product = tc_cuda_product()
     (product.x, product.weight, product.result) = (x.address, weight.address, result.address)
     product.batches = 1
-    (product.channels, product.first_channels) = (Int32(x.columns), Int32(x.columns))
-    product.x_stride = Int32(x.rowStride)
+    (product.channels, product.x_stride) = (Int32(x.columns), Int32(x.rowStride))
     product.weight_stride = Int32(weight.type.count / weight.type.shape[0])
     product.filters = Int32(weight.type.shape[0])
     product.geglu = epilogue.gated ? 1 : 0
@@ -49,6 +48,11 @@ extension Lowering {
     if epilogue.bias {
       let bias = try operand(node.inputs[2])
       (product.bias, product.bias_element) = (bias.address, bias.type.element.code)
+    }
+    if epilogue.normalized {
+      let first = epilogue.bias ? 3 : 2
+      product.weight_sums = try operand(node.inputs[first]).address
+      product.moments = try operand(node.inputs[first + 1]).address
     }
     if epilogue.residual {
       let residual = try operand(node.inputs[node.inputs.count - 1])

@@ -36,6 +36,15 @@ extension Lowering {
     return SequenceWork([sums, apply])
   }
 
+  func moments(_ x: Operand, _ epsilon: Float, _ result: Operand) throws -> any Runnable {
+    let parameters = tc_cuda_row_moments(
+      x: x.address, result: result.address, rows: Int32(x.rows), columns: Int32(x.columns),
+      x_stride: Int32(x.rowStride), epsilon: epsilon)
+    return try launch(
+      "row_moments", Self.module(x.type.element), parameters, grid: Extent(x: ceiling(x.rows, 4)),
+      threads: 128)
+  }
+
   func layerNorm(_ node: Node, _ epsilon: Float, _ result: Operand) throws -> any Runnable {
     let (x, gain, shift) = (
       try operand(node.inputs[0]), try operand(node.inputs[1]), try operand(node.inputs[2])

@@ -11,12 +11,9 @@ extension Lowering {
   /// The kernel reads 8 elements of a pixel at a time.
   func runsOnTensorCores(_ product: tc_cuda_product, _ element: ElementType) -> Bool {
     guard element == .f16 || (element == .bf16 && context.device.capability >= 80) else { return false }
-    let lengths = [
-      product.channels, product.first_channels, product.x_stride, product.second_stride,
-      product.weight_stride,
-    ]
+    let lengths = [product.channels, product.x_stride, product.weight_stride]
     return lengths.allSatisfy { $0 % 8 == 0 } && max(product.kernel_rows, product.kernel_columns) <= 15
-      && [product.x, product.second, product.weight].allSatisfy { $0 % 16 == 0 }
+      && [product.x, product.weight].allSatisfy { $0 % 16 == 0 }
       && product.x_batch % 8 == 0 && product.weight_batch % 8 == 0
   }
 

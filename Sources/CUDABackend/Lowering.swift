@@ -30,7 +30,7 @@ final class Lowering {
     memory = Array(repeating: nil, count: plan.graph.nodes.count)
   }
 
-  static let endings: Fusion.Endings = [.gated, .joined]
+  static let endings: Fusion.Endings = [.gated, .joined, .normalized]
 
   /// Which operands may have rows apart, and which memory a result may take.
   static let rules = LayoutRules(
@@ -40,11 +40,19 @@ final class Lowering {
         .binary,
         .slice:
         return true
-      case .layerNorm, .groupNorm: return index == 0
+      case .layerNorm, .groupNorm, .moments: return index == 0
       // Pictures, tokens and residuals; weights and biases are dense.
       case .linear(let epilogue): return index == 0 || (epilogue.residual && index == node.inputs.count - 1)
       case .convolution(let convolution):
         return index == 0 || (convolution.epilogue.residual && index == node.inputs.count - 1)
+      default: return false
+      }
+    },
+    writesStrided: { node in
+      switch node.op {
+      case .convolution, .linear, .groupNorm, .layerNorm, .attention, .activation, .geglu, .binary, .affine,
+        .clamp, .cast, .quantizePixels, .transpose:
+        return true
       default: return false
       }
     },
@@ -71,6 +79,7 @@ final class Lowering {
     case .groupNorm(let groups, let epsilon, let activation):
       return try groupNorm(node, groups, epsilon, activation, result)
     case .layerNorm(let epsilon): return try layerNorm(node, epsilon, result)
+    case .moments(let epsilon): return try moments(x, epsilon, result)
     case .attention(let heads, let scale, let causal):
       return try attention(node, heads, scale, causal, result)
     case .activation(let activation): return try map(x, result, activation.code)

@@ -63,7 +63,7 @@ extension Fusion {
   }
 
   /// The value as f32, from the checkpoint's own numbers where it only moves them, so that sums round once.
-  private static func inFloats(_ value: Value, _ graph: Graph) -> Value {
+  static func inFloats(_ value: Value, _ graph: Graph) -> Value {
     let node = graph[value]
     let type = TensorType(node.type.shape, .f32)
     switch node.op {

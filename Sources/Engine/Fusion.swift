@@ -10,6 +10,8 @@ public enum Fusion {
     public static let gated = Endings(rawValue: 1)
     /// `Convolution.joinsPhases`.
     public static let joined = Endings(rawValue: 2)
+    /// `Epilogue.normalized`.
+    public static let normalized = Endings(rawValue: 4)
   }
 
   /// All passes, in the order in which they find most.
@@ -17,6 +19,7 @@ public enum Fusion {
     var fused = splitUpsampling(mergeProjections(fuseEpilogues(graph)))
     if endings.contains(.gated) { fused = gateProducts(fused) }
     if endings.contains(.joined) { fused = joinProducts(fused) }
+    if endings.contains(.normalized) { fused = foldNorms(fused) }
     return fused
   }
 }

@@ -49,6 +49,11 @@ extension Graph {
     return add(.layerNorm(epsilon: epsilon), [x, gain, shift], type(x))
   }
 
+  /// `[..., C]` → f32 `[..., 2]`.
+  public func moments(_ x: Value, epsilon: Float) -> Value {
+    add(.moments(epsilon: epsilon), [x], TensorType(shape(x).dropLast() + [2], .f32))
+  }
+
   /// `q [T, C]`, `k`, `v` `[S, C]`; C is split in `heads`.
   public func attention(
     _ q: Value, _ k: Value, _ v: Value, heads: Int, scale: Float? = nil, causal: Bool = false

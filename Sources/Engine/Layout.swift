@@ -28,13 +28,18 @@ extension TensorType {
 public struct LayoutRules: Sendable {
   /// Whether the node can read operand `index` where its rows are not dense.
   public var readsStrided: @Sendable (_ node: Node, _ index: Int) -> Bool
+  /// Whether the node can write its result where rows are not dense.
+  public var writesStrided: @Sendable (_ node: Node) -> Bool
   /// Operands whose memory the result may take where nobody reads them later, best first.
   public var overwrites: @Sendable (_ node: Node) -> [Int]
 
   public init(
-    readsStrided: @escaping @Sendable (Node, Int) -> Bool, overwrites: @escaping @Sendable (Node) -> [Int]
+    readsStrided: @escaping @Sendable (Node, Int) -> Bool,
+    writesStrided: @escaping @Sendable (Node) -> Bool = { _ in false },
+    overwrites: @escaping @Sendable (Node) -> [Int]
   ) {
     self.readsStrided = readsStrided
+    self.writesStrided = writesStrided
     self.overwrites = overwrites
   }
 
@@ -56,9 +61,8 @@ public struct LayoutRules: Sendable {
 /// Finds the values that are only another look at memory that is there already.
 struct LayoutPass {
   let graph: Graph
-  let consumers: [[(node: Value, operand: Int)]]
-  let outputs: Set<Value>
-  let rules: LayoutRules
+  let readers: StridedReaders
+  let assembly: Assembly
 
   /// Layout of every value. A slice or reshape that owns memory is to be copied.
   func run() -> [Layout] {
@@ -66,7 +70,7 @@ struct LayoutPass {
     for (index, node) in graph.nodes.enumerated() {
       let value = Value(index: index)
       let own = Layout(root: value, rowStride: node.type.columns)
-      layouts.append(view(value, node, layouts) ?? own)
+      layouts.append(assembly.places[value] ?? view(value, node, layouts) ?? own)
     }
     return layouts
   }
@@ -77,18 +81,19 @@ struct LayoutPass {
     let dense = layout.rowStride == type.columns
     switch node.op {
     case .reshape:
-      return dense ? Layout(root: layout.root, offset: layout.offset, rowStride: node.type.columns) : nil
+      if dense { return Layout(root: layout.root, offset: layout.offset, rowStride: node.type.columns) }
+      return node.keepsRows(of: type) && readers.allow(value) ? layout : nil
     case .slice(let axis, let start, _):
       let isLast = axis == type.shape.count - 1
       let inner = type.shape[(axis + 1)...].reduce(1, *)
       guard type.shape[..<axis].allSatisfy({ $0 == 1 }) else {
-        guard isLast, mayBeStrided(value) else { return nil }
+        guard isLast, readers.allow(value) else { return nil }
         return Layout(root: layout.root, offset: layout.offset + start, rowStride: layout.rowStride)
       }
       if isLast {
         return Layout(root: layout.root, offset: layout.offset + start, rowStride: node.type.columns)
       }
-      guard dense || mayBeStrided(value) else { return nil }
+      guard dense || readers.allow(value) else { return nil }
       let rows = inner / type.columns
       return Layout(
         root: layout.root, offset: layout.offset + start * rows * layout.rowStride,
@@ -96,9 +101,29 @@ struct LayoutPass {
     default: return nil
     }
   }
+}
 
-  private func mayBeStrided(_ value: Value) -> Bool {
+extension Node {
+  /// Whether this is a reshape that leaves the last dimension as it is: rows stay rows, wherever they lie.
+  func keepsRows(of source: TensorType) -> Bool {
+    guard case .reshape = op else { return false }
+    return type.columns == source.columns
+  }
+}
+
+/// Who can read rows that are not dense.
+struct StridedReaders {
+  let graph: Graph
+  let consumers: [[(node: Value, operand: Int)]]
+  let outputs: Set<Value>
+  let rules: LayoutRules
+
+  /// Whether nobody who reads the value, itself or through reshapes that leave rows as they are, needs it dense.
+  func allow(_ value: Value) -> Bool {
     !outputs.contains(value)
-      && consumers[value.index].allSatisfy { rules.readsStrided(graph[$0.node], $0.operand) }
+      && consumers[value.index].allSatisfy { reader, operand in
+        let node = graph[reader]
+        return node.keepsRows(of: graph.type(value)) ? allow(reader) : rules.readsStrided(node, operand)
+      }
   }
 }

@@ -12,15 +12,18 @@ struct MemoryPass {
   func run(_ layouts: inout [Layout]) -> (residences: [Plan.Residence], arenaSize: Int) {
     var held = [Bool](repeating: false, count: graph.nodes.count)
     var lastUse = Array(graph.nodes.indices)
+    var firstUse = lastUse
     for value in values {
       let root = layouts[value.index].root
+      // Parts of what is assembled are written before it is there as a whole.
+      firstUse[root.index] = min(firstUse[root.index], value.index)
       if mustHold(value) { held[root.index] = true }
       for consumer in consumers[value.index] {
         lastUse[root.index] = max(lastUse[root.index], consumer.node.index)
       }
     }
     overwrite(&layouts, &lastUse, held)
-    return place(layouts, lastUse, held)
+    return place(layouts, firstUse, lastUse, held)
   }
 
   private func mustHold(_ value: Value) -> Bool {
@@ -60,7 +63,7 @@ struct MemoryPass {
   }
 
   /// Greedy by size: the largest first, each at the lowest place that is free in its whole lifetime.
-  private func place(_ layouts: [Layout], _ lastUse: [Int], _ held: [Bool])
+  private func place(_ layouts: [Layout], _ firstUse: [Int], _ lastUse: [Int], _ held: [Bool])
     -> ([Plan.Residence], Int)
   {
     var residences = [Plan.Residence](repeating: .none, count: graph.nodes.count)
@@ -78,7 +81,7 @@ struct MemoryPass {
     }
     for value in order {
       let offset = arena.place(
-        byteCount: graph.type(value).byteCount, from: value.index, through: lastUse[value.index],
+        byteCount: graph.type(value).byteCount, from: firstUse[value.index], through: lastUse[value.index],
         program: graph[value].cadence)
       residences[value.index] = .arena(offset)
     }

@@ -16,12 +16,15 @@ public enum Op: Hashable, Sendable {
 
   /// `[H, W, C], weight [K, R, S, C], bias? [K], residual? [H', W', K] → [H', W', K]`
   case convolution(Convolution)
-  /// `[..., C], weight [K, C], bias? [K], residual? [..., K] → [..., K]`; gated: `→ [..., K/2]`
+  /// `[..., C], weight [K, C], bias? [K], normalized: sums f32 [K], moments f32 [..., 2], residual? [..., K] → [..., K]`;
+  /// gated: `→ [..., K/2]`
   case linear(Epilogue)
   /// `[..., C], gain [C], shift [C] → [..., C]`; statistics over all leading positions and C/groups channels.
   case groupNorm(groups: Int, epsilon: Float, activation: Activation?)
   /// `[..., C], gain [C], shift [C] → [..., C]`; statistics over the last dimension.
   case layerNorm(epsilon: Float)
+  /// `[..., C] → f32 [..., 2]`: mean and 1/√(variance + ε) over the last dimension, what a normalized product needs.
+  case moments(epsilon: Float)
   /// `q [T, heads·D], k [S, heads·D], v [S, heads·D] → [T, heads·D]`: softmax(q·kᵀ·scale)·v for each head.
   /// `causal` masks keys after the query's position.
   case attention(heads: Int, scale: Float, causal: Bool)
@@ -94,8 +97,8 @@ public struct Padding: Hashable, Sendable {
   public init(_ all: Int) { self.init(top: all, left: all, bottom: all, right: all) }
 }
 
-/// What happens to a product before it is stored, in this order: bias, residual, activation.
-/// `bias` and `residual` say which optional inputs the node has, in that order after the weight.
+/// What happens to a product before it is stored, in this order: normalisation, bias, residual, activation.
+/// `bias`, `normalized` and `residual` say which optional inputs the node has, in that order after the weight.
 public struct Epilogue: Hashable, Sendable {
   public var bias: Bool
   public var residual: Bool
@@ -103,9 +106,15 @@ public struct Epilogue: Hashable, Sendable {
   /// Linear layers only: of two neighbouring features the first is multiplied by gelu of the second (GEGLU where the
   /// weights lie in turns, `Fusion.gateProducts`). No residual and no activation then.
   public var gated: Bool
+  /// Linear layers only: (product - mean · sums) / deviation, which is the product with a layer norm's result where
+  /// sums are those of each filter's weights (`Fusion.foldNorms`).
+  public var normalized: Bool
 
-  public init(bias: Bool = false, residual: Bool = false, activation: Activation? = nil, gated: Bool = false)
-  {
+  public init(
+    bias: Bool = false, residual: Bool = false, activation: Activation? = nil, gated: Bool = false,
+    normalized: Bool = false
+  ) {
+    self.normalized = normalized
     self.bias = bias
     self.residual = residual
     self.activation = activation

@@ -18,7 +18,8 @@ public struct Plan {
   public let residences: [Residence]
   /// For each value of settings cadence, the settings inputs it depends on, a bit each.
   public let masks: [UInt64]
-  /// Values to be computed, in order, in each program. Views and inputs are not among them.
+  /// Values to be computed, in order, in each program. Inputs, views and what is assembled of its parts are not among
+  /// them.
   public let load, settings, frame: [Value]
   /// Bytes that the larger of the settings and the frame program needs at a time.
   public let arenaSize: Int
@@ -28,10 +29,13 @@ public struct Plan {
     let live = Liveness(graph)
     let outputs = Set(graph.outputs.map(\.value))
     masks = SettingsMasks.find(graph)
-    var layouts = LayoutPass(graph: graph, consumers: live.consumers, outputs: outputs, rules: rules).run()
+    let readers = StridedReaders(graph: graph, consumers: live.consumers, outputs: outputs, rules: rules)
+    let assembly = Assembly(graph, live: live, readers: readers)
+    var layouts = LayoutPass(graph: graph, readers: readers, assembly: assembly).run()
     let computed = { (value: Value) in
       if case .input = graph[value].op { return false }
-      return layouts[value.index].root == value
+      if assembly.results.contains(value) { return false }
+      return layouts[value.index].root == value || assembly.writers.contains(value)
     }
     let values = graph.nodes.indices.map { Value(index: $0) }.filter { live.isLive[$0.index] }
     let mine = values.filter(computed)

@@ -22,6 +22,7 @@ extension Reference {
     case .groupNorm(let groups, let epsilon, let activation):
       return groupNorm(groups: groups, epsilon: epsilon, activation: activation, operands)
     case .layerNorm(let epsilon): return layerNorm(epsilon: epsilon, operands)
+    case .moments(let epsilon): return moments(epsilon: epsilon, operands)
     case .attention(let heads, let scale, let causal):
       return attention(heads: heads, scale: scale, causal: causal, operands)
     case .activation(let kind): return operands[0].floats.map { Float(apply(kind, Double($0))) }

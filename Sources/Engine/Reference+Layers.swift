@@ -69,10 +69,15 @@ enum Reference {
     -> [Float]
   {
     let bias = epilogue.bias ? operands[2].floats : nil
-    let residual = epilogue.residual ? operands[epilogue.bias ? 3 : 2].floats : nil
+    let residual = epilogue.residual ? operands[operands.count - 1].floats : nil
+    let norm = epilogue.normalized ? operands[(epilogue.bias ? 3 : 2)...].prefix(2).map(\.floats) : nil
     var result = [Float](repeating: 0, count: sums.count)
     for i in 0..<sums.count {
       var value = sums[i]
+      if let norm {
+        let row = i / features * 2
+        value = (value - Double(norm[1][row]) * Double(norm[0][i % features])) * Double(norm[1][row + 1])
+      }
       if let bias { value += Double(bias[i % features]) }
       if let residual { value += Double(residual[i]) }
       result[i] = Float(epilogue.activation.map { apply($0, value) } ?? value)
@@ -111,6 +116,14 @@ enum Reference {
       }
     }
     return result
+  }
+
+  static func moments(epsilon: Float, _ operands: [Operand]) -> [Float] {
+    let width = operands[0].shape.last!
+    return (0..<operands[0].floats.count / width).flatMap { row in
+      let (mean, inverse) = statistics(operands[0].floats, Array(row * width..<(row + 1) * width), epsilon)
+      return [Float(mean), Float(inverse)]
+    }
   }
 
   /// Mean and 1/√(variance + ε) of the members.

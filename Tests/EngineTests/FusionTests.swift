@@ -103,6 +103,40 @@ import Testing
     #expect(relativeError(try #require(found["y"]), try #require(expected["y"])) <= 1e-6)
   }
 
+  /// A layer norm in the epilogues of all who read it, where a backend asks for it, means the same.
+  @Test(arguments: [false, true]) func normalizedProductsMeanTheSame(gated: Bool) throws {
+    let test = Case(seed: 10)
+    let x = test.input([5, 6], .f32, .frame, 3...5)
+    let norm = test.graph.layerNorm(x, epsilon: 1e-5, gain: test.weight([6]), shift: test.weight([6]))
+    let first = test.graph.linear(norm, weight: test.weight([14, 6]), bias: test.weight([14]))
+    let second = test.graph.linear(norm, weight: test.weight([6, 6]))
+    test.graph.output("first", gated ? test.graph.geglu(first) : first)
+    test.graph.output("second", test.graph.add(second, x))
+    let folded = Fusion.run(test.graph, endings: [.gated, .normalized])
+    let plan = Plan(folded)
+    #expect(
+      plan.frame.map { plan.graph[$0].op } == [
+        .moments(epsilon: 1e-5), .linear(Epilogue(bias: true, gated: gated, normalized: true)),
+        .linear(Epilogue(bias: true, residual: true, normalized: true)),
+      ])
+    let expected = try test.run(ReferenceBackend())
+    let found = try test.run(ReferenceBackend(), folded)
+    for name in ["first", "second"] {
+      #expect(relativeError(try #require(found[name]), try #require(expected[name])) <= 2e-6)
+    }
+  }
+
+  /// A norm that others read has to be there anyhow.
+  @Test func normsThatOthersReadAreNotFolded() {
+    let test = Case(seed: 10)
+    let norm = test.graph.layerNorm(
+      test.input([5, 6]), epsilon: 1e-5, gain: test.weight([6]), shift: test.weight([6]))
+    test.graph.output("y", test.graph.linear(norm, weight: test.weight([14, 6])))
+    test.graph.output("norm", norm)
+    let plan = Plan(Fusion.run(test.graph, endings: .normalized))
+    #expect(plan.frame.map { plan.graph[$0].op } == [.layerNorm(epsilon: 1e-5), .linear(Epilogue())])
+  }
+
   /// Whoever else reads the product needs it as it is.
   @Test func productsThatOthersReadAreNotGated() {
     let test = Case(seed: 8)

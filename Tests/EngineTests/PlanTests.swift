@@ -64,8 +64,50 @@ import Testing
     #expect(plan.arenaSize == 2 * 64 * 4)
   }
 
+  private static let anywhere = LayoutRules(
+    readsStrided: { _, _ in true }, writesStrided: { _ in true }, overwrites: LayoutRules.inPlace)
+
+  @Test func partsAreWrittenWhereTheConcatenationIs() {
+    let graph = Graph()
+    let x = graph.activation(graph.input("x", [2, 3, 8], .f32, .frame), .silu)
+    let skip = graph.affine(x, scale: 2, offset: 0)
+    let deep = graph.activation(skip, .relu)
+    // As an attention block leaves it: rows of tokens that become a picture again.
+    let tokens = graph.affine(graph.reshape(deep, [6, 8]), scale: 3, offset: 0)
+    let picture = graph.reshape(tokens, [2, 3, 8])
+    let joined = graph.concat([picture, skip], axis: 2)
+    let last = graph.affine(joined, scale: 1, offset: 1)
+    graph.output("y", last)
+    let plan = Plan(graph, rules: Self.anywhere)
+    #expect(plan.layouts[tokens.index] == Layout(root: joined, offset: 0, rowStride: 16))
+    #expect(plan.layouts[picture.index] == plan.layouts[tokens.index])
+    #expect(plan.layouts[skip.index] == Layout(root: joined, offset: 8, rowStride: 16))
+    #expect(plan.frame == [x, skip, deep, tokens, last])
+    // From where its first part is written, the concatenation has memory that nothing else has.
+    expectApart(plan)
+  }
+
+  @Test(arguments: ["output", "odd", "twice", "dense", "rows"])
+  func whatCannotLieApartIsCopied(why: String) {
+    let graph = Graph()
+    let width = why == "odd" ? 3 : 8
+    let x = graph.input("x", [2, 3, width], .f32, .frame)
+    let a = graph.activation(x, .silu)
+    let b = graph.activation(x, .relu)
+    if why == "output" { graph.output("a", a) }
+    let joined = graph.concat(why == "twice" ? [a, a] : [a, b], axis: why == "rows" ? 0 : 2)
+    graph.output("y", graph.affine(joined, scale: 1, offset: 1))
+    graph.output("z", graph.activation(a, .tanh))
+    let rules = LayoutRules(
+      readsStrided: { node, _ in why != "dense" || node.op != .activation(.tanh) },
+      writesStrided: { _ in true }, overwrites: { _ in [] })
+    let plan = Plan(graph, rules: rules)
+    #expect(plan.frame.contains(joined))
+    #expect(plan.layouts[a.index].root == a)
+  }
+
   /// A chain with side branches: at every step, the blocks of all values alive must lie apart.
-  @Test(arguments: 0..<20) func valuesAliveTogetherLieApart(seed: Int) {
+  @Test(arguments: 0..<40) func valuesAliveTogetherLieApart(seed: Int) {
     var state = UInt64(seed) &* 2_862_933_555_777_941_757 &+ 3_037_000_493
     func pick(_ count: Int) -> Int {
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
@@ -75,19 +117,24 @@ import Testing
     var values = [graph.input("x", [96], .f32, .frame)]
     for index in 0..<60 {
       let source = values[max(0, values.count - 1 - pick(6))]
+      if pick(3) == 0, graph.shape(source)[0] <= 96 {
+        let other = graph.activation(source, .relu)
+        let joined = graph.concat([graph.affine(source, scale: 2, offset: 0), other], axis: 0)
+        values.append(pick(2) == 0 ? other : joined)
+        continue
+      }
       let count = 1 + pick(graph.shape(source)[0])
       let part = graph.slice(source, axis: 0, start: 0, count: count)
       let copy = graph.concat([part, part], axis: 0)
       values.append(graph.affine(copy, scale: Float(index), offset: 1))
     }
     graph.output("y", values[values.count - 1])
-    let rules = LayoutRules(readsStrided: { _, _ in true }, overwrites: { _ in [0] })
-    let plan = Plan(graph, rules: rules)
-    expectApart(plan)
+    expectApart(Plan(graph, rules: Self.anywhere))
   }
 
   private func expectApart(_ plan: Plan) {
     var lastUse = Array(plan.graph.nodes.indices)
+    var firstUse = lastUse
     var isLive = plan.graph.nodes.indices.map { index in
       plan.graph.outputs.contains { $0.value.index == index }
     }
@@ -101,11 +148,12 @@ import Testing
       }
       let own = plan.layouts[index].root
       lastUse[own.index] = max(lastUse[own.index], index)
+      firstUse[own.index] = min(firstUse[own.index], index)
     }
     let blocks = plan.residences.indices.compactMap { index -> (Range<Int>, ClosedRange<Int>)? in
       guard case .arena(let offset) = plan.residences[index] else { return nil }
       let size = plan.graph.nodes[index].type.byteCount
-      return (offset..<offset + size, index...max(index, lastUse[index]))
+      return (offset..<offset + size, firstUse[index]...max(index, lastUse[index]))
     }
     for (i, a) in blocks.enumerated() {
       #expect(a.0.lowerBound % 64 == 0 && a.0.upperBound <= plan.arenaSize)

@@ -5,6 +5,7 @@ import Engine
 public struct OpCase: Sendable, CustomStringConvertible {
   public enum Family: String, CaseIterable, Sendable {
     case convolution, linear, views, weightsOfEveryCadence, attention, attentionOfSlices, groupNorm, layerNorm
+    case normedLinear
     case activations, geglu, binaries, conversions, pixels, moving, tables
 
     /// How many seeds are worth trying.
@@ -15,7 +16,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
       case .attention: return 30
       case .groupNorm: return 24
       case .moving: return 20
-      case .layerNorm: return 12
+      case .layerNorm, .normedLinear: return 12
       case .binaries: return 10
       case .activations: return 6
       case .weightsOfEveryCadence, .attentionOfSlices, .geglu, .conversions, .pixels, .tables: return 1
@@ -41,10 +42,10 @@ public struct OpCase: Sendable, CustomStringConvertible {
     case (.tables, _): return 1e-4
     case (.conversions, _): return 1e-5
     case (_, .f32): return 1e-5
-    case (.attention, .bf16): return 8e-3
+    case (.attention, .bf16), (.normedLinear, .bf16): return 8e-3
     case (.attentionOfSlices, .bf16): return 1e-2
     case (_, .bf16): return 4e-3
-    case (.attention, _), (.attentionOfSlices, _): return 2e-3
+    case (.attention, _), (.attentionOfSlices, _), (.normedLinear, _): return 2e-3
     default: return 6e-4
     }
   }
@@ -61,6 +62,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
     case .attentionOfSlices: test.writeAttentionOfSlices(element)
     case .groupNorm: test.writeGroupNorm(seed, element)
     case .layerNorm: test.writeLayerNorm(element)
+    case .normedLinear: test.writeNormedLinear(seed, element)
     case .activations: test.writeActivation(seed, element)
     case .geglu:
       test.graph.output("y", test.graph.geglu(test.input([19, 2 * 1333], element, .frame, -4...4)))
@@ -77,6 +79,23 @@ public struct OpCase: Sendable, CustomStringConvertible {
 // MARK: Products
 
 extension Case {
+  /// What a transformer block's norms are followed by: a product, a gated one, or one with a residual.
+  fileprivate func writeNormedLinear(_ seed: Int, _ element: ElementType) {
+    let (rows, width, features) = (
+      [1, 7, 77, 130][dice.pick(0...3)], [64, 96, dice.pick(3...130)][seed % 3], 2 * dice.pick(1...70)
+    )
+    // Means as far from zero as the deviation is large, or several times that.
+    let x = input([rows, width], element, .frame, seed % 2 == 0 ? -1...3 : 3...5)
+    let normed = graph.layerNorm(x, epsilon: 1e-5, gain: weight([width]), shift: weight([width]))
+    let w = weight([features, width], element, stored: [.f32, .f16, .bf16][seed % 3])
+    let product = graph.linear(normed, weight: w, bias: seed % 4 < 2 ? weight([features]) : nil)
+    switch seed / 3 % 3 {
+    case 0: graph.output("y", product)
+    case 1: graph.output("y", graph.geglu(product))
+    default: graph.output("y", graph.add(product, input([rows, features], element)))
+    }
+  }
+
   fileprivate func writeConvolution(_ seed: Int, _ element: ElementType) {
     let kernel = [1, 3, 3, 5][dice.pick(0...3)]
     let channels = [dice.pick(1...9), 16, 33, 64][dice.pick(0...3)]

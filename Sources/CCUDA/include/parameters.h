@@ -34,22 +34,23 @@ typedef unsigned long long tc_address;
 
 // product.cu `product` (tensor cores), product_plain.cu `product_plain` (any element, size and alignment):
 //   result[m][n] = activation(scale * sum_k gathered(x)[m][k] * weight[n][k] + bias[n] + residual[m][n])
+// and where moments are given, (the scaled sum - mean[m] * weight_sums[n]) * inverse[m] in the sum's place.
 // Convolution: m counts output pixels in rows, k counts (kernel row, kernel column, channel), channels fastest.
 // Linear: a picture of height M and width 1 with a kernel of 1x1.
 struct tc_cuda_product {
-  tc_address x;         // [height * width][channels or first_channels]
-  tc_address second;    // [height * width][channels - first_channels]: what a concatenation would append, or 0
+  tc_address x;         // [height * width][channels]
   tc_address weight;    // [filters][kernel_rows * kernel_columns * channels]
   tc_address bias;      // [filters], or 0
   tc_address residual;  // [M][filters] of the result's element, or 0
+  tc_address moments;      // f32 [M][2]: mean and 1 / deviation of rows, or 0
+  tc_address weight_sums;  // f32 [filters], read where there are moments
   tc_address result;    // [M][filters]
   tc_address partial;   // f32 [splits][batches][M][filters] where splits > 1: sums, finished by `product_finish`
-  // Of one item of a batch (an attention head), in elements. A batch has no second, residual or joins_phases.
+  // Of one item of a batch (an attention head), in elements. A batch has no residual or joins_phases.
   long long x_batch, weight_batch, result_batch;
   int batches;
   int height, width, channels;
-  int first_channels;  // = channels where there is no second
-  int x_stride, second_stride;
+  int x_stride;
   int weight_stride;  // from filter to filter
   int kernel_rows, kernel_columns, stride, pad_top, pad_left;
   int out_height, out_width, filters;
@@ -93,6 +94,13 @@ struct tc_cuda_group_norm {
   int blocks;
   float epsilon;
   int activation;
+};
+
+// norms.cu `row_moments`: f32 [rows][2], mean and 1 / sqrt(variance + epsilon).
+struct tc_cuda_row_moments {
+  tc_address x, result;
+  int rows, columns, x_stride;
+  float epsilon;
 };
 
 // norms.cu `layer_norm`.

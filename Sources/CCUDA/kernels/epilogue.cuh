@@ -1,4 +1,4 @@
-// From sums to the stored result: scale, bias, residual, activation, GEGLU, phases of an up-sampling. The same for
+// From sums to the stored result: scale, a layer norm folded in, bias, residual, activation, GEGLU, phases of an up-sampling. The same for
 // every product kernel, N neighbouring columns of one row at a time.
 #pragma once
 #include "gather.cuh"
@@ -24,7 +24,10 @@ template <int N> struct Epilogue {
   DEVICE void store(const tc_cuda_product &p, long long batch, int m, float *sums) const {
     if (count <= 0) return;
 #pragma unroll
-    for (int i = 0; i < N; i++) sums[i] = sums[i] * p.scale + bias[i];
+    for (int i = 0; i < N; i++) sums[i] *= p.scale;
+    if (p.moments) normalize(p, m, sums);
+#pragma unroll
+    for (int i = 0; i < N; i++) sums[i] += bias[i];
     if (p.residual) add_residual(p, m, sums);
     if (p.geglu) return store_geglu(p, batch, m, sums);
     apply_all<N>(p.activation, sums);
@@ -34,6 +37,14 @@ template <int N> struct Epilogue {
   }
 
  private:
+  DEVICE void normalize(const tc_cuda_product &p, int m, float *sums) const {
+    const float *moments = (const float *)p.moments + 2ll * m;
+    float mean = moments[0], inverse = moments[1], weight_sums[N];
+    load_elements<N>(weight_sums, p.weight_sums, n, TC_F32, count, count == N && is_aligned(p.weight_sums, 16));
+#pragma unroll
+    for (int i = 0; i < N; i++) sums[i] = (sums[i] - mean * weight_sums[i]) * inverse;
+  }
+
   DEVICE void add_residual(const tc_cuda_product &p, int m, float *sums) const {
     float residual[N];
     long long from = (long long)m * p.residual_stride + n;

@@ -44,18 +44,13 @@ struct Corner {
   }
 };
 
-// The channels from a tap's on: in x, or in the second picture that follows it.
+// The channels from a tap's on.
 template <class T> struct Channels {
   const T *base;
   int stride;
 
-  DEVICE Channels(const tc_cuda_product &p, long long batch, const Tap &tap) {
-    bool first = tap.channel < p.first_channels;
-    const T *x = (const T *)p.x + batch * p.x_batch + tap.channel;
-    const T *second = (const T *)p.second + (tap.channel - p.first_channels);
-    base = first ? x : second;
-    stride = first ? p.x_stride : p.second_stride;
-  }
+  DEVICE Channels(const tc_cuda_product &p, long long batch, const Tap &tap)
+      : base((const T *)p.x + batch * p.x_batch + tap.channel), stride(p.x_stride) {}
   // Where the tap's channel of a row lies, or false: then it is zero (padding, or past an end).
   DEVICE bool find(const tc_cuda_product &p, const Corner &corner, const Tap &tap, const T **address) const {
     int y = corner.y + tap.row, x = corner.x + tap.column;

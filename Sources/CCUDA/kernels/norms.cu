@@ -8,6 +8,7 @@
 //   blocks = clamp(rows * channels / groups / 4096, 1, 32) keeps a thread busy with 16 numbers.
 // group_norm_apply: grid any up to ceil(rows * ceil(channels / 8) / 256), a quarter of it is good; block 256,
 //   shared 8 * groups bytes.
+// row_moments: grid ceil(rows / 4), block 128, shared 0.
 // layer_norm: grid rows, block 128, shared 48 bytes.
 // softmax: grid rows, block 128, shared 32 bytes.
 #include "device.cuh"
@@ -113,6 +114,27 @@ KERNEL(group_norm_apply, tc_cuda_group_norm, 256) {
 }
 
 // MARK: Rows
+
+// A warp's row.
+KERNEL(row_moments, tc_cuda_row_moments, 128) {
+  int row = blockIdx.x * 4 + threadIdx.x / 32;
+  if (row >= p.rows) return;
+  bool aligned = is_aligned(p.x, 16) && p.x_stride % 8 == 0;
+  Running sums;
+  for (int column = threadIdx.x % 32 * 8; column < p.columns; column += 32 * 8) {
+    int count = min(8, p.columns - column);
+    float x[8];
+    load_elements<8>(x, p.x, (long long)row * p.x_stride + column, ELEMENT, count, aligned && count == 8);
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+      if (i < count) sums.add(x[i]);
+  }
+  Moments all = of_warp(sums.moments());
+  if (threadIdx.x % 32 != 0) return;
+  float *result = (float *)p.result + 2ll * row;
+  result[0] = all.mean;
+  result[1] = 1.0f / sqrtf(all.squares / all.count + p.epsilon);
+}
 
 KERNEL(layer_norm, tc_cuda_layer_norm, 128) {
   SHARED(memory);

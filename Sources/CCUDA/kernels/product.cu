@@ -1,16 +1,16 @@
 // Products and convolutions on the tensor cores, f32 sums: every linear layer and convolution but the oddly sized.
 // See tc_cuda_product for the operands, gather.cuh for how a convolution becomes a product, epilogue.cuh for the end.
 //
-// Defines: ELEMENT (TC_F16; TC_BF16 from sm_80), of x, second and weight. TILE_M, TILE_N: of the result in a block.
+// Defines: ELEMENT (TC_F16; TC_BF16 from sm_80), of x and weight. TILE_M, TILE_N: of the result in a block.
 //   STAGES (2...4): k tiles under way. WARPS_M, WARPS_N (2, 2): how warps share the tile; TILE_M / WARPS_M and
 //   TILE_N / WARPS_N are multiples of 16.
 //   SUMS (TC_F32): TC_F16 sums each k tile in f16, and tiles in f32. Twice as fast on GeForce cards and less exact
 //   (some 4e-4 of a result, however deep, for 2e-4); for ELEMENT=TC_F16 and tiles to 128x64.
 // Grid: (ceil(M / TILE_M), ceil(filters / TILE_N), batches * splits). Block: 32 * WARPS_M * WARPS_N.
 // Shared: max(STAGES * (TILE_M + TILE_N) * 128, 4 * TILE_M * (TILE_N + 8 * WARPS_N)).
-// Requires: channels, first_channels, x_stride, second_stride, weight_stride, x_batch, weight_batch multiples of 8;
-//   x, second and weight at multiples of 16 bytes; kernels to 15x15. M, filters and depth are free. The result may lie
-//   where the residual does (same stride), and nowhere else that is read.
+// Requires: channels, x_stride, weight_stride, x_batch, weight_batch multiples of 8; x and weight at multiples of 16
+//   bytes; kernels to 15x15. M, filters and depth are free. The result may lie where the residual does (same stride),
+//   and nowhere else that is read.
 // splits > 1 writes sums of a share of k to partial, for product_finish.
 #include "parameters.h"
 

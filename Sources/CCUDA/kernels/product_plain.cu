@@ -1,7 +1,7 @@
 // Products and convolutions of any size, alignment and element: what the tensor cores cannot take (3 or 4 channels,
 // odd depths, f32 models). Sums of f32 in the plain order of k. See tc_cuda_product; splits must be 1.
 //
-// Defines: ELEMENT (TC_F32, TC_F16, TC_BF16), of x, second and weight.
+// Defines: ELEMENT (TC_F32, TC_F16, TC_BF16), of x and weight.
 // Grid: (ceil(M / 64), ceil(filters / 64), batches). Block: 256. Shared: 8704 bytes.
 #include "device.cuh"
 #include "epilogue.cuh"
