@@ -16,13 +16,13 @@ import words
 EXTRA = ["", "qwxz blorf", "slightly neon", "oil painting and neon lights"]
 
 
-def repaint(pipe, picture, prompt, seed=1, strength=0.5):
-    """One step, as the live filter runs by default: diffusers runs int(steps * strength) of them."""
-    return pipe(prompt=prompt, image=picture, strength=strength, num_inference_steps=round(1 / strength),
+def repaint(pipe, picture, prompt, seed=1, strength=0.5, steps=1):
+    """One step, as the live filter runs by default: diffusers runs int(num_inference_steps * strength) of them."""
+    return pipe(prompt=prompt, image=picture, strength=strength, num_inference_steps=round(steps / strength),
                 guidance_scale=0.0, generator=torch.Generator().manual_seed(seed), output_type="pil").images[0]
 
 
-def sheet(pipe, pictures=None, prompts=None, strength=0.5, cell=192, label=16):
+def sheet(pipe, pictures=None, prompts=None, strength=0.5, steps=1, cell=192, label=16):
     """Rows are pictures, columns prompts; the first column is what went in."""
     pictures, prompts = pictures or held_out(), prompts or all_prompts()
     page = Image.new("RGB", (cell * (len(prompts) + 1), label + cell * len(pictures)), "white")
@@ -30,7 +30,7 @@ def sheet(pipe, pictures=None, prompts=None, strength=0.5, cell=192, label=16):
     for column, name in enumerate(["input"] + [p or '""' for p in prompts]):
         draw.text((column * cell + 4, 1), name, fill="black", font=ImageFont.load_default(12))
     for row, picture in enumerate(pictures):
-        made = [picture] + [repaint(pipe, picture, prompt, strength=strength) for prompt in prompts]
+        made = [picture] + [repaint(pipe, picture, prompt, strength=strength, steps=steps) for prompt in prompts]
         for column, one in enumerate(made):
             page.paste(one.resize((cell, cell), Image.LANCZOS), (column * cell, label + row * cell))
     return page

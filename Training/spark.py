@@ -12,6 +12,7 @@ and the networks are compiled; everything else is the same.
 import argparse
 import os
 import signal
+import statistics
 import sys
 import time
 
@@ -32,6 +33,8 @@ STAGES = (("autoencoder", stages.autoencode, 0.14), ("text", stages.read, 0.15),
 class Threads:
     """Tries now and then whether one thread fewer is quicker, as it is where others use a core."""
 
+    TRIAL = 9  # steps; their median is of those that neither start threads nor train the text encoders
+
     def __init__(self, most):
         self.most, self.best = most, most
         self.begin(most)
@@ -41,15 +44,15 @@ class Threads:
         torch.set_num_threads(count)
 
     def took(self, seconds):
-        """To be told after each step. A round is some ten seconds with the best count and two steps with the other."""
+        """To be told after each step. A round is half a minute with the best count and a trial of the other."""
         self.times.append(seconds)
         if self.most == 1:
             return
-        if self.count == self.best and sum(self.times) > 10:
-            self.usual = sorted(self.times[-7:])[len(self.times[-7:]) // 2]
+        if self.count == self.best and sum(self.times) > 30:
+            self.usual = statistics.median(self.times[-self.TRIAL :])
             self.begin(self.most - 1 if self.best == self.most else self.most)
-        elif self.count != self.best and len(self.times) == 2:
-            if sum(self.times) / 2 < self.usual:
+        elif self.count != self.best and len(self.times) == self.TRIAL:
+            if statistics.median(self.times) < self.usual:
                 self.best = self.count
             self.begin(self.best)
 

@@ -12,6 +12,8 @@ import teacher
 import text
 import words
 
+HEED = 4  # teacher steps to one of the text encoders
+
 
 def half(run):
     return torch.autocast(run.device.type, torch.bfloat16)
@@ -98,14 +100,17 @@ def pairs(run, side, n):
 
 
 def teach(run, done):
-    """The teacher and the text encoders."""
+    """The teacher, and every HEED-th step the text encoders, which know their styles already and move little."""
     source, goal, asked = pairs(run, *run.size.crop(done))
-    heard = listen(run, [r.prompt for r in asked])
+    heeding = run.stage_step % HEED == 0
+    with torch.set_grad_enabled(heeding):
+        heard = listen(run, [r.prompt for r in asked])
     set_rate(run.optimizers["teacher"], warm(run.stage_step, done, 0.4))
     with half(run):
         loss, error = teacher.loss(run.teacher, source, goal, heard)
-    named = run.head.loss(heard, asked)
-    descend(run.optimizers["teacher"], loss + 0.02 * named, run.teacher, run.encoders, run.head)
+    with torch.set_grad_enabled(heeding):
+        named = run.head.loss(heard, asked)
+    descend(run.optimizers["teacher"], loss + 0.02 * named if heeding else loss, run.teacher, run.encoders, run.head)
     follow(run.average["teacher"], run.teacher, run.stage_step, 0.998)
     return {"loss": loss, "error": error, "words": named}
 
