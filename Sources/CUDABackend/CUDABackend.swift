@@ -13,6 +13,7 @@ public final class CUDABackend: Backend {
   private let reserve: Int
   private let prebuilt: PrebuiltKernels?
   private let sums: ElementType
+  private let tuning: Tuning
   /// nil between the loss of a GPU and its being had again.
   private var session: Session?
   private var caches: [WeightCache<DeviceBuffer>] = []
@@ -21,12 +22,13 @@ public final class CUDABackend: Backend {
   /// should stay free; where less is, what only a change of settings needs leaves it in between (nil: a gigabyte or a
   /// tenth). `prebuilt`: kernels for a machine without NVRTC. `sums`: f16
   /// has the tensor cores sum 64 products in f16 before they go into f32, twice as fast on GeForce cards and a little
-  /// less exact. Errors: `CUDAError`.
+  /// less exact. `tuning`: how the way of computing a product is found. Errors: `CUDAError`.
   public init(
     ordinal: Int = 0, element: ElementType = .f16, fuses: Bool = true, reserve: Int? = nil,
-    prebuilt: PrebuiltKernels? = nil, sums: ElementType = .f32
+    prebuilt: PrebuiltKernels? = nil, sums: ElementType = .f32, tuning: Tuning = .standard
   ) throws {
     self.prebuilt = prebuilt
+    self.tuning = tuning
     self.sums = sums
     preferredElement = element
     self.fuses = fuses
@@ -39,7 +41,7 @@ public final class CUDABackend: Backend {
     device = try GPUDevice(driver, ordinal)
     try device.checkSupport()
     self.reserve = reserve ?? max(1 << 30, device.memory / 10)
-    session = try Session(driver, device, prebuilt, sums)
+    session = try makeSession(driver)
   }
 
   /// A context with the kernels that were loaded into it.
@@ -47,10 +49,14 @@ public final class CUDABackend: Backend {
     let context: GPUContext
     let library: KernelLibrary
 
-    init(_ driver: Driver, _ device: GPUDevice, _ prebuilt: PrebuiltKernels?, _ sums: ElementType) throws {
-      context = try GPUContext(driver, device)
-      library = KernelLibrary(context, prebuilt: prebuilt, sums: sums)
+    init(_ context: GPUContext, _ library: KernelLibrary) {
+      (self.context, self.library) = (context, library)
     }
+  }
+
+  private func makeSession(_ driver: Driver) throws -> Session {
+    let context = try GPUContext(driver, device)
+    return Session(context, KernelLibrary(context, prebuilt: prebuilt, sums: sums, tuning: tuning))
   }
 
   /// The session at work; a new one where the GPU was lost. Everything that was compiled before has to be gone: a
@@ -67,7 +73,7 @@ public final class CUDABackend: Backend {
     // Releasing the last hold on the primary context ended it; other programs' parts of this process may hold it too.
     _ = driver.library.find("cuDevicePrimaryCtxReset_v2", tc_cuDevicePrimaryCtxReset_v2.self)?(
       Int32(device.ordinal))
-    let new = try Session(driver, device, prebuilt, sums)
+    let new = try makeSession(driver)
     session = new
     return new
   }

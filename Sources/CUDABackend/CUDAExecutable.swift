@@ -63,20 +63,24 @@ final class CUDAExecutable: Executable {
     self.reserve = reserve
     self.context = context
     streams = try FrameStreams(context)
-    lowering = Lowering(plan, streams.compute, library, scratch: scratch)
+    let tuner = library.tuning != .off ? ProductTuner(streams.compute, library) : nil
+    lowering = Lowering(plan, streams.compute, library, scratch: scratch, tuner: tuner)
     groups = SettingsGroup.all(plan, streams.compute, library, source: source, cache: cache)
     let load = try LoadProgram(plan, streams.compute, library, source: source, cache: cache)
     let held = try Self.place(plan, context, lowering, load, &buffers)
     for (done, value) in plan.frame.enumerated() {
-      let compiled = library.compiled
+      let made = library.compiled + (tuner?.measured ?? 0)
       if let work = try lowering.lower(value) { frame.append(Step(work: work, value: value)) }
-      if library.compiled > compiled { progress(.kernels(Double(done) / Double(plan.frame.count))) }
+      let isNew = library.compiled + (tuner?.measured ?? 0) > made
+      if isNew { progress(.kernels(Double(done) / Double(plan.frame.count))) }
     }
+    tuner?.finish()
     try scratch.commit(streams.compute)
     kept = MemoryUse(weights: load.byteCount, settings: held, arena: plan.arenaSize + scratch.byteCount)
     try makePorts()
     // What frames read is most of it; the groups' weights come after, one group at a time.
     try load.run { progress(.weights($0 * 0.8)) }
+    for work in lowering.afterLoad { try work.run() }
     for group in groups where try context.free().free - group.byteCount >= reserve {
       _ = try group.steps(lowering.memory) { progress(.weights(0.8 + 0.2 * $0)) }
     }

@@ -23,6 +23,11 @@ final class KernelLibrary {
   private var allowed: [tc_CUfunction?: Int] = [:]
   /// How many were compiled, for tests and for people.
   private(set) var compiled = 0
+  /// cuBLASLt where it is there and products are measured.
+  private(set) lazy var products = tuning == .off ? nil : try? CublasLt(context)
+  /// The fastest way of each product that was measured on this GPU.
+  lazy var choices = ChoiceTable(context, cache, library: products?.version)
+  let tuning: Tuning
 
   /// Those loaded so far, as in variants.txt.
   var loaded: [String] { modules.keys.map(\.description) }
@@ -35,8 +40,9 @@ final class KernelLibrary {
 
   init(
     _ context: GPUContext, cache: KernelCache = KernelCache(), prebuilt: PrebuiltKernels? = nil,
-    sums: ElementType = .f32
+    sums: ElementType = .f32, tuning: Tuning = .off
   ) {
+    self.tuning = tuning
     self.sums = sums
     self.context = context
     self.cache = cache

@@ -2,11 +2,37 @@ import CCUDA
 import Engine
 
 extension Lowering {
-  /// The launch of a product: on tensor cores where sizes and alignment allow it.
-  func launch(_ product: tc_cuda_product, _ element: ElementType) throws -> any Runnable {
-    if runsOnTensorCores(product, element) { return try tensorCoreLaunch(product, element) }
-    return try plainLaunch(product, element)
+  /// The launch of a product: on tensor cores where sizes and alignment allow it. `hasLoadedBias`: its bias is of the
+  /// load program.
+  func launch(_ product: tc_cuda_product, _ element: ElementType, hasLoadedBias: Bool) throws -> any Runnable
+  {
+    guard runsOnTensorCores(product, element) else { return try plainLaunch(product, element) }
+    let ranked = TileChoice.ranked(
+      rows: Int(product.out_height * product.out_width * product.batches), columns: Int(product.filters),
+      depth: Int(product.kernel_rows * product.kernel_columns * product.channels), on: context.device
+    ).filter { product.batches == 1 || $0.splits == 1 }
+    let takesLibrary = suitsLibrary(product, element, hasLoadedBias)
+    func make(_ choice: ProductChoice, _ scratch: Scratch) throws -> (any ProductWork)? {
+      switch choice {
+      case .tile(let choice): return try tiledLaunch(product, element, choice, scratch)
+      case .library(let rank): return takesLibrary ? try libraryLaunch(product, element, rank, scratch) : nil
+      }
+    }
+    guard let tuner else { return try tiledLaunch(product, element, ranked[0], scratch) }
+    let tiles = ranked.prefix(Self.candidates).map { ProductChoice.tile($0) }
+    let others = takesLibrary ? (0..<Self.candidates).map { ProductChoice.library($0) } : []
+    let choice = try tuner.choice(
+      for: ProductShape(product, element, sums: library.sums),
+      weightBytes: Int(product.filters * product.weight_stride) * element.byteCount,
+      candidates: tiles + others,
+      make: make)
+    // What was measured in another program may not go here.
+    if let choice, let work = try make(choice, scratch) { return work }
+    return try tiledLaunch(product, element, ranked[0], scratch)
   }
+
+  /// So many tiles, the best by the model, and so many of cuBLASLt's proposals are measured.
+  private static let candidates = 6
 
   /// The kernel reads 8 elements of a pixel at a time.
   func runsOnTensorCores(_ product: tc_cuda_product, _ element: ElementType) -> Bool {
@@ -17,12 +43,10 @@ extension Lowering {
       && product.x_batch % 8 == 0 && product.weight_batch % 8 == 0
   }
 
-  private func tensorCoreLaunch(_ product: tc_cuda_product, _ element: ElementType) throws -> any Runnable {
+  private func tiledLaunch(
+    _ product: tc_cuda_product, _ element: ElementType, _ choice: TileChoice, _ scratch: Scratch
+  ) throws -> TiledProduct {
     let (rows, columns) = (Int(product.out_height * product.out_width), Int(product.filters))
-    let depth = Int(product.kernel_rows * product.kernel_columns * product.channels)
-    var choice = TileChoice.best(
-      rows: rows * Int(product.batches), columns: columns, depth: depth, on: context.device)
-    if product.batches > 1 { choice.splits = 1 }
     var product = product
     product.splits = Int32(choice.splits)
     let tile = choice.tile
@@ -34,7 +58,7 @@ extension Lowering {
         x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns),
         z: Int(product.batches) * choice.splits),
       threads: Tile.threads, sharedMemory: tile.sharedMemory)
-    guard choice.splits > 1 else { return main }
+    guard choice.splits > 1 else { return TiledProduct(main, nil) }
     let finish = try launch(
       "product_finish", KernelModule("product_finish.cu"), product,
       grid: Extent(x: ceiling(rows * ceiling(columns, 8), 256)), threads: 256)
@@ -42,7 +66,42 @@ extension Lowering {
       main.parameters.pointee.partial = address
       finish.parameters.pointee.partial = address
     }
-    return SequenceWork([main, finish])
+    return TiledProduct(main, finish)
+  }
+
+  /// Whether cuBLASLt can do the same: a plain product, with a bias and a residual at most.
+  private func suitsLibrary(_ p: tc_cuda_product, _ element: ElementType, _ hasLoadedBias: Bool) -> Bool {
+    library.products != nil && p.kernel_rows == 1 && p.kernel_columns == 1 && p.stride == 1 && p.pad_top == 0
+      && p.pad_left == 0 && p.batches == 1 && p.geglu == 0 && p.joins_phases == 0 && p.moments == 0
+      && p.activation == TC_IDENTITY && p.scale == 1 && p.result_element == element.code
+      && (p.bias == 0 || hasLoadedBias)
+  }
+
+  private func libraryLaunch(
+    _ product: tc_cuda_product, _ element: ElementType, _ rank: Int, _ scratch: Scratch
+  ) throws -> LibraryProduct? {
+    guard let products = library.products else { return nil }
+    let bias = product.bias == 0 ? nil : try bias(of: product, element)
+    guard let work = try LibraryProduct(products, stream, product, element, bias: bias, rank: rank) else {
+      return nil
+    }
+    scratch.request(work.workspace) { work.scratch = $0 }
+    return work
+  }
+
+  /// The product's bias as the library takes it: of the element that is multiplied.
+  private func bias(of product: tc_cuda_product, _ element: ElementType) throws -> tc_CUdeviceptr {
+    if product.bias_element == element.code { return product.bias }
+    if let known = halfBiases[product.bias] { return known.address }
+    let count = Int(product.filters)
+    let original = [ElementType.f32, .f16, .bf16].first { $0.code == product.bias_element } ?? .f32
+    let buffer = try DeviceBuffer(context, count * element.byteCount)
+    halfBiases[product.bias] = buffer
+    afterLoad.append(
+      try map(
+        Operand(address: product.bias, type: TensorType([count], original), rowStride: count),
+        Operand(address: buffer.address, type: TensorType([count], element), rowStride: count), TC_IDENTITY))
+    return buffer.address
   }
 
   private func plainLaunch(_ product: tc_cuda_product, _ element: ElementType) throws
@@ -66,4 +125,26 @@ extension Lowering {
         x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns), z: Int(product.batches)),
       threads: Tile.threads, sharedMemory: tile.sharedMemory)
   }
+}
+
+/// The tensor-core kernel, and where k is shared the one that sums the shares.
+final class TiledProduct: ProductWork {
+  private let main: Launch<tc_cuda_product>
+  private let finish: Launch<tc_cuda_product>?
+
+  init(_ main: Launch<tc_cuda_product>, _ finish: Launch<tc_cuda_product>?) {
+    (self.main, self.finish) = (main, finish)
+  }
+
+  var weight: tc_CUdeviceptr {
+    get { main.parameters.pointee.weight }
+    set { main.parameters.pointee.weight = newValue }
+  }
+
+  func run() throws {
+    try main.run()
+    try finish?.run()
+  }
+
+  var label: String { [main.label, finish?.label].compactMap { $0 }.joined(separator: " + ") }
 }

@@ -21,8 +21,17 @@ final class Lowering {
   let scratch: Scratch
   /// Address of each root, by index.
   var memory: [tc_CUdeviceptr?]
+  /// Measures products whose fastest way is not known. nil: a model decides.
+  let tuner: ProductTuner?
+  /// Work on weights, to be run once they are there.
+  var afterLoad: [any Runnable] = []
+  /// Biases of the element that cuBLASLt wants, by the address of the original.
+  var halfBiases: [tc_CUdeviceptr: DeviceBuffer] = [:]
 
-  init(_ plan: Plan, _ stream: GPUStream, _ library: KernelLibrary, scratch: Scratch) {
+  init(
+    _ plan: Plan, _ stream: GPUStream, _ library: KernelLibrary, scratch: Scratch, tuner: ProductTuner? = nil
+  ) {
+    self.tuner = tuner
     self.plan = plan
     self.stream = stream
     self.library = library

@@ -40,9 +40,11 @@ struct Tile: Hashable, Sendable {
 }
 
 /// A tile and the number of shares of k for a product's size.
-struct TileChoice: Equatable {
+struct TileChoice: Hashable {
   var tile: Tile
   var splits: Int
+
+  static let splits = [1, 2, 4, 8]
 
   /// Operations a second of one multiprocessor at best: between an RTX 3060's and an H200's, for only ratios matter.
   private static let rate = 3e12
@@ -52,15 +54,20 @@ struct TileChoice: Equatable {
   /// The cheapest by a model of waves: all multiprocessors take blocks until none is left, and shares of k have to be
   /// written and summed.
   static func best(rows: Int, columns: Int, depth: Int, on device: GPUDevice) -> TileChoice {
+    ranked(rows: rows, columns: columns, depth: depth, on: device)[0]
+  }
+
+  /// All that the device can do, from the cheapest by the model on.
+  static func ranked(rows: Int, columns: Int, depth: Int, on device: GPUDevice) -> [TileChoice] {
     let candidates = Tile.all.filter { $0.sharedMemory <= device.sharedMemory }.flatMap { tile in
-      [1, 2, 4, 8].filter { $0 == 1 || depth / $0 >= 4 * Tile.depth }.map {
+      Self.splits.filter { $0 == 1 || depth / $0 >= 4 * Tile.depth }.map {
         TileChoice(tile: tile, splits: $0)
       }
     }
-    func seconds(_ choice: TileChoice) -> Double {
-      choice.seconds(rows: rows, columns: columns, depth: depth, device)
-    }
-    return candidates.min { seconds($0) < seconds($1) } ?? candidates[0]
+    // Of equal ones the first stays first.
+    return candidates.enumerated().map {
+      ($0.offset, $0.element, $0.element.seconds(rows: rows, columns: columns, depth: depth, device))
+    }.sorted { ($0.2, $0.0) < ($1.2, $1.0) }.map(\.1)
   }
 
   private func seconds(rows: Int, columns: Int, depth: Int, _ device: GPUDevice) -> Double {

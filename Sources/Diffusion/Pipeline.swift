@@ -58,7 +58,7 @@ public final class Pipeline {
     latentShape = writer.latentShape
     executable = try backend.compile(writer.graph, weights: model.weights) {
       switch $0 {
-      case .kernels(let done): progress("compiling kernels, once for this machine", done)
+      case .kernels(let done): progress("compiling and timing kernels, once for this machine", done)
       case .weights(let done): progress("loading \(model.name)", done)
       }
     }

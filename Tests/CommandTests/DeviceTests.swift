@@ -44,7 +44,8 @@ struct DeviceTests {
     let result = try Running(
       "/usr/bin/env",
       [
-        "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_CACHE=\(library)-cache",
+        "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
+        "TURBOCAM_CACHE=\(library)-cache",
         "TURBOCAM_SIMULATOR_FAULT=replay@3=700", Program.path, "run", "--device", "cuda", "--input", "test",
         "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--frames", "5",
         "--output", folder.file("a.mjpeg"),
@@ -73,12 +74,15 @@ struct DeviceTests {
       "text", "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--device", "cuda",
       "--output", folder.file("a.png"),
     ]
-    let without = try Running("/usr/bin/env", [driver, missing, cache, Program.path] + words).wait(
+    let without = try Running(
+      "/usr/bin/env", [driver, missing, cache, "TURBOCAM_TUNING=0", Program.path] + words
+    ).wait(
       seconds: 60)
     #expect(without.code == 69)
     #expect(without.errors.contains("NVRTC cannot be used"))
     let with = try Running(
-      "/usr/bin/env", [driver, missing, cache, "TURBOCAM_KERNELS=\(kernels)", Program.path] + words
+      "/usr/bin/env",
+      [driver, missing, cache, "TURBOCAM_TUNING=0", "TURBOCAM_KERNELS=\(kernels)", Program.path] + words
     ).wait(seconds: 120)
     #expect(with.code == 0, "\(with.errors)")
     #expect(folder.names.contains("a.png"))
@@ -92,7 +96,8 @@ struct DeviceTests {
       let result = try Running(
         "/usr/bin/env",
         [
-          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_CACHE=\(cache)",
+          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
+          "TURBOCAM_CACHE=\(cache)",
           Program.path,
           "text", "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--device",
           "cuda",

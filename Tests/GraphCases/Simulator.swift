@@ -11,6 +11,9 @@ public enum Simulator {
     setenv("TURBOCAM_LIBCUDA", library, 0)
     setenv("TURBOCAM_LIBNVRTC", library, 0)
     setenv("TURBOCAM_CACHE", products + "/simulated", 0)
+    setenv("TURBOCAM_LIBCUBLASLT", library, 0)
+    // Times of a simulated GPU say nothing, and take long.
+    setenv("TURBOCAM_TUNING", "0", 0)
     return true
   }()
 

@@ -118,4 +118,3 @@ TC_NVRTC(nvrtcDestroyProgram, tc_nvrtcProgram *program);
 typedef const char *(*tc_nvrtcGetErrorString)(int result);
 #define TC_NVRTC_ERROR_COMPILATION 6
 
-typedef size_t (*tc_cublasLtGetVersion)(void);

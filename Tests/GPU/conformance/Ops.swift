@@ -8,18 +8,26 @@ enum Ops {
   /// Stops after so many seconds: half a report is better than none.
   static func run(every: Int, seconds: Double) throws -> Report {
     let end = now() + seconds
-    let backend = try CUDABackend.first()
+    let backend = try CUDABackend(tuning: .off)
+    // Products once more by cuBLASLt, where it is there.
+    let library = try? CUDASystem.survey().products.get()
+    let others = try library.map { _ in try CUDABackend(tuning: .library) }
     var report = Report()
     var (passed, failures): (Int, [JSON]) = (0, [])
     var worst: [String: Double] = [:]
     let cases = OpCase.all.enumerated().filter { $0.offset % every == 0 }.map(\.element)
     report.add("cases", .number(Double(3 * cases.count)))
+    report.add("with_cublaslt", .bool(others != nil))
     // Neighbours are alike: in this order the first few are of every kind.
     for op in cases.sorted(by: { $0.seed < $1.seed }) {
       if now() > end { break }
       for element in [ElementType.f16, .f32, .bf16] {
         let error: Double
-        do { error = try op.make(element).error(of: backend) } catch {
+        do {
+          let multiplies = [.linear, .convolution, .normedLinear].contains(op.family)
+          let pair = [backend] + (multiplies ? [others].compactMap { $0 } : [])
+          error = try pair.map { try op.make(element).error(of: $0) }.max() ?? .infinity
+        } catch {
           failures.append(.string("\(op) in \(element): \(error)"))
           // Nothing runs on a GPU that is lost.
           if case .lost = error as? CUDAError { return finish(&report, passed, failures, worst) }

@@ -1,0 +1,126 @@
+import CCUDA
+import Engine
+import Glibc
+
+/// How the fastest way of computing a product is found.
+public enum Tuning: Sendable {
+  /// A model of waves and tiles decides.
+  case off
+  /// Several are measured at a product's first use on a GPU, and the fastest is kept on disk.
+  case measured
+  /// cuBLASLt computes whatever it can: for comparisons.
+  case library
+
+  /// As TURBOCAM_TUNING says: 0, 1 or cublaslt; measured where it says nothing.
+  public static var standard: Tuning {
+    switch getenv("TURBOCAM_TUNING").map({ String(cString: $0) }) {
+    case "0": return .off
+    case "cublaslt": return .library
+    default: return .measured
+    }
+  }
+}
+
+/// A product that can be timed with weights in other places.
+protocol ProductWork: Runnable {
+  var weight: tc_CUdeviceptr { get set }
+}
+
+/// Measures which way of computing a product is fastest, once for each shape and GPU.
+///
+/// What is timed is what a frame does: a captured graph, the picture in the cache where the last kernel left it, and
+/// weights that come from memory, for in a frame gigabytes of other weights lie between two uses of the same.
+final class ProductTuner {
+  private let stream: GPUStream
+  private let library: KernelLibrary
+  private var weights: DeviceBuffer?
+  /// How many shapes were measured.
+  private(set) var measured = 0
+
+  /// Runs in a graph, and graphs of which the quickest counts.
+  private static let (runs, turns) = (16, 3)
+
+  init(_ stream: GPUStream, _ library: KernelLibrary) {
+    (self.stream, self.library) = (stream, library)
+  }
+
+  /// The choice for a shape: known, or the fastest of `candidates`, which are made one after the other.
+  func choice(
+    for shape: ProductShape, weightBytes: Int, candidates: [ProductChoice],
+    make: (ProductChoice, Scratch) throws -> (any ProductWork)?
+  ) throws -> ProductChoice? {
+    if library.tuning == .library {
+      return try candidates.first { candidate in
+        guard case .library = candidate else { return false }
+        return try make(candidate, Scratch()) != nil
+      }
+    }
+    if let known = library.choices[shape] { return known }
+    let place = try memory(weightBytes)
+    var best: (choice: ProductChoice, seconds: Double)?
+    for choice in candidates {
+      guard let seconds = try seconds(choice, place, weightBytes, make) else { continue }
+      if seconds < best?.seconds ?? .infinity { best = (choice, seconds) }
+    }
+    guard let best else { return nil }
+    measured += 1
+    library.choices[shape] = best.choice
+    return best.choice
+  }
+
+  /// Keeps what was measured, and gives memory back.
+  func finish() {
+    library.choices.save()
+    weights = nil
+  }
+
+  /// nil where it cannot be had; what the GPU does not survive is thrown.
+  private func seconds(
+    _ choice: ProductChoice, _ place: DeviceBuffer, _ weightBytes: Int,
+    _ make: (ProductChoice, Scratch) throws -> (any ProductWork)?
+  ) throws -> Double? {
+    do {
+      let scratch = Scratch()
+      guard let work = try make(choice, scratch) else { return nil }
+      try scratch.commit(stream)
+      return try time(work, place, weightBytes)
+    } catch let error as CUDAError where !error.endsPrograms {
+      return nil
+    }
+  }
+
+  private func time(_ work: any ProductWork, _ place: DeviceBuffer, _ weightBytes: Int) throws -> Double {
+    let step = ceiling(weightBytes, 256) * 256
+    let copies = max(1, place.byteCount / step)
+    let graph = try CapturedGraph(stream) {
+      for run in 0..<Self.runs {
+        work.weight = place.address + UInt64(run % copies * step)
+        try work.run()
+      }
+    }
+    try graph.run()
+    let clock = StreamClock(stream)
+    try clock.mark()
+    for _ in 0..<Self.turns {
+      try graph.run()
+      try clock.mark()
+    }
+    try stream.synchronize("timing a product")
+    return try clock.intervals().min().map { $0 / Double(Self.runs) } ?? .infinity
+  }
+
+  /// Twice what the cache holds, where so much is free, of numbers near 1: powers that nobody computes with would
+  /// leave the clock higher than real ones do.
+  private func memory(_ weightBytes: Int) throws -> DeviceBuffer {
+    let wanted = try max(
+      weightBytes + 255, min(2 * stream.context.device.cache, stream.context.free().free / 8))
+    if let weights, weights.byteCount >= wanted { return weights }
+    weights = nil
+    let new = try DeviceBuffer(stream.context, wanted)
+    try stream.driver.check(
+      stream.driver.get("cuMemsetD8Async", tc_cuMemsetD8Async.self)(
+        new.address, 0x3c, new.byteCount, stream.raw), "cuMemsetD8Async", "\(wanted) bytes")
+    weights = new
+    return new
+  }
+}
