@@ -87,13 +87,13 @@ public final class CUDABackend: Backend {
   }
 
   /// On the first GPU that kernels run on. Errors: `CUDAError`, where there is none that of the first.
-  public static func first(prebuilt: PrebuiltKernels? = nil) throws -> CUDABackend {
+  public static func first(prebuilt: PrebuiltKernels? = nil, sums: ElementType = .f32) throws -> CUDABackend {
     let driver = try Driver()
     let count = try GPUDevice.count(driver)
     let ordinal = (0..<count).first { ordinal in
       (try? GPUDevice(driver, ordinal).checkSupport()) != nil
     }
-    return try CUDABackend(ordinal: ordinal ?? 0, prebuilt: prebuilt)
+    return try CUDABackend(ordinal: ordinal ?? 0, prebuilt: prebuilt, sums: sums)
   }
 
   /// Throws where kernels could not be had when they are needed: NVRTC is missing or does not know the GPU, and they

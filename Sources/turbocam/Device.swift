@@ -44,14 +44,14 @@ enum Device: Equatable, CustomStringConvertible {
     var note: String? { reason.flatMap { GPU.hasNVIDIA ? "computing on the CPU: \($0)" : nil } }
   }
 
-  /// Makes a backend. `automatic` never throws for want of a GPU.
-  func choose() throws -> Choice {
+  /// Makes a backend. `automatic` never throws for want of a GPU. `sums`: what a GPU's tensor cores sum in.
+  func choose(sums: ElementType = .f32) throws -> Choice {
     switch self {
     case .cpu: return Choice(backend: try Self.processor())
-    case .cuda(let number): return Choice(backend: try Self.gpu(number))
+    case .cuda(let number): return Choice(backend: try Self.gpu(number, sums))
     case .automatic:
       do {
-        return Choice(backend: try Self.gpu(nil))
+        return Choice(backend: try Self.gpu(nil, sums))
       } catch {
         return Choice(backend: try Self.processor(), reason: "\(error)")
       }
@@ -62,11 +62,11 @@ enum Device: Equatable, CustomStringConvertible {
     try CPUBackend(precision: .automatic, threads: nil)
   }
 
-  private static func gpu(_ number: Int?) throws -> CUDABackend {
+  private static func gpu(_ number: Int?, _ sums: ElementType) throws -> CUDABackend {
     let prebuilt = Resources.kernels.map { PrebuiltKernels(folder: $0) }
     let backend =
-      try number.map { try CUDABackend(ordinal: $0, prebuilt: prebuilt) }
-      ?? CUDABackend.first(prebuilt: prebuilt)
+      try number.map { try CUDABackend(ordinal: $0, prebuilt: prebuilt, sums: sums) }
+      ?? CUDABackend.first(prebuilt: prebuilt, sums: sums)
     try backend.checkCompiler()
     return backend
   }

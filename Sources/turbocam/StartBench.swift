@@ -30,6 +30,7 @@ struct StartBench {
       "run", "--quiet", "--input", "test", "--frames", "1", "--output", "-", "--model", options.model,
     ]
     if options.device != .automatic { words += ["--device", options.device.description] }
+    if options.sums != .f32 { words += ["--sums", options.sums.rawValue] }
     if let size = options.size { words += ["--size", size.description] }
     if let steps = options.steps { words += ["--steps", String(steps)] }
     return words

@@ -60,6 +60,8 @@ import Testing
     (["bench", "--predict", "H200", "--device", "cpu"], "--predict calculates for --device cuda"),
     (["run", "--device", "cuda:"], "not 'cuda:'"),
     (["run", "--device", "cuda:-1"], "not 'cuda:-1'"),
+    (["run", "--sums", "f8"], "--sums must be f32 or f16, not 'f8'"),
+    (["run", "--sums", "f16", "--device", "cpu"], "--sums f16 is for a GPU"),
     (["run", "--size", "513x512"], "the nearest is 512x512"),
     (["run", "--size", "512"], "must be WxH"),
     (["run", "--size", "8x8"], "must be from 64"),

@@ -76,18 +76,30 @@ struct PipelineTests {
     return try pipeline.withPicture { Array($0) }
   }
 
-  @Test func embeddedModelPaints() throws {
+  private func paintEmbedded(_ backend: any Backend) throws -> [UInt8] {
     let model = try ModelFolder.find("spark")
     let size = model.nativeSize
     let pipeline = try Pipeline(
-      model: model, options: Pipeline.Options(width: size, height: size, posterior: .mean),
-      backend: try CPUBackend(precision: .automatic, threads: nil))
+      model: model, options: Pipeline.Options(width: size, height: size, posterior: .mean), backend: backend)
     _ = try pipeline.apply(PipelineSettings(prompt: "an oil painting", strength: 0.5, seed: 1))
     try pipeline.withImage { bytes in
       for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: index / 3 % size) }
     }
     try pipeline.run()
-    let levels = try pipeline.withPicture { Set($0) }
-    #expect(levels.count > 16)
+    return try pipeline.withPicture { Array($0) }
+  }
+
+  @Test func embeddedModelPaints() throws {
+    let picture = try paintEmbedded(CPUBackend(precision: .automatic, threads: nil))
+    #expect(Set(picture).count > 16)
+  }
+
+  /// What `--sums f16` costs, beside what computing on another machine changes.
+  @Test(.enabled(if: Simulator.isReady)) func halfSumsChangeNothingThatIsSeen() throws {
+    let exact = try paintEmbedded(CUDABackend())
+    let half = try paintEmbedded(CUDABackend(sums: .f16))
+    let differences = zip(exact, half).map { abs(Float($0) - Float($1)) }
+    #expect(differences.max() ?? 255 <= 2)
+    #expect(differences.contains { $0 > 0 }, "it is another computation")
   }
 }
