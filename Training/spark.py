@@ -29,6 +29,8 @@ import stages
 STAGES = (("autoencoder", stages.autoencode, 0.14), ("text", stages.read, 0.15), ("judge", stages.judge, 0.18),
           ("teacher", stages.teach, 0.62), ("student", stages.distil, 1.0))
 
+LONGEST = 10.0  # seconds that a step may count
+
 
 class Threads:
     """Tries now and then whether one thread fewer is quicker, as it is where others use a core."""
@@ -113,7 +115,8 @@ def train(run):
             if stage != "text" and run.step % run.size.renew == 0:
                 run.pool.renew()
             log.add(run, stage, report)
-            run.seconds += time.monotonic() - began
+            # A machine that slept in between did not train.
+            run.seconds += min(time.monotonic() - began, LONGEST)
             if run.stopped or time.monotonic() - saved > 120:
                 run.save()
                 saved = time.monotonic()

@@ -16,13 +16,19 @@ public final class CPUBackend: Backend {
   /// Threads that a program runs on.
   public let threads: Int
   private let fuses: Bool
+  private let settingsBytes: Int
   private let dnnl: DNNL
   private var caches: [WeightCache<Buffer>] = []
 
   /// `threads` nil takes what the affinity mask and the control group allow; `fuses` false runs the graph as it
-  /// was written, to find out which of the two is wrong.
-  public init(precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true) throws {
+  /// was written, to find out which of the two is wrong. `settingsBytes`: weights of more bytes that only a change of
+  /// settings needs (text encoders) are read again at each change and do not stay; a model that has so many takes as
+  /// long for a frame.
+  public init(
+    precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true, settingsBytes: Int = 256 << 20
+  ) throws {
     self.fuses = fuses
+    self.settingsBytes = settingsBytes
     self.threads = max(1, threads ?? Int(tc_available_threads()))
     tc_prepare_threads()
     dnnl = try DNNL()
@@ -52,7 +58,8 @@ public final class CPUBackend: Backend {
   {
     let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
     return try CPUExecutable(
-      plan, dnnl, threads: threads, source: weights, cache: cache(of: weights), progress: progress)
+      plan, dnnl, threads: threads, source: weights, cache: cache(of: weights), settingsBytes: settingsBytes,
+      progress: progress)
   }
 
   private func cache(of source: any WeightSource) -> WeightCache<Buffer> {

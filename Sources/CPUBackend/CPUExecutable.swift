@@ -12,14 +12,16 @@ final class CPUExecutable: Executable {
   /// Held values, the arena and packed forms, kept alive.
   private var buffers: [Buffer] = []
   private let lowering: Lowering
+  /// The frame program, and forms of settings values that it reads.
   private let programs: Programs
+  private let groups: [SettingsGroup]
   /// Bits of settings inputs that were written since they were last looked at.
   private var dirty = UInt64.max
   let memory: MemoryUse
 
   init(
     _ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache<Buffer>,
-    progress: (CompileProgress) -> Void
+    settingsBytes: Int, progress: (CompileProgress) -> Void
   ) throws {
     self.plan = plan
     self.threads = threads
@@ -37,12 +39,20 @@ final class CPUExecutable: Executable {
     lowering = Lowering(plan, dnnl, threads: threads, scratch: scratch, packer: programs)
     programs.lowering = lowering
     let held = try Self.place(plan, lowering, load, &buffers)
-    try programs.build()
+    try programs.build(plan.frame)
     try scratch.commit()
+    let memory = lowering.memory
+    groups = plan.settingsMasks.map { mask in
+      SettingsGroup(
+        mask: mask, plan, dnnl, threads: threads,
+        LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache), memory: memory)
+    }
     try load.run(progress: progress)
-    memory = MemoryUse(
-      weights: load.byteCount, settings: held + programs.packedByteCount,
-      arena: plan.arenaSize + scratch.byteCount)
+    for group in groups { try group.prepare(atMost: settingsBytes, progress: progress) }
+    self.memory = MemoryUse(
+      weights: groups.reduce(into: load.sizes) { $0.merge($1.residentSizes) { first, _ in first } }.values
+        .reduce(0, +),
+      settings: held + programs.packedByteCount, arena: plan.arenaSize + scratch.byteCount)
   }
 
   /// Gives every root its memory; the number of bytes held beside the arena.
@@ -54,7 +64,7 @@ final class CPUExecutable: Executable {
     let arena = try Buffer(plan.arenaSize)
     buffers.append(arena)
     var held = 0
-    let readLoad = plan.loadRoots { !Lowering.readsPacked($0, $1) }
+    let readLoad = plan.loadRoots(of: plan.frame) { !Lowering.readsPacked($0, $1) }
     for (index, residence) in plan.residences.enumerated() {
       let value = Value(index: index)
       switch residence {
@@ -96,6 +106,7 @@ final class CPUExecutable: Executable {
   func run() throws {
     tc_set_threads(Int32(threads))
     if dirty != 0 {
+      for group in groups where group.mask & dirty != 0 { try group.run() }
       for step in programs.settings where step.mask & dirty != 0 { try step.work.run() }
       dirty = 0
     }
@@ -116,16 +127,21 @@ final class CPUExecutable: Executable {
   func profile() throws -> [OpTime] {
     tc_set_threads(Int32(threads))
     dirty = 0
-    return try (programs.settings + programs.frame).map { step in
-      let start = Self.now()
-      try step.work.run()
-      let seconds = Self.now() - start
-      let node = plan.graph[step.value]
-      let inputs = node.inputs.map { plan.graph.type($0) }
-      return OpTime(
-        label: step.label, node: node, inputs: inputs, seconds: seconds,
-        operations: step.isPacking ? 0 : Work.operations(of: node, inputs: inputs))
-    }
+    var times: [OpTime] = []
+    for group in groups { try group.run { times.append(try time($0)) } }
+    for step in programs.settings + programs.frame { times.append(try time(step)) }
+    return times
+  }
+
+  private func time(_ step: Step) throws -> OpTime {
+    let start = Self.now()
+    try step.work.run()
+    let seconds = Self.now() - start
+    let node = plan.graph[step.value]
+    let inputs = node.inputs.map { plan.graph.type($0) }
+    return OpTime(
+      label: step.label, node: node, inputs: inputs, seconds: seconds,
+      operations: step.isPacking ? 0 : Work.operations(of: node, inputs: inputs))
   }
 
   private static func now() -> Double {

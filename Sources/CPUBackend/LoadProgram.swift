@@ -20,7 +20,10 @@ final class LoadProgram {
   /// Forms to be filled, by the value's index.
   private var needs: [[Need]]
   private var known: [WeightCache<Buffer>.Key: Buffer] = [:]
-  private(set) var byteCount = 0
+  /// What was asked for, in bytes by buffer: programs share them.
+  var sizes: [ObjectIdentifier: Int] {
+    Dictionary(known.values.map { (ObjectIdentifier($0), $0.byteCount) }) { first, _ in first }
+  }
 
   init(_ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache<Buffer>) {
     self.plan = plan
@@ -39,7 +42,6 @@ final class LoadProgram {
     if let buffer = known[key] { return buffer }
     let (buffer, isFilled) = try cache.buffer(key) { try Buffer(byteCount) }
     known[key] = buffer
-    self.byteCount += buffer.byteCount
     if !isFilled { needs[value.index].append(Need(buffer: buffer, packing: packing, key: key)) }
     return buffer
   }
@@ -56,10 +58,12 @@ final class LoadProgram {
   func run(progress: (CompileProgress) -> Void) throws {
     let schedule = LoadSchedule(plan) { !needs[$0.index].isEmpty }
     let temporary = Temporaries(plan, dnnl, threads: threads)
+    let needed = needs.indices.filter { !needs[$0].isEmpty }.map { Value(index: $0) }
     do {
       for (done, step) in schedule.steps.enumerated() {
         try compute(step.value, temporary)
-        for view in views(of: step.value) { try fill(view, temporary) }
+        // The value and the load values that look at its memory.
+        for view in needed where plan.layouts[view.index].root == step.value { try fill(view, temporary) }
         for root in step.drops { temporary.drop(root) }
         progress(.weights(Double(done + 1) / Double(schedule.steps.count)))
       }
@@ -67,14 +71,11 @@ final class LoadProgram {
       cache.forget(needs.flatMap { $0.map(\.key) })
       throw error
     }
-    needs = []
+    needs = Array(repeating: [], count: plan.graph.nodes.count)
   }
 
-  /// The value and the load values that look at its memory, where a form of them is needed.
-  private func views(of root: Value) -> [Value] {
-    needed.filter { plan.layouts[$0.index].root == root }
-  }
-  private lazy var needed: [Value] = needs.indices.filter { !needs[$0].isEmpty }.map { Value(index: $0) }
+  /// Lets go of what was made: it lives on while somebody else uses it.
+  func release() { known = [:] }
 
   private func compute(_ value: Value, _ temporary: Temporaries) throws {
     let node = plan.graph[value]
@@ -89,12 +90,19 @@ final class LoadProgram {
     }
   }
 
-  /// Converts a tensor of the checkpoint to the node's element type.
-  private func read(_ name: String, _ type: TensorType, into memory: UnsafeMutableRawPointer) throws {
+  /// The tensor's type in the checkpoint, which must have the shape.
+  @discardableResult
+  func check(_ name: String, _ type: TensorType) throws -> TensorType {
     guard let found = source.type(of: name) else { throw EngineError.missingWeight(name) }
     guard found.shape == type.shape else {
       throw EngineError.weightShape(name, expected: type.shape, found: found.shape)
     }
+    return found
+  }
+
+  /// Converts a tensor of the checkpoint to the node's element type.
+  private func read(_ name: String, _ type: TensorType, into memory: UnsafeMutableRawPointer) throws {
+    let found = try check(name, type)
     try source.withBytes(of: name) { bytes in
       guard bytes.count == found.byteCount, let base = bytes.baseAddress else {
         throw EngineError.byteCount(name, expected: found.byteCount, found: bytes.count)

@@ -20,9 +20,8 @@ final class Programs: Packer {
     self.load = load
   }
 
-  func build() throws {
-    for value in plan.settings { try append(value) }
-    for value in plan.frame { try append(value) }
+  func build(_ values: [Value]) throws {
+    for value in values { try append(value) }
   }
 
   private func append(_ value: Value) throws {

@@ -79,13 +79,10 @@ final class SettingsGroup {
     _ plan: Plan, _ stream: GPUStream, _ library: KernelLibrary, source: any WeightSource,
     cache: WeightCache<DeviceBuffer>
   ) -> [SettingsGroup] {
-    let masks = Set(plan.settings.map { plan.masks[$0.index] }).sorted {
-      ($0.nonzeroBitCount, $0) < ($1.nonzeroBitCount, $1)
-    }
     let owners = readers(plan)
-    return masks.map { mask in
+    return plan.settingsMasks.map { mask in
       SettingsGroup(
-        mask: mask, values: plan.settings.filter { plan.masks[$0.index] == mask },
+        mask: mask, values: plan.settings(of: mask),
         weights: owners.indices.filter { owners[$0] == .settings(mask) }.map { Value(index: $0) }, plan,
         stream,
         library, source: source, cache: cache)

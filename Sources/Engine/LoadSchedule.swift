@@ -45,11 +45,11 @@ public struct LoadSchedule {
 }
 
 extension Plan {
-  /// By index, the load roots that a step of another program or the caller reads as they are; `reads` says whether
-  /// a node reads operand `index` itself and not a packed form of it.
-  public func loadRoots(_ reads: (_ node: Node, _ index: Int) -> Bool) -> [Bool] {
+  /// By index, the load roots that steps of other programs (nil: all) or the caller read as they are; `reads` says
+  /// whether a node reads operand `index` itself and not a packed form of it.
+  public func loadRoots(of steps: [Value]? = nil, _ reads: (_ node: Node, _ index: Int) -> Bool) -> [Bool] {
     var read = [Bool](repeating: false, count: graph.nodes.count)
-    for value in settings + frame {
+    for value in steps ?? settings + frame {
       let node = graph[value]
       for (index, input) in node.inputs.enumerated()
       where graph[input].cadence == .load && reads(node, index) {

@@ -85,6 +85,39 @@ import Testing
     #expect(try read("of a") == 10)
   }
 
+  /// Large weights of settings are read for each change, and what is computed is the same.
+  @Test(arguments: [0, Int.max]) func largeWeightsOfSettingsDoNotStay(limit: Int) throws {
+    let test = Case(seed: 21)
+    let (setting, other) = (test.input([3, 64], .f32, .settings), test.input([3, 64], .f32, .settings))
+    // `shared` is read by frames too, the table as it is, and `bias` is of another setting.
+    let (own, shared, table) = (test.weight([64, 64]), test.weight([64, 64]), test.weight([3, 64]))
+    let hidden = test.graph.activation(test.graph.linear(setting, weight: own), .tanh)
+    let sum = test.graph.add(test.graph.linear(hidden, weight: shared), table)
+    let bias = test.graph.reshape(test.graph.slice(other, axis: 0, start: 0, count: 1), [64])
+    let mixed = test.graph.linear(sum, weight: own, bias: bias)
+    test.graph.output("y", test.graph.add(test.graph.linear(test.input([3, 64]), weight: shared), mixed))
+    let backend = try CPUBackend(precision: .f32, settingsBytes: limit)
+    let program = try backend.compile(test.graph, weights: test.weights) { _ in }
+    for input in test.inputs { try input.bytes.withUnsafeBytes { try program.write(input.name, $0) } }
+    for round in 0..<3 {
+      test.inputs[round].bytes = ElementCodec.encode(test.dice.floats(192), .f32)
+      try test.inputs[round].bytes.withUnsafeBytes { try program.write(test.inputs[round].name, $0) }
+      try program.run()
+      let expected = try #require(try test.run(ReferenceBackend())["y"])
+      #expect(relativeError(try #require(try Case.outputs(program, test.graph)["y"]), expected) <= 1e-5)
+    }
+    let (one, row) = (64 * 64 * 4, 3 * 64 * 4)
+    #expect(program.memory.weights == (limit == 0 ? one : 2 * one + row))
+    #expect(try program.profile().filter { $0.operations > 0 }.count == 4)
+    // What is missing is told when the model is opened, not at the first prompt.
+    let absent = Graph()
+    let x = absent.input("x", [3, 4], .f32, .settings)
+    absent.output("y", absent.linear(x, weight: absent.weight("absent", [4, 4], .f32)))
+    #expect(throws: EngineError.missingWeight("absent")) {
+      _ = try backend.compile(absent, weights: test.weights) { _ in }
+    }
+  }
+
   @Test func weightsAreSharedBetweenProgramsAndReadOnce() throws {
     let backend = try CPUBackend(precision: .f32)
     let (small, large) = (Case(seed: 1), Case(seed: 1))
