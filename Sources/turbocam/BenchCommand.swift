@@ -18,6 +18,7 @@ struct BenchCommand: Subcommand {
         "predict", "CARD",
         "measure nothing; calculate what a frame takes with --device\ncuda on a card that need not be there:\n\(cards)"
       ),
+      Option("ops", nil, "with model: every op by its shapes too, the slowest first"),
       Option("seconds", "N", "how long live and pass run (default 10)"),
       Option("json", nil, "one JSON object on standard output"),
     ] + ModelOptions.options
@@ -25,6 +26,7 @@ struct BenchCommand: Subcommand {
   private let suites: [String]
   private let seconds: Int
   private let json: Bool
+  private let tellsOps: Bool
   private let model: ModelOptions
   private let card: Card?
 
@@ -39,6 +41,7 @@ struct BenchCommand: Subcommand {
     suites = named.isEmpty ? Self.suites : Self.suites.filter(named.contains)
     seconds = try arguments.integer("seconds", in: 1...3600) ?? 10
     json = arguments.has("json")
+    tellsOps = arguments.has("ops")
     model = try ModelOptions(arguments)
     card = try Self.card(arguments, model.device)
     guard !model.isNone else { throw arguments.fail("--model none has nothing to measure; see --suite pass") }
@@ -77,7 +80,7 @@ struct BenchCommand: Subcommand {
     case "start": return try StartBench(model).run()
     case "live": return try LiveBench(machine, seconds: seconds).repainting(folder, model)
     case "pass": return try LiveBench(machine, seconds: seconds).passing()
-    default: return try ModelBench(folder, model, machine).run()
+    default: return try ModelBench(folder, model, machine, tellsOps: tellsOps).run()
     }
   }
 }

@@ -9,6 +9,8 @@ struct ModelBench {
   private let folder: ModelFolder
   private let options: ModelOptions
   private let machine: Machine
+  /// Whether every op is told, and not only each kind.
+  private let tellsOps: Bool
 
   /// Frames are measured until there are enough of them, or until the time is over and there are a few.
   private static let mostRuns = 20
@@ -18,8 +20,8 @@ struct ModelBench {
   private static let warmUpSeconds = 1.0
   private static let profileSeconds = 5.0
 
-  init(_ folder: ModelFolder, _ options: ModelOptions, _ machine: Machine) {
-    (self.folder, self.options, self.machine) = (folder, options, machine)
+  init(_ folder: ModelFolder, _ options: ModelOptions, _ machine: Machine, tellsOps: Bool) {
+    (self.folder, self.options, self.machine, self.tellsOps) = (folder, options, machine, tellsOps)
   }
 
   func run() throws -> JSON {
@@ -35,7 +37,7 @@ struct ModelBench {
     let measured = try measure(pipeline, first)
     let peakMemory = Process.peakBytes
     let frame = measured.ops.filter { $0.cadence == .frame }
-    return .object([
+    let whole = JSON.object([
       "model": .string(folder.name), "size": .string(settings.size.description),
       "steps": .integer(settings.steps), "open_ms": .number(rounded(opening * 1e3, 1)),
       "frame": try frameJSON(measured, frame),
@@ -44,6 +46,9 @@ struct ModelBench {
       "kinds": try table("op", frame, slowestFirst: true) { String($0.label.prefix { $0 != " " }) },
       "memory_mb": memory(pipeline.memory, peakMemory),
     ])
+    guard tellsOps, let members = whole.object?.members else { return whole }
+    let ops = try table("op", frame, slowestFirst: true) { $0.label }
+    return .object(JSONObject(members + [JSONObject.Member(name: "ops", value: ops)]))
   }
 
   // MARK: Measuring

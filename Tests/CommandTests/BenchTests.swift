@@ -29,7 +29,8 @@ import Testing
   }
 
   @Test func theModelIsToldByItsStages() throws {
-    let result = try bench("--suite", "model", "--model", Self.fixture, "--size", "64x64", "--steps", "2")
+    let result = try bench(
+      "--suite", "model", "--model", Self.fixture, "--size", "64x64", "--steps", "2", "--ops")
     let model = try #require(result["model"]?.object)
     let frame = try #require(model["frame"]?.object)
     try expectRatio(frame)
@@ -46,7 +47,7 @@ import Testing
 
     for key in ["gflop", "floor_ms"] {
       let whole = try number(frame, key)
-      for table in [stages, try rows(model, "kinds", "op")] {
+      for table in [stages, try rows(model, "kinds", "op"), try rows(model, "ops", "op")] {
         let sum = try table.values.reduce(0) { $0 + (try number($1, key)) }
         #expect(abs(sum - whole) < 1e-3 * whole, "\(key): \(sum) in parts, \(whole) in all")
       }
@@ -54,6 +55,9 @@ import Testing
     let times = try stages.values.reduce(0) { $0 + (try number($1, "ms")) }
     let sum = try number(frame, "stages_ms")
     #expect(abs(times - sum) < 1e-3 * sum)
+    let ops = try rows(model, "ops", "op")
+    #expect(ops.count > 50 && ops.keys.contains { $0.hasPrefix("linear ") })
+    #expect(abs(try ops.values.reduce(0) { $0 + (try number($1, "ms")) } - sum) < 3e-2 * sum)
   }
 
   /// Without a driver: what a frame would take on a card.
