@@ -71,8 +71,8 @@ static void geglu_body(const void *parameters, size_t begin, size_t end, int thr
     size_t from = w.row * p->source_stride + w.column;
     load_floats(x, at(p->source, from, p->element), p->element, w.count);
     load_floats(gate, at(p->source, from + p->columns, p->element), p->element, w.count);
-    for (size_t i = 0; i < w.count; i++) x[i] *= gelu(gate[i]);
-    store_floats(at_mutable(p->destination, w.row * p->destination_stride + w.column, p->element), x,
+    gelu_all(gate, x, w.count);
+    store_floats(at_mutable(p->destination, w.row * p->destination_stride + w.column, p->element), gate,
                  p->element, w.count);
   }
 }
