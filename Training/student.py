@@ -98,13 +98,16 @@ def channels(unet):
     return [*unet.config.block_out_channels, unet.config.block_out_channels[-1]]
 
 
-def judged(teacher, parts, words, t, noise, ids):
-    """Features of several batches of latents at one noise, one pass: the frozen network F."""
-    count = len(parts)
-    x = torch.cat([p + diffusion.sigmas(t) * noise for p in parts])
-    many = diffusion.Words(words.states.repeat(count, 1, 1), words.pooled.repeat(count, 1))
-    found = features(teacher, x, t.repeat(count), many, ids.repeat(count, 1))
-    return list(zip(*(f.chunk(count) for f in found)))
+def judged(teacher, goal, source, made, words, t, noise, ids):
+    """Features of three batches of latents at one noise, by the frozen network F. Only what was made leads back."""
+    def noisy(x):
+        return x + diffusion.sigmas(t) * noise
+
+    with torch.no_grad():
+        twice = diffusion.Words(words.states.repeat(2, 1, 1), words.pooled.repeat(2, 1))
+        both = features(teacher, torch.cat([noisy(goal), noisy(source)]), t.repeat(2), twice, ids.repeat(2, 1))
+    real, seen = zip(*(f.chunk(2) for f in both))
+    return real, seen, features(teacher, noisy(made), t, words, ids)
 
 
 def distill(teacher, source, made, words, ids):
@@ -136,8 +139,7 @@ def losses(student, teacher, discriminator, source, goal, words, adversarial=Tru
     ours = theirs = made.sum() * 0
     if adversarial:
         at = torch.randint(20, 700, (n,)).to(device)
-        real, seen, fake = judged(teacher, [goal, source, made], words, at, torch.randn_like(goal), ids)
-        seen = [f.detach() for f in seen]
+        real, seen, fake = judged(teacher, goal, source, made, words, at, torch.randn_like(goal), ids)
         says = discriminator(fake, seen, words.pooled)
         report["adversarial"] = -sum(s.mean() for s in says) / len(says)
         ours = ours + ADVERSARIAL * report["adversarial"]
