@@ -79,6 +79,32 @@ import Testing
     try finishOldest()
   }
 
+  /// Once it is compiled, nothing is allocated, compiled or launched one by one.
+  @Test func aFrameIsOneGraphAndItsCopies() throws {
+    let test = Case(seed: 5)
+    test.writeRandomGraph(length: 12, element: .f32)
+    let program = try CUDABackend(element: .f32).compile(test.graph, weights: test.weights) { _ in }
+    for input in test.inputs { try input.bytes.withUnsafeBytes { try program.write(input.name, $0) } }
+    try program.run()
+    let never = ["alloc", "host", "free", "module", "function", "launch", "capture", "graph", "stream"]
+    func counts() -> [Int] { (never + ["replay", "copy"]).map { Simulator.calls($0) } }
+    let before = counts()
+    #expect(before[0] > 0 && before[1] > 0)
+    for _ in 0..<10 { try program.run() }
+    let frames = test.graph.nodes.filter { node in
+      if case .input = node.op { return node.cadence == .frame }
+      return false
+    }
+    let copies = frames.count + test.graph.outputs.count
+    #expect(zip(counts(), before).map { $0 - $1 } == never.map { _ in 0 } + [10, 10 * copies])
+    // A setting that changes writes its buffer and runs what depends on it; the graph stays.
+    if let setting = test.inputs.first(where: { input in !frames.contains { $0.op == .input(input.name) } }) {
+      try setting.bytes.withUnsafeBytes { try program.write(setting.name, $0) }
+      try program.run()
+      #expect(Simulator.calls("capture") == before[6] && Simulator.calls("graph") == before[7])
+    }
+  }
+
   @Test func profileTellsTheWorkOfEachOp() throws {
     let test = Case(seed: 3)
     let x = test.input([10, 10, 8], .f16)

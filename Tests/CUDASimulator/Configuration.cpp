@@ -20,6 +20,7 @@ struct Fault {
 Configuration values;
 std::vector<Fault> faults;
 std::map<std::string, uint64_t> calls;
+thread_local std::map<std::string, long> own_calls;  // of this thread, faults or not
 std::map<std::string, std::string> settings;  // in the place of the environment's
 std::mutex mutex;
 std::once_flag first;
@@ -86,6 +87,7 @@ void configure() {
 }
 
 int injected(const char *call) {
+  own_calls[call]++;
   std::lock_guard lock(mutex);
   if (faults.empty()) return 0;
   uint64_t count = ++calls[call];
@@ -97,6 +99,8 @@ int injected(const char *call) {
 }  // namespace simulator
 
 using namespace simulator;
+
+extern "C" long turbocam_simulator_calls(const char *kind) { return own_calls[kind]; }
 
 extern "C" void turbocam_simulator_set(const char *name, const char *value) {
   std::lock_guard lock(simulator::mutex);

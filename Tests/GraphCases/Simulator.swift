@@ -17,6 +17,15 @@ public enum Simulator {
     return true
   }()
 
+  /// How many calls of a kind this thread has made of the driver; the kinds are those of CUDASimulator.h.
+  public static func calls(_ kind: String) -> Int {
+    typealias Count = @convention(c) (UnsafePointer<CChar>) -> Int
+    guard let library = dlopen(products + "/libcuda-simulator.so", RTLD_NOW | RTLD_LOCAL),
+      let symbol = dlsym(library, "turbocam_simulator_calls")
+    else { return -1 }
+    return unsafeBitCast(symbol, to: Count.self)(kind)
+  }
+
   /// The folder of what was built.
   public static let products: String = {
     var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))

@@ -31,6 +31,9 @@ extern "C" {
 // again. A process whose tests run beside each other cannot change its environment.
 __attribute__((visibility("default"))) void turbocam_simulator_set(const char *name, const char *value);
 
+// How many calls of a kind (see TURBOCAM_SIMULATOR_FAULT) the calling thread has made.
+__attribute__((visibility("default"))) long turbocam_simulator_calls(const char *kind);
+
 // The last line that a failed launch wrote to standard error: kernel, block, thread and what happened. Empty where none
 // has failed.
 __attribute__((visibility("default"))) const char *turbocam_simulator_report(void);
