@@ -103,11 +103,19 @@ final class LoadProgram {
   /// Converts a tensor of the checkpoint to the node's element type.
   private func read(_ name: String, _ type: TensorType, into memory: UnsafeMutableRawPointer) throws {
     let found = try check(name, type)
-    try source.withBytes(of: name) { bytes in
-      guard bytes.count == found.byteCount, let base = bytes.baseAddress else {
-        throw EngineError.byteCount(name, expected: found.byteCount, found: bytes.count)
+    var filled = 0
+    try source.withPieces(of: name) { place, bytes in
+      guard place == filled, bytes.count <= found.byteCount - filled, let base = bytes.baseAddress else {
+        throw EngineError.byteCount(name, expected: found.byteCount, found: place + bytes.count)
       }
-      Self.convert(base, found.element, to: memory, type.element, count: type.count)
+      let size = found.element.byteCount
+      Self.convert(
+        base, found.element, to: memory + filled / size * type.element.byteCount, type.element,
+        count: bytes.count / size)
+      filled += bytes.count
+    }
+    guard filled == found.byteCount else {
+      throw EngineError.byteCount(name, expected: found.byteCount, found: filled)
     }
     source.release(name)
   }
@@ -171,6 +179,9 @@ enum Packed {
 private final class Temporaries: Packer {
   private let plan: Plan
   private var buffers: [Value: Buffer] = [:]
+  /// Memory that was dropped, for what comes next: the system need not clear it again.
+  private var spare: [Buffer] = []
+  private static let mostSpare = 4
   private(set) var lowering: Lowering!
 
   init(_ plan: Plan, _ dnnl: DNNL, threads: Int) {
@@ -179,14 +190,26 @@ private final class Temporaries: Packer {
   }
 
   func make(_ value: Value) throws -> UnsafeMutableRawPointer {
-    let buffer = try Buffer(plan.graph.type(value).byteCount)
+    let buffer = try take(plan.graph.type(value).byteCount)
     buffers[value] = buffer
     lowering.memory[value.index] = buffer.pointer
     return buffer.pointer
   }
 
+  /// Spare memory that is large enough, and not far too large; what is in it will be overwritten.
+  private func take(_ byteCount: Int) throws -> Buffer {
+    guard let index = spare.firstIndex(where: { $0.byteCount >= byteCount && $0.byteCount <= 4 * byteCount })
+    else {
+      return try Buffer(byteCount)
+    }
+    return spare.remove(at: index)
+  }
+
   func drop(_ value: Value) {
-    buffers[value] = nil
+    if let buffer = buffers.removeValue(forKey: value) {
+      spare.append(buffer)
+      if spare.count > Self.mostSpare { spare.removeFirst() }
+    }
     lowering.memory[value.index] = nil
   }
 

@@ -88,11 +88,16 @@ final class LoadProgram {
       throw EngineError.weightShape(name, expected: type.shape, found: found.shape)
     }
     let raw = try found.element == type.element ? buffer : DeviceBuffer(stream.context, found.byteCount)
-    try source.withBytes(of: name) { bytes in
-      guard bytes.count == found.byteCount else {
-        throw EngineError.byteCount(name, expected: found.byteCount, found: bytes.count)
+    var filled = 0
+    try source.withPieces(of: name) { place, bytes in
+      guard place == filled, bytes.count <= found.byteCount - filled else {
+        throw EngineError.byteCount(name, expected: found.byteCount, found: place + bytes.count)
       }
-      try uploader.upload(bytes, to: raw.address)
+      try uploader.upload(bytes, to: raw.address + UInt64(filled))
+      filled += bytes.count
+    }
+    guard filled == found.byteCount else {
+      throw EngineError.byteCount(name, expected: found.byteCount, found: filled)
     }
     source.release(name)
     guard found.element != type.element else { return }

@@ -5,8 +5,16 @@ public protocol WeightSource: AnyObject {
   /// Calls `body` with the tensor's bytes, row-major in `type(of:)`, unaligned. The bytes are valid during
   /// the call only.
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
+  /// The same, piece by piece in order: `body` gets the place of the piece's first byte too. Pieces are whole elements.
+  func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws
   /// Tells that the bytes were used and what holds them may be dropped.
   func release(_ name: String)
+}
+
+extension WeightSource {
+  public func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws {
+    try withBytes(of: name) { try body(0, $0) }
+  }
 }
 
 /// What a backend does while it compiles, and how much of it is done, 0...1.

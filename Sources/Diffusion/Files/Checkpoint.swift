@@ -64,6 +64,14 @@ public final class Checkpoint: @unchecked Sendable {
     return try files[place.file].withBytes(of: place.record, body)
   }
 
+  /// False where there is no such tensor.
+  func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws -> Bool {
+    if let generated { return try generated.withBytes(of: name) { try body(0, $0) } != nil }
+    guard let place = places[name] else { return false }
+    try files[place.file].withPieces(of: place.record, body)
+    return true
+  }
+
   private static func candidates(_ name: String) -> [String] {
     let whole = ["\(name).safetensors", "\(name).safetensors.index.json"]
     return whole
@@ -145,6 +153,12 @@ public final class ModelWeights: WeightSource {
       throw EngineError.missingWeight(name)
     }
     return result
+  }
+
+  public func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws {
+    guard let place = find(name), try place.checkpoint.withPieces(of: place.tensor, body) else {
+      throw EngineError.missingWeight(name)
+    }
   }
 
   /// Nothing is held beyond `withBytes`.

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// A regular file, open for reading wherever one likes; closed with its owner.
 ///
@@ -9,6 +10,9 @@ final class ModelFile: Sendable {
   /// Bytes, at the moment of opening.
   let count: Int
   private let descriptor: Int32
+  /// What pieces are read into: small enough to stay in a cache, and the same for all.
+  private let piece = Mutex([UInt8]())
+  private static let pieceSize = 1 << 20
 
   init(path: String) throws {
     self.path = path
@@ -35,6 +39,26 @@ final class ModelFile: Sendable {
   func withBytes<R>(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: range.count, alignment: 64)
     defer { bytes.deallocate() }
+    try read(range, into: bytes)
+    return try body(UnsafeRawBufferPointer(bytes))
+  }
+
+  /// Reads `range` and lends it to `body` in pieces of a megabyte, with the place of each in the range.
+  func withPieces(_ range: Range<Int>, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws {
+    try piece.withLock { piece in
+      if piece.isEmpty { piece = [UInt8](repeating: 0, count: Self.pieceSize) }
+      try piece.withUnsafeMutableBytes { memory in
+        for first in stride(from: range.lowerBound, to: range.upperBound, by: Self.pieceSize) {
+          let part = first..<min(first + Self.pieceSize, range.upperBound)
+          let bytes = UnsafeMutableRawBufferPointer(rebasing: memory[..<part.count])
+          try read(part, into: bytes)
+          try body(first - range.lowerBound, UnsafeRawBufferPointer(bytes))
+        }
+      }
+    }
+  }
+
+  private func read(_ range: Range<Int>, into bytes: UnsafeMutableRawBufferPointer) throws {
     var filled = 0
     while filled < bytes.count {
       let part = pread(
@@ -49,7 +73,6 @@ final class ModelFile: Sendable {
       }
       filled += part
     }
-    return try body(UnsafeRawBufferPointer(bytes))
   }
 
   private static func failure(_ path: String, _ call: String) -> DiffusionError {

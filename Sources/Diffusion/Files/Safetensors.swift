@@ -43,6 +43,13 @@ public final class SafetensorsFile: @unchecked Sendable {
     try file.withBytes(dataStart + record.range.lowerBound..<dataStart + record.range.upperBound, body)
   }
 
+  /// The same in pieces, with the place of each in the tensor.
+  public func withPieces(
+    of record: SafetensorsRecord, _ body: (Int, UnsafeRawBufferPointer) throws -> Void
+  ) throws {
+    try file.withPieces(dataStart + record.range.lowerBound..<dataStart + record.range.upperBound, body)
+  }
+
   private static func headerRange(of file: ModelFile) throws -> Range<Int> {
     guard file.count >= 8 else {
       throw SafetensorsHeader.Fault("\(file.count) bytes are too few for a safetensors file")
