@@ -90,6 +90,9 @@ final class ProductTuner {
   }
 
   private func time(_ work: any ProductWork, _ place: DeviceBuffer, _ weightBytes: Int) throws -> Double {
+    // Libraries load kernels at their first call, which a capture may not survive.
+    try work.run()
+    try stream.synchronize("timing a product")
     let step = ceiling(weightBytes, 256) * 256
     let copies = max(1, place.byteCount / step)
     let graph = try CapturedGraph(stream) {
