@@ -56,7 +56,7 @@ final class ProductTuner {
       }
     }
     if let known = library.choices[shape] { return known }
-    let place = try memory(weightBytes)
+    guard let place = try memory(weightBytes) else { return nil }
     var best: (choice: ProductChoice, seconds: Double)?
     for choice in candidates {
       guard let seconds = try seconds(choice, place, weightBytes, make) else { continue }
@@ -113,12 +113,13 @@ final class ProductTuner {
   }
 
   /// Twice what the cache holds, where so much is free, of numbers near 1: powers that nobody computes with would
-  /// leave the clock higher than real ones do.
-  private func memory(_ weightBytes: Int) throws -> DeviceBuffer {
+  /// leave the clock higher than real ones do. nil where the GPU is full: a model has to fit without.
+  private func memory(_ weightBytes: Int) throws -> DeviceBuffer? {
     let wanted = try max(
       weightBytes + 255, min(2 * stream.context.device.cache, stream.context.free().free / 8))
     if let weights, weights.byteCount >= wanted { return weights }
     weights = nil
+    guard try stream.context.free().free > 2 * wanted else { return nil }
     let new = try DeviceBuffer(stream.context, wanted)
     try stream.driver.check(
       stream.driver.get("cuMemsetD8Async", tc_cuMemsetD8Async.self)(
