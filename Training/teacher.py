@@ -22,7 +22,8 @@ def pick(n, device):
 
 
 def loss(unet, source, goal, words):
-    """Squares between predicted and true clean latents, weighted min(max(1 / sigma^2, LEAST), MOST)."""
+    """Squares between predicted and true clean latents, and of how the error changes from cell to cell, weighted
+    min(max(1 / sigma^2, LEAST), MOST); and the plain squares, to print."""
     n, device = len(goal), goal.device
     t, start = pick(n, device)
     noisy = diffusion.path(source, goal, torch.randn_like(goal), t, start)

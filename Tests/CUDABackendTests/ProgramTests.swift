@@ -98,11 +98,11 @@ import Testing
     let copies = frames.count + test.graph.outputs.count
     #expect(zip(counts(), before).map { $0 - $1 } == never.map { _ in 0 } + [10, 10 * copies])
     // A setting that changes writes its buffer and runs what depends on it; the graph stays.
-    if let setting = test.inputs.first(where: { input in !frames.contains { $0.op == .input(input.name) } }) {
-      try setting.bytes.withUnsafeBytes { try program.write(setting.name, $0) }
-      try program.run()
-      #expect(Simulator.calls("capture") == before[6] && Simulator.calls("graph") == before[7])
-    }
+    let setting = try #require(
+      test.inputs.first { input in !frames.contains { $0.op == .input(input.name) } })
+    try setting.bytes.withUnsafeBytes { try program.write(setting.name, $0) }
+    try program.run()
+    #expect(Simulator.calls("capture") == before[6] && Simulator.calls("graph") == before[7])
   }
 
   @Test func profileTellsTheWorkOfEachOp() throws {

@@ -38,14 +38,14 @@ typedef unsigned long long tc_address;
 // Convolution: m counts output pixels in rows, k counts (kernel row, kernel column, channel), channels fastest.
 // Linear: a picture of height M and width 1 with a kernel of 1x1.
 struct tc_cuda_product {
-  tc_address x;         // [height * width][channels]
-  tc_address weight;    // [filters][kernel_rows * kernel_columns * channels]
-  tc_address bias;      // [filters], or 0
-  tc_address residual;  // [M][filters] of the result's element, or 0
+  tc_address x;            // [height * width][channels]
+  tc_address weight;       // [filters][kernel_rows * kernel_columns * channels]
+  tc_address bias;         // [filters], or 0
+  tc_address residual;     // [M][filters] of the result's element, or 0
   tc_address moments;      // f32 [M][2]: mean and 1 / deviation of rows, or 0
   tc_address weight_sums;  // f32 [filters], read where there are moments
-  tc_address result;    // [M][filters]
-  tc_address partial;   // f32 [splits][batches][M][filters] where splits > 1: sums, finished by `product_finish`
+  tc_address result;       // [M][filters]
+  tc_address partial;      // f32 [splits][batches][M][filters] where splits > 1: sums, finished by `product_finish`
   // Of one item of a batch (an attention head), in elements. A batch has no residual or joins_phases.
   long long x_batch, weight_batch, result_batch;
   int batches;

@@ -1,5 +1,5 @@
-// From sums to the stored result: scale, a layer norm folded in, bias, residual, activation, GEGLU, phases of an up-sampling. The same for
-// every product kernel, N neighbouring columns of one row at a time.
+// From sums to the stored result: scale, a layer norm folded in, bias, residual, activation, GEGLU, phases of an
+// up-sampling. The same for every product kernel, N neighbouring columns of one row at a time.
 #pragma once
 #include "gather.cuh"
 #include "vectors.cuh"
