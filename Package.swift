@@ -48,7 +48,8 @@ let package = Package(
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
     .testTarget(
-      name: "CPUBackendTests", dependencies: ["Engine", "CPUBackend", "AllocationCounter", "GraphCases"]),
+      name: "CPUBackendTests",
+      dependencies: ["Engine", "CPUBackend", "CKernels", "Frames", "AllocationCounter", "GraphCases"]),
     .testTarget(
       name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
     .testTarget(

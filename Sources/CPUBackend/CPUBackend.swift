@@ -30,7 +30,6 @@ public final class CPUBackend: Backend {
     self.fuses = fuses
     self.settingsBytes = settingsBytes
     self.threads = max(1, threads ?? Int(tc_available_threads()))
-    tc_prepare_threads()
     dnnl = try DNNL()
     switch precision {
     case .f32: preferredElement = .f32

@@ -2,7 +2,7 @@
 ///
 /// A kernel is a body that works on a range of items and reads its parameters from a struct filled once, so
 /// that running it allocates nothing. Bodies are compiled for several instruction sets and chosen once by
-/// `tc_kernel`. Work is shared out on the OpenMP threads that oneDNN uses too: one pool, not two that spin
+/// `tc_kernel`. Work is shared out on the threads that oneDNN uses too (Team.c): one pool, not two that spin
 /// against each other.
 #pragma once
 #include <stddef.h>
@@ -35,8 +35,6 @@ const char *tc_instruction_set(void);
 
 /// Threads worth using: the affinity mask, limited by the control group's quota.
 int tc_available_threads(void);
-/// Makes waiting threads sleep soon instead of spinning for milliseconds; once for the process.
-void tc_prepare_threads(void);
 /// Number of threads that parallel work started by the calling thread uses, oneDNN's included.
 void tc_set_threads(int count);
 int tc_threads(void);

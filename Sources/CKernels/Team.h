@@ -1,0 +1,14 @@
+#pragma once
+
+/// The threads that work on a parallel region, oneDNN's and ours alike.
+
+/// Runs `body` on `count` threads, this one included, and returns when all are done; 0: as many as this thread was told
+/// to use. Inside a region it runs on the one thread.
+void team_run(void (*body)(void *), void *data, unsigned count);
+/// The calling thread's place in its region, 0 outside.
+int team_number(void);
+/// Threads in the calling thread's region, 1 outside.
+int team_size(void);
+/// Threads of the regions that the calling thread begins.
+void team_set_most(int count);
+int team_most(void);

@@ -1,0 +1,148 @@
+import CKernels
+import Frames
+import Glibc
+import Testing
+
+/// The threads of parallel regions: oneDNN's entry points lead here, so that what it relies on must hold.
+@Suite struct TeamTests {
+  private typealias Body = @convention(c) (UnsafeMutableRawPointer?) -> Void
+  private typealias Parallel = @convention(c) (Body, UnsafeMutableRawPointer?, UInt32, UInt32) -> Void
+
+  private static func entry<T>(_ name: String, _ type: T.Type) throws -> T {
+    unsafeBitCast(try #require(dlsym(nil, name)), to: type)
+  }
+
+  @Test func oneDNNFindsThem() throws {
+    let place = UInt(bitPattern: try #require(dlsym(nil, "GOMP_parallel")))
+    let maps = try #require(Self.output(of: "cat /proc/\(getpid())/maps")).split(separator: "\n")
+    let line = try #require(
+      maps.first { line in
+        let range = line.prefix { $0 != " " }.split(separator: "-").compactMap { UInt($0, radix: 16) }
+        return range.count == 2 && (range[0]..<range[1]).contains(place)
+      })
+    #expect(!line.contains("libgomp") && maps.contains { $0.contains("libgomp") })
+  }
+
+  /// Who calls libgomp for more than is defined here would meet both run times in one region.
+  @Test func librariesCallNothingElse() throws {
+    let known = Set(
+      ["GOMP_parallel", "GOMP_barrier"]
+        + ["get_thread_num", "get_num_threads", "get_max_threads", "in_parallel", "set_num_threads"].map {
+          "omp_\($0)"
+        }
+        // Locks have no threads in them.
+        + ["init", "set", "unset", "destroy"].map { "omp_\($0)_lock" })
+    let maps = try #require(Self.output(of: "cut -c74- /proc/\(getpid())/maps | grep '\\.so' | sort -u"))
+    var looked = 0
+    for library in maps.split(separator: "\n") where !library.contains("libgomp") {
+      let names = try #require(Self.output(of: "nm -D --undefined-only '\(library)' 2>/dev/null"))
+        .split(separator: "\n").compactMap { $0.split(separator: " ").last?.prefix { $0 != "@" } }
+        .filter { $0.hasPrefix("GOMP_") || $0.hasPrefix("omp_") }
+      let others = names.filter { !known.contains(String($0)) }
+      #expect(others.isEmpty, "\(library) calls \(others.joined(separator: ", "))")
+      looked += names.isEmpty ? 0 : 1
+    }
+    #expect(looked > 0, "no library calls OpenMP at all")
+  }
+
+  private static func output(of command: String) -> String? {
+    guard let pipe = popen(command, "r") else { return nil }
+    defer { pclose(pipe) }
+    var text: [UInt8] = []
+    var piece = [UInt8](repeating: 0, count: 4096)
+    while case let count = fread(&piece, 1, piece.count, pipe), count > 0 { text += piece[..<count] }
+    return String(decoding: text, as: UTF8.self)
+  }
+
+  /// What members of regions tell of themselves.
+  private final class Roll: @unchecked Sendable {
+    let seen = Lock<[[Int]]>([])
+    func begin(_ count: UInt32, _ body: Body) throws -> [[Int]] {
+      let parallel = try TeamTests.entry("GOMP_parallel", Parallel.self)
+      parallel(body, Unmanaged.passUnretained(self).toOpaque(), count, 0)
+      return seen.withLock { all in
+        defer { all = [] }
+        return all.sorted { $0[0] < $1[0] }
+      }
+    }
+    static func of(_ data: UnsafeMutableRawPointer?) -> Roll {
+      Unmanaged.fromOpaque(data!).takeUnretainedValue()
+    }
+    static var place: [Int] {
+      typealias Number = @convention(c) () -> Int32
+      return ["omp_get_thread_num", "omp_get_num_threads", "omp_in_parallel"].map {
+        Int(try! TeamTests.entry($0, Number.self)())
+      }
+    }
+    func sign() { seen.withLock { $0.append(Self.place) } }
+  }
+
+  @Test func everyMemberRunsOnce() throws {
+    let roll = Roll()
+    for count in [1, 2, 5, 3, 8, 4] as [UInt32] {
+      for _ in 0..<200 {
+        let seen = try roll.begin(count) { Roll.of($0).sign() }
+        #expect(seen == (0..<Int(count)).map { [$0, Int(count), count > 1 ? 1 : 0] })
+      }
+    }
+    #expect(Roll.place == [0, 1, 0])
+  }
+
+  @Test func regionsInsideRunOnTheOneThread() throws {
+    let roll = Roll()
+    let seen = try roll.begin(3) { data in
+      let inner = try! TeamTests.entry("GOMP_parallel", Parallel.self)
+      inner({ Roll.of($0).sign() }, data, 3, 0)
+    }
+    #expect(seen == [[0, 1, 0], [0, 1, 0], [0, 1, 0]])
+    #expect(try roll.begin(2) { Roll.of($0).sign() } == [[0, 2, 1], [1, 2, 1]])
+  }
+
+  @Test func nobodyPassesABarrierAlone() throws {
+    let arrived = Roll()
+    for _ in 0..<100 {
+      let seen = try arrived.begin(4) { data in
+        typealias Barrier = @convention(c) () -> Void
+        let (roll, barrier) = (Roll.of(data), try! TeamTests.entry("GOMP_barrier", Barrier.self))
+        for round in 1...3 {
+          roll.sign()
+          barrier()
+          let count = roll.seen.withLock { $0.count }
+          if count < 4 * round { roll.seen.withLock { $0.append([-1]) } }
+          barrier()
+        }
+      }
+      #expect(seen.count == 12 && seen.allSatisfy { $0.count == 3 })
+    }
+  }
+
+  /// Threads that come and go each have helpers of their own, which end with them.
+  @Test func everyThreadHasItsOwn() throws {
+    let before = try Self.helpers()
+    for _ in 0..<5 {
+      var threads: [pthread_t] = []
+      for _ in 0..<3 {
+        var thread = pthread_t()
+        let failure = pthread_create(
+          &thread, nil,
+          { _ in
+            let roll = Roll()
+            for _ in 0..<300 {
+              let seen = try! roll.begin(3) { Roll.of($0).sign() }
+              precondition(seen == [[0, 3, 1], [1, 3, 1], [2, 3, 1]], "\(seen)")
+            }
+            return nil
+          }, nil)
+        #expect(failure == 0)
+        threads.append(thread)
+      }
+      for thread in threads { pthread_join(thread, nil) }
+    }
+    #expect(try Self.helpers() <= before + 8, "helpers stay behind")
+  }
+
+  private static func helpers() throws -> Int {
+    let names = try #require(output(of: "cat /proc/\(getpid())/task/*/comm"))
+    return names.split(separator: "\n").count { $0 == "compute" }
+  }
+}
