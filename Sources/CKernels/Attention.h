@@ -123,14 +123,6 @@ static inline float highest(lanes x) {
   return y[0];
 }
 
-static inline float total(lanes x) {
-  float y[TC_LANES];
-  memcpy(y, &x, sizeof y);
-  for (int half = TC_LANES / 2; half; half /= 2)
-    for (int i = 0; i < half; i++) y[i] += y[i + half];
-  return y[0];
-}
-
 // Stores a vector of probabilities for the next product.
 static inline void store_weights(void *row, size_t j, lanes x, int pairs) {
 #if defined(TC_BF16_DOT)

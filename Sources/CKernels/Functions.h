@@ -2,6 +2,24 @@
 
 typedef float lanes __attribute__((vector_size(TC_LANES * 4), aligned(4)));
 
+static inline float total(lanes x) {
+#if TC_LANES == 16
+  typedef float half __attribute__((vector_size(32)));
+  half h = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7)
+           + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif TC_LANES == 8
+  lanes h = x;
+#endif
+  typedef float quarter __attribute__((vector_size(16)));
+#if TC_LANES == 4
+  quarter q = x;
+#else
+  quarter q = __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
+#endif
+  quarter r = q + __builtin_shufflevector(q, q, 2, 3, 0, 1);
+  return r[0] + r[1];
+}
+
 static inline lanes exponential_lanes(lanes x) {
 #if TC_LANES == 16
   // Exact for the far ends too: the scaling instruction gives zeros and infinities by itself.

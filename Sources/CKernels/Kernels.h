@@ -5,6 +5,7 @@
 #include "Norms.h"
 #include "Tile.h"
 #include "Attention.h"
+#include "Narrow.h"
 
 const tc_table TC_TABLE = {
     TC_TABLE_NAME,
@@ -17,5 +18,6 @@ const tc_table TC_TABLE = {
         [tc_kernel_layer_norm] = layer_norm_body,
         [tc_kernel_attention_pack] = attention_pack_body,
         [tc_kernel_attention] = attention_body,
+        [tc_kernel_narrow_convolution] = narrow_convolution_body,
     },
 };

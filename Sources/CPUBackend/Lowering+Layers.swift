@@ -17,12 +17,15 @@ extension Lowering {
       return try linear(value, node, settings.epilogue, result)
     }
     let element = input.type.element
-    let source = try Self.picture(x, element)
-    let target = try Self.picture(node.type.shape, node.type.element)
-    var weights = try Descriptor(any: [w[0], w[3], w[1], w[2]], element)
     let plain = try Descriptor(
       [w[0], w[3], w[1], w[2]], plan.graph.type(node.inputs[1]).element,
       strides: [w[1] * w[2] * w[3], 1, w[2] * w[3], w[3]])
+    if Self.isNarrow(w, element, settings) {
+      return try narrowConvolution(value, node, settings, input, plain, result)
+    }
+    let source = try Self.picture(x, element)
+    let target = try Self.picture(node.type.shape, node.type.element)
+    var weights = try Descriptor(any: [w[0], w[3], w[1], w[2]], element)
     var bias = try Descriptor([w[0]], .f32, strides: [1])
     let padding = settings.padding
     var operation = dnnl_convolution_desc_t()
@@ -41,6 +44,35 @@ extension Lowering {
     return try product(
       value, node, settings.epilogue, &operation, source: (input, source), plain: plain, bias: bias,
       target: (result, target))
+  }
+
+  /// Whether a kernel of our own takes the convolution with weights `[K, R, S, C]`.
+  private static func isNarrow(_ weights: [Int], _ element: ElementType, _ settings: Convolution) -> Bool {
+    weights[0] <= tc_narrow_outputs && weights[3] % tc_narrow_channels == 0
+      && settings.stride == 1 && !settings.epilogue.residual && (element == .bf16 || element == .f32)
+  }
+
+  private func narrowConvolution(
+    _ value: Value, _ node: Node, _ settings: Convolution, _ input: Operand, _ plain: Descriptor,
+    _ result: Operand
+  ) throws -> any Runnable {
+    let (x, w) = (input.type.shape, plan.graph.shape(node.inputs[1]))
+    let layout = try Descriptor(
+      [w[0], w[3], w[1], w[2]], input.type.element, strides: [w[1] * w[2] * w[3], 1, w[2] * w[3], w[3]])
+    let weights = try packer.pack(node.inputs[1], .weights(from: plain, to: layout), for: value)
+    let bias = settings.epilogue.bias ? try packer.pack(node.inputs[2], .vector, for: value) : nil
+    let parameters = tc_narrow_convolution(
+      source: input.pointer, weights: weights.pointer,
+      bias: bias?.pointer.assumingMemoryBound(to: Float.self),
+      destination: result.pointer, height: x[0], width: x[1], channels: x[2], outputs: w[0],
+      kernel_height: w[1],
+      kernel_width: w[2], top: settings.padding.top, left: settings.padding.left,
+      result_width: node.type.shape[1], destination_stride: result.rowStride,
+      element: Self.code(input.type.element), destination_element: Self.code(node.type.element),
+      activation: settings.epilogue.activation.map(Self.function) ?? tc_identity)
+    return KernelWork(
+      tc_kernel(tc_kernel_narrow_convolution), parameters, count: node.type.shape[0], grain: 1,
+      keep: [weights] + (bias.map { [$0] } ?? []))
   }
 
   /// `[H, W, C]` as oneDNN's 1, C, H, W with channels innermost.

@@ -4,7 +4,8 @@ import Engine
 /// with.
 public struct OpCase: Sendable, CustomStringConvertible {
   public enum Family: String, CaseIterable, Sendable {
-    case convolution, linear, views, weightsOfEveryCadence, attention, attentionOfSlices, groupNorm, layerNorm
+    case convolution, narrowConvolution, linear, views, weightsOfEveryCadence, attention, attentionOfSlices,
+      groupNorm, layerNorm
     case normedLinear
     case activations, geglu, binaries, conversions, pixels, moving, tables
 
@@ -14,7 +15,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
       case .convolution: return 60
       case .linear, .views: return 40
       case .attention: return 30
-      case .groupNorm: return 24
+      case .groupNorm, .narrowConvolution: return 24
       case .moving: return 20
       case .layerNorm, .normedLinear: return 12
       case .binaries: return 10
@@ -55,6 +56,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
     let test = Case(seed: UInt64(seed) + UInt64(family.seeds) * 1000)
     switch family {
     case .convolution: test.writeConvolution(seed, element)
+    case .narrowConvolution: test.writeNarrowConvolution(seed, element)
     case .linear: test.writeLinear(seed, element)
     case .views: test.writeViews(seed, element)
     case .weightsOfEveryCadence: test.writeWeightsOfEveryCadence(element)
@@ -117,6 +119,23 @@ extension Case {
     let epilogue = Epilogue(bias: bias != nil, residual: residual, activation: activation)
     let op = Op.convolution(Convolution(stride: stride, padding: padding, epilogue: epilogue))
     graph.output("y", graph.add(op, operands, type))
+  }
+
+  /// A decoder's last: many channels to a few, with edges on all sides.
+  fileprivate func writeNarrowConvolution(_ seed: Int, _ element: ElementType) {
+    let kernel = (dice.pick(1...4), [1, 3, 3, 5][dice.pick(0...3)])
+    let padding = Padding(
+      top: dice.pick(0...kernel.0 / 2), left: dice.pick(0...kernel.1 / 2),
+      bottom: dice.pick(0...kernel.0 / 2),
+      right: dice.pick(0...kernel.1 / 2))
+    let size = (dice.pick(kernel.0...13), dice.pick(kernel.1...40))
+    let x = input([size.0, size.1, 32 * dice.pick(1...4)], element)
+    let w = weight(
+      [dice.pick(1...5), kernel.0, kernel.1, graph.shape(x)[2]], element,
+      stored: [.f32, .f16, .bf16][seed % 3])
+    let y = graph.convolution(
+      x, weight: w, bias: seed % 4 < 2 ? weight([graph.shape(w)[0]]) : nil, padding: padding)
+    graph.output("y", seed % 3 == 0 ? graph.activation(y, .silu) : y)
   }
 
   fileprivate func writeLinear(_ seed: Int, _ element: ElementType) {

@@ -23,6 +23,7 @@ typedef enum {
   tc_kernel_layer_norm,
   tc_kernel_attention_pack,
   tc_kernel_attention,
+  tc_kernel_narrow_convolution,
   tc_kernel_count
 } tc_kernel_name;
 
@@ -148,6 +149,20 @@ size_t tc_attention_key_block(size_t keys);
 size_t tc_attention_blocks(const tc_attention *parameters);
 size_t tc_attention_scratch(const tc_attention *parameters);
 size_t tc_attention_packed_size(const tc_attention *parameters);
+
+/// A convolution of stride 1 to at most `tc_narrow_outputs` channels, over `[height, width, channels]`; channels are a
+/// multiple of `tc_narrow_channels`. Weights as they are, `[outputs, kernel_height, kernel_width, channels]`, of the
+/// source's element type, bf16 or f32. Items are rows of the result.
+typedef struct {
+  const void *source, *weights;
+  /// Or nil.
+  const float *bias;
+  void *destination;
+  size_t height, width, channels, outputs, kernel_height, kernel_width, top, left, result_width, destination_stride;
+  tc_element element, destination_element;
+  tc_function activation;
+} tc_narrow_convolution;
+enum { tc_narrow_outputs = 4, tc_narrow_channels = 32 };
 
 // MARK: Moving
 
