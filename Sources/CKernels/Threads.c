@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CKernels.h"
 #include "Team.h"
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ int tc_available_threads(void) {
   return count > 0 ? count : 1;
 }
 
+void tc_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 void tc_set_threads(int count) { team_set_most(count); }
 int tc_threads(void) { return team_most(); }
 

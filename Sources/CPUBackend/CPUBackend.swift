@@ -12,11 +12,21 @@ public final class CPUBackend: Backend {
     case bf16
   }
 
+  /// Whether frames are begun before the last is finished, each on a share of the threads.
+  public enum Overlap: Sendable {
+    case never
+    /// Where a model is small and the clock says that clearly more frames come of it.
+    case measured
+    /// Where a model is small.
+    case always
+  }
+
   public let preferredElement: ElementType
   /// Threads that a program runs on.
   public let threads: Int
   private let fuses: Bool
   private let settingsBytes: Int
+  private let overlap: Overlap
   private let dnnl: DNNL
   private var caches: [WeightCache<Buffer>] = []
 
@@ -25,10 +35,13 @@ public final class CPUBackend: Backend {
   /// settings needs (text encoders) are read again at each change and do not stay; a model that has so many takes as
   /// long for a frame.
   public init(
-    precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true, settingsBytes: Int = 256 << 20
+    precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true,
+    settingsBytes: Int = 256 << 20,
+    overlap: Overlap = .measured
   ) throws {
     self.fuses = fuses
     self.settingsBytes = settingsBytes
+    self.overlap = overlap
     self.threads = max(1, threads ?? Int(tc_available_threads()))
     dnnl = try DNNL()
     switch precision {
@@ -57,8 +70,8 @@ public final class CPUBackend: Backend {
   {
     let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
     return try CPUExecutable(
-      plan, dnnl, threads: threads, source: weights, cache: cache(of: weights), settingsBytes: settingsBytes,
-      progress: progress)
+      plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: cache(of: weights),
+      settingsBytes: settingsBytes, progress: progress)
   }
 
   private func cache(of source: any WeightSource) -> WeightCache<Buffer> {

@@ -3,30 +3,46 @@ import Engine
 import Glibc
 
 /// A graph compiled for the processor.
+///
+/// `run` has all threads work on one frame. Where a frame's ops are so short that sharing them out costs more than a
+/// little, frames are also begun before the last is finished, each on a share of the threads: more of them in a second,
+/// each of them older.
 final class CPUExecutable: Executable {
   private let plan: Plan
-  private let threads: Int
-  private let dnnl: DNNL
   private let inputs: [String: Value]
   private let outputs: [String: Value]
-  /// Held values, the arena and packed forms, kept alive.
-  private var buffers: [Buffer] = []
-  private let lowering: Lowering
-  /// The frame program, and forms of settings values that it reads.
-  private let programs: Programs
+  /// All threads on one frame. Inputs are written to its memory.
+  private let whole: Lane
+  /// A share of the threads each: empty where that does not pay.
+  private var shares: [Lane] = []
+  /// Where each share has its inputs of frames, and where they are written.
+  private var copies: [[(to: UnsafeMutableRawPointer, from: UnsafeRawPointer, byteCount: Int)]] = []
+  /// Frames that were begun on shares, which take turns; of them those that are known to be done, and those finished.
+  private var begunCount = 0
+  private var doneCount = 0
+  private var finishedCount = 0
+  /// The lane with the frame that was finished last.
+  private var shown: Lane
   private let groups: [SettingsGroup]
   /// Bits of settings inputs that were written since they were last looked at.
   private var dirty = UInt64.max
   let memory: MemoryUse
 
+  /// Shares of the threads that frames are begun on.
+  private static let shareCount = 2
+  /// Operations of a product on one thread, in the mean, below which shares pay (about a millisecond's work).
+  private static let shortProduct = 1e8
+  /// The time from frame to frame, of what a frame takes alone, that makes up for each being twice as old.
+  private static let worthwhile = 0.85
+  /// Weights of this many bytes stay in caches no better for two frames than for one.
+  private static let smallWeights = 256 << 20
+
   init(
-    _ plan: Plan, _ dnnl: DNNL, threads: Int, source: any WeightSource, cache: WeightCache<Buffer>,
+    _ plan: Plan, _ dnnl: DNNL, threads: Int, overlap: CPUBackend.Overlap, source: any WeightSource,
+    cache: WeightCache<Buffer>,
     settingsBytes: Int, progress: (CompileProgress) -> Void
   ) throws {
     self.plan = plan
-    self.threads = threads
-    self.dnnl = dnnl
-    tc_set_threads(Int32(threads))
     var inputs: [String: Value] = [:]
     for (index, node) in plan.graph.nodes.enumerated() {
       if case .input(let name) = node.op { inputs[name] = Value(index: index) }
@@ -34,55 +50,66 @@ final class CPUExecutable: Executable {
     self.inputs = inputs
     outputs = Dictionary(plan.graph.outputs.map { ($0.name, $0.value) }) { $1 }
     let load = LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache)
-    programs = Programs(plan, load)
-    let scratch = Scratch()
-    lowering = Lowering(plan, dnnl, threads: threads, scratch: scratch, packer: programs)
-    programs.lowering = lowering
-    let held = try Self.place(plan, lowering, load, &buffers)
-    try programs.build(plan.frame)
-    try scratch.commit()
-    let memory = lowering.memory
+    var held = [Buffer?](repeating: nil, count: plan.graph.nodes.count)
+    whole = try Lane(plan, threads: threads, load, held: &held)
+    shown = whole
+    let weightBytes = load.sizes.values.reduce(0, +)
+    if overlap != .never, weightBytes < Self.smallWeights, Self.hasShortProducts(plan, threads: threads) {
+      shares = try (0..<Self.shareCount).map { _ in
+        try Lane(plan, threads: threads / Self.shareCount, load, held: &held)
+      }
+    }
+    tc_set_threads(Int32(threads))
+    let places = whole.lowering.memory
     groups = plan.settingsMasks.map { mask in
       SettingsGroup(
         mask: mask, plan, dnnl, threads: threads,
-        LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache), memory: memory)
+        LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache), memory: places)
     }
     try load.run(progress: progress)
     for group in groups { try group.prepare(atMost: settingsBytes, progress: progress) }
-    self.memory = MemoryUse(
-      weights: groups.reduce(into: load.sizes) { $0.merge($1.residentSizes) { first, _ in first } }.values
-        .reduce(0, +),
-      settings: held + programs.packedByteCount, arena: plan.arenaSize + scratch.byteCount)
-  }
-
-  /// Gives every root its memory; the number of bytes held beside the arena.
-  private static func place(
-    _ plan: Plan, _ lowering: Lowering, _ load: LoadProgram, _ buffers: inout [Buffer]
-  )
-    throws -> Int
-  {
-    let arena = try Buffer(plan.arenaSize)
-    buffers.append(arena)
-    var held = 0
-    let readLoad = plan.loadRoots(of: plan.frame) { !Lowering.readsPacked($0, $1) }
-    for (index, residence) in plan.residences.enumerated() {
-      let value = Value(index: index)
-      switch residence {
-      case .none: continue
-      case .arena(let offset): lowering.memory[index] = arena.pointer + offset
-      case .held:
-        let buffer = try Buffer(plan.graph.type(value).byteCount)
-        held += buffer.byteCount
-        buffers.append(buffer)
-        lowering.memory[index] = buffer.pointer
-      case .load:
-        guard readLoad[index] else { continue }
-        let buffer = try load.require(value, nil)
-        buffers.append(buffer)
-        lowering.memory[index] = buffer.pointer
+    if !shares.isEmpty, overlap == .measured, try !Self.pays(shares, whole) { shares = [] }
+    copies = try shares.map { [whole] lane in
+      try inputs.values.filter { plan.graph[$0].cadence == .frame }.map { value in
+        let (to, from) = (try lane.lowering.operand(value), try whole.lowering.operand(value))
+        return (to.pointer, UnsafeRawPointer(from.pointer), from.type.byteCount)
       }
     }
-    return held
+    let lanes = [whole] + shares
+    memory = MemoryUse(
+      weights: groups.reduce(into: load.sizes) { $0.merge($1.residentSizes) { first, _ in first } }.values
+        .reduce(0, +),
+      settings: held.reduce(0) { $0 + ($1?.byteCount ?? 0) }
+        + lanes.reduce(0) { $0 + $1.programs.packedByteCount },
+      arena: lanes.reduce(0) { $0 + $1.byteCount })
+  }
+
+  /// Whether frames on shares of the threads come fast enough, by the clock: the best of a few, after one that does not
+  /// count.
+  private static func pays(_ shares: [Lane], _ whole: Lane) throws -> Bool {
+    func best(_ body: () throws -> Void) rethrows -> Double {
+      var times: [Double] = []
+      for _ in 0..<4 {
+        let start = now()
+        try body()
+        times.append(now() - start)
+      }
+      return times.dropFirst().min() ?? 0
+    }
+    let alone = try best { try whole.run() }
+    let together = try best {
+      for lane in shares { try lane.start() }
+      for lane in shares { try lane.wait() }
+    }
+    return together / Double(shares.count) < worthwhile * alone
+  }
+
+  private static func hasShortProducts(_ plan: Plan, threads: Int) -> Bool {
+    guard threads >= shareCount else { return false }
+    let products = plan.frame.map { plan.graph[$0] }.filter { $0.cadence == .frame }.map { node in
+      Work.operations(of: node, inputs: node.inputs.map { plan.graph.type($0) })
+    }.filter { $0 > 0 }
+    return products.reduce(0, +) <= shortProduct * Double(products.count * threads)
   }
 
   func write(_ input: String, _ bytes: UnsafeRawBufferPointer) throws {
@@ -96,26 +123,70 @@ final class CPUExecutable: Executable {
 
   func withInput<R>(_ input: String, _ body: (UnsafeMutableRawBufferPointer) throws -> R) throws -> R {
     guard let value = inputs[input] else { throw EngineError.unknownName(input) }
-    let operand = try lowering.operand(value)
-    dirty |= plan.masks[value.index]
+    let operand = try whole.lowering.operand(value)
+    let mask = plan.masks[value.index]
+    // Frames under way still read what depends on settings.
+    if mask != 0 { try awaitAll() }
+    dirty |= mask
     return try withExtendedLifetime(self) {
       try body(UnsafeMutableRawBufferPointer(start: operand.pointer, count: operand.type.byteCount))
     }
   }
 
   func run() throws {
-    tc_set_threads(Int32(threads))
-    if dirty != 0 {
-      for group in groups where group.mask & dirty != 0 { try group.run() }
-      for step in programs.settings where step.mask & dirty != 0 { try step.work.run() }
-      dirty = 0
-    }
-    for step in programs.frame { try step.work.run() }
+    try followSettings()
+    try whole.run()
+    shown = whole
   }
+
+  /// Runs what depends on settings that were written.
+  private func followSettings() throws {
+    guard dirty != 0 else { return }
+    try awaitAll()
+    tc_set_threads(Int32(whole.threads))
+    for group in groups where group.mask & dirty != 0 { try group.run() }
+    try packSettings(whole)
+    for lane in shares { try packSettings(lane) }
+    dirty = 0
+  }
+
+  private func packSettings(_ lane: Lane) throws {
+    for step in lane.programs.settings where step.mask & dirty != 0 { try step.work.run() }
+  }
+
+  // MARK: Frames under way
+
+  var depth: Int { max(1, shares.count) }
+
+  func start() throws {
+    guard !shares.isEmpty else { return }
+    precondition(begunCount - finishedCount < shares.count, "more frames are under way than there are lanes")
+    try followSettings()
+    let share = begunCount % shares.count
+    for copy in copies[share] { copy.to.copyMemory(from: copy.from, byteCount: copy.byteCount) }
+    try shares[share].start()
+    begunCount += 1
+  }
+
+  func finish() throws {
+    guard finishedCount < begunCount else { return try run() }
+    shown = shares[finishedCount % shares.count]
+    finishedCount += 1
+    if doneCount < finishedCount { try awaitNext() }
+  }
+
+  private func awaitNext() throws {
+    let lane = shares[doneCount % shares.count]
+    doneCount += 1
+    try lane.wait()
+  }
+
+  /// Until nothing reads or writes memory; frames that are done stay to be finished.
+  private func awaitAll() throws { while doneCount < begunCount { try awaitNext() } }
 
   func withOutput<R>(_ output: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     guard let value = outputs[output] else { throw EngineError.unknownName(output) }
-    let operand = try lowering.operand(value)
+    let operand = try shown.lowering.operand(value)
     return try withExtendedLifetime(self) {
       try body(UnsafeRawBufferPointer(start: operand.pointer, count: operand.type.byteCount))
     }
@@ -123,13 +194,16 @@ final class CPUExecutable: Executable {
 
   func type(of name: String) -> TensorType? { (inputs[name] ?? outputs[name]).map { plan.graph.type($0) } }
 
+  // MARK: Profiling
+
   /// Runs the settings and the frame program once, with a clock around each step.
   func profile() throws -> [OpTime] {
-    tc_set_threads(Int32(threads))
+    try awaitAll()
+    tc_set_threads(Int32(whole.threads))
     dirty = 0
     var times: [OpTime] = []
     for group in groups { try group.run { times.append(try time($0)) } }
-    for step in programs.settings + programs.frame { times.append(try time(step)) }
+    for step in whole.programs.settings + whole.programs.frame { times.append(try time(step)) }
     return times
   }
 

@@ -150,8 +150,8 @@ public final class Pipeline {
 
   /// Repaints one frame. `apply` must have been called once. Allocates nothing, if the backend keeps its word.
   public func run() throws {
-    try start()
-    try finish()
+    try prepare()
+    try executable.run()
   }
 
   /// How many frames may be under way.
@@ -159,9 +159,13 @@ public final class Pipeline {
 
   /// `run` in two: begins a frame with the picture that was filled in.
   public func start() throws {
+    try prepare()
+    try executable.start()
+  }
+
+  private func prepare() throws {
     guard settings != nil else { throw DiffusionError(.usage, "no settings were applied to the pipeline") }
     if options.task == .textToImage { try write(PipelineGraph.Name.firstNoise, firstNoise) }
-    try executable.start()
   }
 
   /// Waits for the oldest frame begun; its picture is there until the next `finish`.

@@ -10,6 +10,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private let box: SettingsBox
   private let loader: PainterLoader
   private let notices = NoticePublisher()
+  /// Whether the age of a live frame counts for more than how many there are.
+  private let prefersLatency: Bool
 
   // Touched by the stage's thread only.
   private var painter: (any Painter)?
@@ -19,9 +21,11 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private var applied: SettingsBox.Versioned?
   /// Why there is no painter any more, until one works again.
   private var outage: Outage?
-  /// A picture that the painter has begun and not finished: only while every frame is taken, where it raises the rate.
-  /// A live frame would have grown older meanwhile.
+  /// A picture that the painter has begun and not finished: while frames come faster than it paints, where that raises
+  /// the rate. Each is a little older for it.
   private var underWay: UnderWay?
+  /// Nanoseconds that the last picture took that was painted alone.
+  private var paintTime: UInt64 = 0
   /// A generation whose shape cannot be made or whose settings were refused: not tried again.
   private var refused: Int?
 
@@ -31,7 +35,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     var sequence: UInt64
   }
 
-  public init(_ box: SettingsBox, _ loader: PainterLoader) {
+  public init(_ box: SettingsBox, _ loader: PainterLoader, prefersLatency: Bool = false) {
+    self.prefersLatency = prefersLatency
     self.box = box
     self.loader = loader
   }
@@ -46,8 +51,15 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
         try awaitPainter(link)
         continue
       }
-      guard let frame = link.mailbox.take(timeout: NoticePublisher.interval) else {
-        try finishLast(painter, link)
+      var frame = link.mailbox.take(timeout: patience(link))
+      // Where none came meanwhile, the painter is quick enough to have one frame at a time.
+      let isBehind = frame != nil
+      if !isBehind {
+        try settle(painter, link)
+        if self.painter == nil { continue }
+        frame = link.mailbox.take(timeout: NoticePublisher.interval)
+      }
+      guard let frame = frame.take() else {
         if link.mailbox.isClosed { break }
         notices.showAbsence(size: painter.shape.size, link)
         continue
@@ -56,8 +68,15 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
         notices.pictureWasShown()
         continue
       }
-      try show(frame, painter, link)
+      try show(frame, painter, overlaps: link.takesEvery || isBehind && !prefersLatency, link)
     }
+  }
+
+  /// How long a picture under way waits for the frame after it. One that comes later than it takes to paint a picture
+  /// alone could not have been painted sooner beside it.
+  private func patience(_ link: FilterLink) -> UInt64 {
+    if underWay == nil { return 0 }
+    return link.takesEvery ? NoticePublisher.interval : paintTime
   }
 
   /// Until there is a painter: says how far it is, and lets live frames go.
@@ -85,7 +104,10 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     if let outage, !outage.isOver { return }
     let wanted = box.current
     guard wanted.generation != applied?.generation, wanted.generation != refused else { return }
-    if let painter { try finishLast(painter, link) }
+    if let painter {
+      try settle(painter, link)
+      if self.painter == nil { return }
+    }
     do {
       guard let next = try painter(for: wanted.settings.shape) else { return }
       let format = PictureFormat(.rgb24, width: next.shape.size.width, height: next.shape.size.height)
@@ -146,24 +168,50 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   // MARK: Frames
 
   /// Repaints one frame. What goes wrong is shown and counted; only a run that must take every frame ends.
-  private func show(_ frame: borrowing Frame, _ painter: any Painter, _ link: FilterLink) throws {
+  private func show(
+    _ frame: borrowing Frame, _ painter: any Painter, overlaps: Bool, _ link: FilterLink
+  ) throws {
     do {
-      try repaint(frame, painter, link)
-      outage = nil
-      notices.pictureWasShown()
-      if link.status.current != .live { link.status.set(.live) }
-    } catch let error as FrameError where error.kind == .corrupt {
-      link.counters.corrupt.wrappingAdd(1, ordering: .relaxed)
-      notices.showAbsence(size: painter.shape.size, link)
+      try repaint(frame, painter, overlaps: overlaps && painter.depth > 1, link)
+      painted(link)
     } catch {
-      if link.takesEvery { throw error }
-      if Self.endsPainter(error) { return fail(error, link) }
-      link.status.set(.trouble("\(error)"))
-      notices.show("\(error)", size: painter.shape.size, link)
+      try mend(error, painter, link)
     }
   }
 
-  private func repaint(_ frame: borrowing Frame, _ painter: any Painter, _ link: FilterLink) throws {
+  /// Hands out the picture that is under way, if there is one, as `show` does with one that is not.
+  private func settle(_ painter: any Painter, _ link: FilterLink) throws {
+    guard underWay != nil else { return }
+    do {
+      try finishLast(painter, link)
+      painted(link)
+    } catch {
+      try mend(error, painter, link)
+    }
+  }
+
+  private func painted(_ link: FilterLink) {
+    outage = nil
+    notices.pictureWasShown()
+    if link.status.current != .live { link.status.set(.live) }
+  }
+
+  private func mend(_ error: any Error, _ painter: any Painter, _ link: FilterLink) throws {
+    if let error = error as? FrameError, error.kind == .corrupt {
+      link.counters.corrupt.wrappingAdd(1, ordering: .relaxed)
+      notices.showAbsence(size: painter.shape.size, link)
+      return
+    }
+    if link.takesEvery { throw error }
+    if Self.endsPainter(error) { return fail(error, link) }
+    link.status.set(.trouble("\(error)"))
+    notices.show("\(error)", size: painter.shape.size, link)
+  }
+
+  private func repaint(
+    _ frame: borrowing Frame, _ painter: any Painter, overlaps: Bool, _ link: FilterLink
+  ) throws {
+    if !overlaps { try finishLast(painter, link) }
     guard let pool, let converter else { return }
     guard let draft = pool.take() else {
       link.counters.starved.wrappingAdd(1, ordering: .relaxed)
@@ -173,14 +221,16 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     let (bytes, format) = (frame.bytes, frame.format)
     try painter.withImage { try converter.convert(bytes, format, into: $0) }
     stamps.pass(.prepared)
+    guard overlaps else {
+      let start = Clock.now()
+      try painter.run()
+      paintTime = Clock.now() - start
+      return try publish(draft, stamps, frame.sequence, painter, link)
+    }
     try painter.start()
     let last = underWay.take()
     underWay = UnderWay(draft: draft, stamps: stamps, sequence: frame.sequence)
-    if let last {
-      try finish(last, painter, link)
-    } else if !link.takesEvery || painter.depth == 1 {
-      try finishLast(painter, link)
-    }
+    if let last { try finish(last, painter, link) }
   }
 
   /// Waits for the picture that is under way, if there is one.
@@ -188,15 +238,23 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     if let last = underWay.take() { try finish(last, painter, link) }
   }
 
-  /// Waits for the oldest picture under way, which is this one, and hands it out.
+  /// Waits for the oldest picture under way, which is this one.
   private func finish(_ picture: consuming UnderWay, _ painter: any Painter, _ link: FilterLink) throws {
-    guard let pool, let converter else { return }
     try painter.finish()
-    picture.stamps.pass(.repainted)
-    let target = picture.draft.bytes
+    let (stamps, sequence) = (picture.stamps, picture.sequence)
+    try publish(picture.draft, stamps, sequence, painter, link)
+  }
+
+  /// Hands out what the painter has painted.
+  private func publish(
+    _ draft: consuming Draft, _ stamps: Stamps, _ sequence: UInt64, _ painter: any Painter, _ link: FilterLink
+  ) throws {
+    guard let pool, let converter else { return }
+    var stamps = stamps
+    stamps.pass(.repainted)
+    let target = draft.bytes
     try painter.withPicture { target.copyMemory(from: $0) }
-    picture.draft.stamps = picture.stamps
-    let sequence = picture.sequence
-    link.publish(picture.draft.finish(converter.target, byteCount: pool.capacity, sequence: sequence))
+    draft.stamps = stamps
+    link.publish(draft.finish(converter.target, byteCount: pool.capacity, sequence: sequence))
   }
 }

@@ -23,6 +23,9 @@ struct RunCommand: Subcommand {
     ] + ModelOptions.options + [
       Option("fps", "F", "frames a second wanted from the input"),
       Option("frames", "N", "end after so many repainted frames"),
+      Option(
+        "latency", nil,
+        "never begin a frame before the last is finished: younger\nframes, in places fewer of them"),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
       Option("mirror", nil, "left becomes right, as in a mirror"),
       Option(
@@ -38,6 +41,7 @@ struct RunCommand: Subcommand {
   private let model: ModelOptions
   private let fps: Double?
   private let frames: Int?
+  private let prefersLatency: Bool
   private let fit: Fit
   private let mirror: Bool
   private let loop: Bool
@@ -53,6 +57,7 @@ struct RunCommand: Subcommand {
     outputs = sinks.isEmpty ? ["http://127.0.0.1:8080"] : sinks
     fps = try arguments.positive("fps", atMost: 1000)
     frames = try arguments.integer("frames", in: 1...1_000_000_000)
+    prefersLatency = arguments.has("latency")
     fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
     mirror = arguments.has("mirror")
     loop = arguments.has("loop")
@@ -99,7 +104,8 @@ struct RunCommand: Subcommand {
     let box = SettingsBox(try settings(folder))
     let loader = PainterLoader(PipelineMaker(folder, choice.backend, .imageToImage, .mean))
     return Chain(
-      stage: RepaintStage(box, loader), settings: box, loader: loader, model: folder.name,
+      stage: RepaintStage(box, loader, prefersLatency: prefersLatency), settings: box, loader: loader,
+      model: folder.name,
       device: choice.backend.description, note: choice.note)
   }
 

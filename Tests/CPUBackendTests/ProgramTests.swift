@@ -56,6 +56,54 @@ import Testing
     }
   }
 
+  /// Frames that are begun before the last is finished, with settings written while two are under way.
+  @Test(arguments: 0..<8) func framesUnderWayMeanTheSame(seed: Int) throws {
+    let test = Case(seed: UInt64(300 + seed))
+    test.writeRandomGraph(length: 12, element: .f32)
+    let alone = try CPUBackend(precision: .f32, threads: 1, overlap: .never)
+      .compile(test.graph, weights: test.weights) { _ in }
+    let program = try CPUBackend(precision: .f32, threads: 4, overlap: .always).compile(
+      test.graph, weights: test.weights
+    ) {
+      _ in
+    }
+    #expect(alone.depth == 1)
+    try #require(program.depth == 2)
+    var expected: [[String: [Float]]] = []
+    func finish() throws {
+      try program.finish()
+      let found = try Case.outputs(program, test.graph)
+      // An output that settings alone decide is what they are now.
+      let ofFrames = Set(test.graph.outputs.filter { test.graph[$0.value].cadence == .frame }.map(\.name))
+      for (name, numbers) in expected.removeFirst() where ofFrames.contains(name) {
+        #expect(relativeError(try #require(found[name]), numbers) <= 1e-5)
+      }
+    }
+    let settings = Set(
+      test.graph.nodes.compactMap { node -> String? in
+        guard case .input(let name) = node.op, node.cadence == .settings else { return nil }
+        return name
+      })
+    for round in 0..<9 {
+      for index in test.inputs.indices where round % 4 == 0 || !settings.contains(test.inputs[index].name) {
+        let name = test.inputs[index].name
+        let type = try #require(program.type(of: name))
+        test.inputs[index].bytes = ElementCodec.encode(test.dice.floats(type.count), type.element)
+        for program in [alone, program] {
+          try test.inputs[index].bytes.withUnsafeBytes { try program.write(name, $0) }
+        }
+      }
+      try alone.run()
+      if expected.count == program.depth { try finish() }
+      expected.append(try Case.outputs(alone, test.graph))
+      try program.start()
+    }
+    while !expected.isEmpty { try finish() }
+    // With nothing under way, all threads paint what was written last.
+    expected = [try Case.outputs(alone, test.graph)]
+    try finish()
+  }
+
   /// A new strength must not run the text encoder again. Seen from outside: a change of the first input that
   /// the program is not told of stays without effect while the second is written.
   @Test func onlyWhatDependsOnTheChangedSettingRunsAgain() throws {

@@ -42,6 +42,7 @@ final class FakePainter: Painter {
 
   func finish() throws {
     let bytes = begun.removeFirst()
+    Clock.sleep(UInt64(log.nanoseconds.load(ordering: .relaxed)))
     log.runs.wrappingAdd(1, ordering: .relaxed)
     if log.isLost.exchange(false, ordering: .relaxed) { throw LostGPU() }
     if log.fails.load(ordering: .relaxed) { throw PainterFailure(text: "no memory") }
@@ -60,6 +61,8 @@ final class PainterLog: Sendable {
   let fails = Atomic<Bool>(false)
   /// Loses the GPU at the next picture.
   let isLost = Atomic<Bool>(false)
+  /// How long a picture takes.
+  let nanoseconds = Atomic<Int>(0)
   /// Pictures that may be under way, and the most that were.
   let depth = Atomic<Int>(1)
   let most = Atomic<Int>(0)

@@ -3,8 +3,8 @@ import Frames
 import Testing
 
 @Suite struct RepaintStageTests {
-  private func stage(_ maker: FakeMaker, _ box: SettingsBox) -> RepaintStage {
-    RepaintStage(box, PainterLoader(maker))
+  private func stage(_ maker: FakeMaker, _ box: SettingsBox, prefersLatency: Bool = false) -> RepaintStage {
+    RepaintStage(box, PainterLoader(maker), prefersLatency: prefersLatency)
   }
   private func box() throws -> SettingsBox { SettingsBox(try SettingsTests.settings()) }
 
@@ -162,6 +162,54 @@ import Testing
     try bench.join()
     #expect(numbers == Array(1...40))
     #expect(maker.log.most.load(ordering: .relaxed) == depth)
+  }
+
+  /// A camera that is faster than the painter has a second picture begun, unless the age of pictures counts for more;
+  /// one that is slower never has.
+  @Test(arguments: [(1, false, 2), (1, true, 1), (30, false, 1)])
+  func aSecondPictureIsBegunWhereThePainterIsBehind(
+    every milliseconds: UInt64, prefersLatency: Bool, most: Int
+  ) throws {
+    let maker = FakeMaker()
+    maker.log.depth.store(2, ordering: .relaxed)
+    maker.log.nanoseconds.store(8_000_000, ordering: .relaxed)
+    let bench = Bench(stage(maker, try box(), prefersLatency: prefersLatency))
+    let isOver = StopFlag()
+    let camera = StageThread("camera") {
+      var number: UInt64 = 0
+      while !isOver.isSet {
+        number += 1
+        bench.put(UInt8(number % 200), sequence: number)
+        Clock.sleep(milliseconds * 1_000_000)
+      }
+    }
+    var last: UInt64 = 0
+    for _ in 0..<8 {
+      let frame = try #require(bench.picture())
+      #expect(frame.sequence > last && frame.bytes.first == 255 - UInt8(frame.sequence % 200))
+      last = frame.sequence
+    }
+    isOver.set()
+    camera.join()
+    try bench.end()
+    #expect(maker.log.most.load(ordering: .relaxed) == most)
+  }
+
+  /// What is under way when pictures stop coming is shown, and a GPU that is lost then is made up for.
+  @Test func theLastPictureIsNotKeptBack() throws {
+    let maker = FakeMaker()
+    maker.log.depth.store(2, ordering: .relaxed)
+    maker.log.nanoseconds.store(20_000_000, ordering: .relaxed)
+    let bench = Bench(stage(maker, try box()))
+    _ = try #require(bench.pictureOf(width: 64))
+    for number in 2...12 as ClosedRange<UInt64> {
+      bench.put(UInt8(number), sequence: number)
+      Clock.sleep(4_000_000)
+    }
+    var last: UInt64 = 0
+    while last < 12 { last = try #require(bench.picture()).sequence }
+    try bench.end()
+    #expect(maker.log.most.load(ordering: .relaxed) == 2)
   }
 
   @Test func theLimitEndsTheRun() throws {

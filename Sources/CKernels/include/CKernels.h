@@ -36,6 +36,8 @@ const char *tc_instruction_set(void);
 
 /// Threads worth using: the affinity mask, limited by the control group's quota.
 int tc_available_threads(void);
+/// Names the calling thread, in at most 15 bytes.
+void tc_name_thread(const char *name);
 /// Number of threads that parallel work started by the calling thread uses, oneDNN's included.
 void tc_set_threads(int count);
 int tc_threads(void);
