@@ -54,7 +54,10 @@ let package = Package(
       name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
     .testTarget(
       name: "DiffusionTests",
-      dependencies: ["Diffusion", "Engine", "CPUBackend", "CUDABackend", "CUDASimulator", "GraphCases"]),
+      dependencies: [
+        "Diffusion", "Engine", "CPUBackend", "CUDABackend", "CUDASimulator", "GraphCases",
+        "AllocationCounter",
+      ]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
