@@ -14,7 +14,7 @@ BUILD := $(SWIFT) build -c release --product turbocam
 # What is installed carries Swift's run-time libraries in itself, so that it needs no Swift.
 STATIC := $(SWIFT) build -c release --product turbocam --static-swift-stdlib --scratch-path .build-static
 BINARY := .build-static/release/turbocam
-INSTALLED = $(shell cd Fixtures && find models clips -type f -not -name '.*')
+INSTALLED = $(shell cd Fixtures && find models clips sizes -type f -not -name ".*")
 SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 

@@ -7,18 +7,20 @@ struct BenchCommand: Subcommand {
   static let name = "bench"
   static let summary = "Measure every stage against this machine's own peak."
   static let synopsis = "[--suite NAME]... [--json] [OPTIONS]"
+  /// All but `cpu`, which takes minutes and gigabytes, run where none is named.
   static let suites = ["start", "live", "pass", "model"]
+  static let allSuites = suites + ["cpu"]
   static let options =
     [
       Option(
         "suite", "NAME",
-        "start: from the start of the program to the first picture\nlive: camera (the test pattern as MJPEG) to web stream\npass: the same at 1280x720 with --model none\nmodel: the model alone, by its stages and by kinds of op\n(default: all)"
+        "start: from the start of the program to the first picture\nlive: camera (the test pattern as MJPEG) to web stream\npass: the same at 1280x720 with --model none\nmodel: the model alone, by its stages and by kinds of op\ncpu: the embedded model at 256x256 and 512x512, and models of\nSD-Turbo's and SDXL-Turbo's size at 512x512, on the processor;\nminutes, and 7 GB of memory\n(default: all but cpu)"
       ),
       Option(
         "predict", "CARD",
         "measure nothing; calculate what a frame takes with --device\ncuda on a card that need not be there:\n\(cards)"
       ),
-      Option("ops", nil, "with model: every op by its shapes too, the slowest first"),
+      Option("ops", nil, "with model and cpu: every op by its shapes too, the slowest first"),
       Option("seconds", "N", "how long live and pass run (default 10)"),
       Option("json", nil, "one JSON object on standard output"),
     ] + ModelOptions.options
@@ -35,10 +37,10 @@ struct BenchCommand: Subcommand {
   init(_ arguments: Arguments) throws {
     try arguments.expectOperands([])
     let named = arguments.all("suite")
-    for name in named where !Self.suites.contains(name) {
-      throw arguments.fail("--suite must be \(Self.suites.joined(separator: ", ")), not '\(name)'")
+    for name in named where !Self.allSuites.contains(name) {
+      throw arguments.fail("--suite must be \(Self.allSuites.joined(separator: ", ")), not '\(name)'")
     }
-    suites = named.isEmpty ? Self.suites : Self.suites.filter(named.contains)
+    suites = named.isEmpty ? Self.suites : Self.allSuites.filter(named.contains)
     seconds = try arguments.integer("seconds", in: 1...3600) ?? 10
     json = arguments.has("json")
     tellsOps = arguments.has("ops")
@@ -79,6 +81,7 @@ struct BenchCommand: Subcommand {
     switch suite {
     case "start": return try StartBench(model).run()
     case "live": return try LiveBench(machine, seconds: seconds).repainting(folder, model)
+    case "cpu": return try SizesBench(model, tellsOps: tellsOps).run()
     case "pass": return try LiveBench(machine, seconds: seconds).passing()
     default: return try ModelBench(folder, model, machine, tellsOps: tellsOps).run()
     }

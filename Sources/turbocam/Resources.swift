@@ -6,6 +6,11 @@ import Glibc
 enum Resources {
   static var demoClip: String? { find("clips/demo.mp4") }
 
+  /// A model's configuration with rules for its weights.
+  static func sizes(_ name: String) -> String? {
+    find("sizes/\(name)/model_index.json").map { String($0.dropLast("/model_index.json".count)) }
+  }
+
   /// The folder of CUDA kernels compiled beforehand: `TURBOCAM_KERNELS`, or what was installed.
   static var kernels: String? {
     if let folder = getenv("TURBOCAM_KERNELS") { return String(cString: folder) }

@@ -28,6 +28,21 @@ import Testing
     #expect(abs(ratio - time / floor) < 1e-3 * ratio, "\(time) over \(floor) is not \(ratio)")
   }
 
+  /// Each model in a process of its own; the large ones are of the same folders as everywhere.
+  @Test func sizesAreMeasuredOneByOne() throws {
+    let result = try bench("--suite", "cpu", "--size", "64x64")
+    let sizes = try #require(result["cpu"]?.object)
+    #expect(sizes.members.map(\.name) == ["spark 64x64"])
+    let spark = try #require(sizes["spark 64x64"]?.object)
+    try expectRatio(try #require(spark["frame"]?.object))
+    #expect(try number(spark["memory_mb"]?.object, "peak_of_process") > 10)
+    #expect(try number(spark["peak_gflops"]?.object, "f32") > 1)
+    for name in ["sd-turbo", "sdxl-turbo", "sdxl-turbo-full"] {
+      let model = try ModelFolder(path: Program.checkout + "/Fixtures/sizes/\(name)")
+      #expect(model.nativeSize == 512 || model.isXL)
+    }
+  }
+
   @Test func theModelIsToldByItsStages() throws {
     let result = try bench(
       "--suite", "model", "--model", Self.fixture, "--size", "64x64", "--steps", "2", "--ops")
