@@ -22,17 +22,22 @@ def repaint(pipe, picture, prompt, seed=1, strength=0.5, steps=1):
                 guidance_scale=0.0, generator=torch.Generator().manual_seed(seed), output_type="pil").images[0]
 
 
-def sheet(pipe, pictures=None, prompts=None, strength=0.5, steps=1, cell=192, label=16):
-    """Rows are pictures, columns prompts; the first column is what went in."""
+def sheet(pipe, pictures=None, prompts=None, strength=0.5, steps=1, cell=192, label=16, across=10):
+    """Rows are pictures, columns prompts, `across` of them side by side and the rest below; the first column of each
+    band is what went in."""
     pictures, prompts = pictures or held_out(), prompts or all_prompts()
-    page = Image.new("RGB", (cell * (len(prompts) + 1), label + cell * len(pictures)), "white")
+    bands = [prompts[first : first + across] for first in range(0, len(prompts), across)]
+    height = label + cell * len(pictures)
+    page = Image.new("RGB", (cell * (1 + min(across, len(prompts))), height * len(bands)), "white")
     draw = ImageDraw.Draw(page)
-    for column, name in enumerate(["input"] + [p or '""' for p in prompts]):
-        draw.text((column * cell + 4, 1), name, fill="black", font=ImageFont.load_default(12))
-    for row, picture in enumerate(pictures):
-        made = [picture] + [repaint(pipe, picture, prompt, strength=strength, steps=steps) for prompt in prompts]
-        for column, one in enumerate(made):
-            page.paste(one.resize((cell, cell), Image.LANCZOS), (column * cell, label + row * cell))
+    for number, band in enumerate(bands):
+        top = number * height
+        for column, name in enumerate(["input"] + [p or '""' for p in band]):
+            draw.text((column * cell + 4, top + 1), name, fill="black", font=ImageFont.load_default(12))
+        for row, picture in enumerate(pictures):
+            made = [picture] + [repaint(pipe, picture, prompt, strength=strength, steps=steps) for prompt in band]
+            for column, one in enumerate(made):
+                page.paste(one.resize((cell, cell), Image.LANCZOS), (column * cell, top + label + row * cell))
     return page
 
 

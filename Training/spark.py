@@ -25,9 +25,11 @@ import autoencoder
 import run as training
 import stages
 
-# Share of the whole time up to which a stage runs.
+# Share of the whole time up to which a stage runs. The student needs little: it begins with what the teacher knows, and
+# six minutes on two cores taught it dots, tiles and hatching in one step. Left alone for an hour it found that one
+# white line pleased the discriminator in every blueprint.
 STAGES = (("autoencoder", stages.autoencode, 0.14), ("text", stages.read, 0.15), ("judge", stages.judge, 0.18),
-          ("teacher", stages.teach, 0.62), ("student", stages.distil, 1.0))
+          ("teacher", stages.teach, 0.94), ("student", stages.distil, 1.0))
 
 LONGEST = 10.0  # seconds that a step may count
 

@@ -76,10 +76,15 @@ def read(run, done):
 
 
 def judge(run, done):
-    """The classifier that only measures: stylised pictures, a little noisy and scaled in contrast."""
+    """The classifier that only measures: stylised pictures, a little noisy, half of them as the autoencoder gives them
+    back, whose softness says nothing of a style."""
     side, n = run.size.side, run.size.pictures
     slots = [run.rng.randrange(len(styles.NAMES)) for _ in range(n)]
-    x = run.pool.crops(run.pool.windows(side, n), [1 + s for s in slots], side)
+    x = run.pool.crops(run.pool.windows(side, n), [1 + s for s in slots], side).contiguous(memory_format=run.layout)
+    vae = run.average["vae"]
+    with torch.no_grad(), half(run):
+        restored = autoencoder.decode(vae, autoencoder.encode(vae, x[: n // 2])).float().clamp(0, 1)
+    x = torch.cat([restored, x[n // 2 :]])
     x = x + torch.rand(n, 1, 1, 1, device=run.device) * 0.05 * torch.randn_like(x)
     set_rate(run.optimizers["judge"], warm(run.stage_step, done, 0.5))
     with half(run):

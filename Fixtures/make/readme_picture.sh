@@ -9,7 +9,7 @@ trap 'rm -r "$work"' EXIT
 
 ffmpeg -v error -ss 1 -i Fixtures/clips/demo.mp4 -frames:v 1 -vf "crop=ih:ih,scale=256:256" "$work/0.png"
 number=1
-for prompt in "ink drawing" "pencil sketch" "neon lights" "thermal camera" "oil painting"; do
+for prompt in "ink drawing" "pencil sketch" "neon lights" "comic book" "mosaic"; do
   "$turbocam" image "$work/0.png" --prompt "$prompt" --output "$work/$number.png"
   number=$((number + 1))
 done
