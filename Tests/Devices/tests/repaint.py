@@ -22,7 +22,8 @@ def camera_repainted_to_loopback():
         wait_until("a repainted frame", lambda: program.counter("frames_out") >= 1, 400, every=2)
         picture = pictures("-f", "v4l2", "-i", "/dev/video10")[0]
         assert not picture.shows_bars(), "the camera's own picture came through"
-        brightness = [sum(block) / 3 for block in picture.row()]
+        # Luma, by which the bars are ordered: the mean of red, green and blue is the same for green and magenta.
+        brightness = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in picture.row()]
         left, right = sum(brightness[12:32]) / 20, sum(brightness[32:52]) / 20
         assert left > right + 15, f"left {left:.0f}, right {right:.0f}: not the camera's scene: {picture}"
         program.alive()
