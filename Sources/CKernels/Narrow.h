@@ -88,28 +88,20 @@ static inline __attribute__((always_inline)) void narrow_row(const tc_narrow_con
   for (; column < p->result_width; column++) narrow_results(p, row, column, 1, outputs, element);
 }
 
-static void narrow_rows_bf16(const tc_narrow_convolution *p, size_t begin, size_t end) {
+static inline __attribute__((always_inline)) void narrow_rows(const tc_narrow_convolution *p, size_t begin,
+                                                              size_t end, tc_element element) {
   for (size_t row = begin; row < end; row++) switch (p->outputs) {
-    case 1: narrow_row(p, row, 1, tc_bf16); break;
-    case 2: narrow_row(p, row, 2, tc_bf16); break;
-    case 3: narrow_row(p, row, 3, tc_bf16); break;
-    default: narrow_row(p, row, 4, tc_bf16); break;
-    }
-}
-
-static void narrow_rows_f32(const tc_narrow_convolution *p, size_t begin, size_t end) {
-  for (size_t row = begin; row < end; row++) switch (p->outputs) {
-    case 1: narrow_row(p, row, 1, tc_f32); break;
-    case 2: narrow_row(p, row, 2, tc_f32); break;
-    case 3: narrow_row(p, row, 3, tc_f32); break;
-    default: narrow_row(p, row, 4, tc_f32); break;
+    case 1: narrow_row(p, row, 1, element); break;
+    case 2: narrow_row(p, row, 2, element); break;
+    case 3: narrow_row(p, row, 3, element); break;
+    default: narrow_row(p, row, 4, element); break;
     }
 }
 
 static void narrow_convolution_body(const void *parameters, size_t begin, size_t end, int thread) {
   const tc_narrow_convolution *p = parameters;
   if (p->element == tc_bf16)
-    narrow_rows_bf16(p, begin, end);
+    narrow_rows(p, begin, end, tc_bf16);
   else
-    narrow_rows_f32(p, begin, end);
+    narrow_rows(p, begin, end, tc_f32);
 }
