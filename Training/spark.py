@@ -25,9 +25,9 @@ import autoencoder
 import run as training
 import stages
 
-# Share of the whole time up to which a stage runs. The student needs little: it begins with what the teacher knows, and
-# six minutes on two cores taught it dots, tiles and hatching in one step. Left alone for an hour it found that one
-# white line pleased the discriminator in every blueprint.
+# Share of the whole time up to which a stage runs. The student begins with what the teacher knows, and six minutes on two
+# cores taught it dots, tiles and hatching in one step. More makes it better by the figures, but within an hour it found
+# that one white line pleased the discriminator in every blueprint.
 STAGES = (("autoencoder", stages.autoencode, 0.14), ("text", stages.read, 0.15), ("judge", stages.judge, 0.18),
           ("teacher", stages.teach, 0.94), ("student", stages.distil, 1.0))
 
