@@ -1,7 +1,8 @@
 // Convolutions to a few channels, a decoder's last: sums run along the input's channels, which lie together. A
 // library that computes sixteen channels of a result at once spends most of its work on channels that are not there.
 
-enum { narrow_pixels = TC_LANES == 16 ? 6 : 2, narrow_step = 32 };
+// Pixels whose sums are in registers at a time.
+enum { narrow_pixels = TC_LANES == 16 ? 6 : 2 };
 
 static inline __attribute__((always_inline)) lanes load_lanes(const void *p, tc_element element) {
   if (element == tc_bf16) {

@@ -36,7 +36,6 @@ int tc_available_threads(void) {
 
 void tc_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 void tc_set_threads(int count) { team_set_most(count); }
-int tc_threads(void) { return team_most(); }
 
 typedef struct {
   tc_body body;

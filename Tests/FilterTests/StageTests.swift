@@ -110,9 +110,12 @@ import Testing
     try bench.end()
   }
 
-  /// The old painter is let go before another is made, and what happened is told and shown.
-  @Test func aLostGPUIsHadAgain() throws {
+  /// The old painter is let go before another is made, and what happened is told and shown. Also where the picture
+  /// that was lost was under way beside another.
+  @Test(arguments: [1, 2]) func aLostGPUIsHadAgain(depth: Int) throws {
     let maker = FakeMaker()
+    maker.log.depth.store(depth, ordering: .relaxed)
+    maker.log.nanoseconds.store(8_000_000, ordering: .relaxed)
     let bench = Bench(stage(maker, try box()))
     #expect(bench.pictureOf(width: 64) != nil)
     maker.log.failures.store(1, ordering: .relaxed)
@@ -195,7 +198,7 @@ import Testing
     #expect(maker.log.most.load(ordering: .relaxed) == most)
   }
 
-  /// What is under way when pictures stop coming is shown, and a GPU that is lost then is made up for.
+  /// What is under way when pictures stop coming is shown.
   @Test func theLastPictureIsNotKeptBack() throws {
     let maker = FakeMaker()
     maker.log.depth.store(2, ordering: .relaxed)

@@ -40,7 +40,6 @@ int tc_available_threads(void);
 void tc_name_thread(const char *name);
 /// Number of threads that parallel work started by the calling thread uses, oneDNN's included.
 void tc_set_threads(int count);
-int tc_threads(void);
 /// Shares `count` items out in pieces of at least `grain`; returns when all are done.
 void tc_parallel(tc_body body, const void *parameters, size_t count, size_t grain);
 
