@@ -29,7 +29,7 @@ import stages
 # cores taught it dots, tiles and hatching in one step. More makes it better by the figures, but within an hour it found
 # that one white line pleased the discriminator in every blueprint.
 STAGES = (("autoencoder", stages.autoencode, 0.14), ("text", stages.read, 0.15), ("judge", stages.judge, 0.18),
-          ("teacher", stages.teach, 0.94), ("student", stages.distil, 1.0))
+          ("teacher", stages.teach, 0.72), ("student", stages.distil, 1.0))
 
 LONGEST = 10.0  # seconds that a step may count
 

@@ -135,5 +135,5 @@ def distil(run, done):
     descend(run.optimizers["student"], ours, run.student)
     if run.options.without != "adversarial":
         descend(run.optimizers["discriminator"], theirs, run.discriminator)
-    follow(run.average["student"], run.student, run.stage_step, 0.998)
+    follow(run.average["student"], run.student, run.stage_step, 0.999)
     return report

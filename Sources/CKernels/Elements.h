@@ -6,7 +6,7 @@ typedef __m256bh __m256bh_u __attribute__((aligned(1)));
 #endif
 
 static inline size_t element_size(tc_element element) {
-  return element == tc_u8 ? 1 : element == tc_bf16 || element == tc_f16 ? 2 : 4;
+  return element == tc_u8 || element == tc_i8 ? 1 : element == tc_bf16 || element == tc_f16 ? 2 : 4;
 }
 
 static inline const void *at(const void *p, size_t index, tc_element element) {
@@ -63,12 +63,21 @@ static inline void load_floats(float *restrict to, const void *restrict source, 
   case tc_u8:
     for (size_t i = 0; i < n; i++) to[i] = ((const uint8_t *)source)[i];
     break;
+  case tc_i8:
+    for (size_t i = 0; i < n; i++) to[i] = ((const int8_t *)source)[i];
+    break;
   }
 }
 
 static inline float within(float x, float low, float high) {
   x = x < low ? low : x;
   return x > high ? high : x;
+}
+
+// Nearest integer, halves to even, for |x| < 2^22.
+static inline float nearest(float x) {
+  const float magic = 12582912.0f;
+  return (x + magic) - magic;
 }
 
 static inline void store_floats(void *restrict to, const float *restrict source, tc_element element,
@@ -96,13 +105,21 @@ static inline void store_floats(void *restrict to, const float *restrict source,
       ((uint8_t *)to)[i] = (uint8_t)x;
     }
     break;
+  case tc_i8:
+    for (size_t i = 0; i < n; i++) ((int8_t *)to)[i] = (int8_t)nearest(within(source[i] == source[i] ? source[i] : 0, -127, 127));
+    break;
   }
 }
 
-// Nearest integer, halves to even, for |x| < 2^22.
-static inline float nearest(float x) {
-  const float magic = 12582912.0f;
-  return (x + magic) - magic;
+// Stores floats, or, where there are factors, i8 of their products with them. `x` is spent.
+static inline void store_or_quantize(void *restrict to, size_t index, float *restrict x, tc_element element,
+                                     const float *restrict quantum, size_t n) {
+  if (!quantum) {
+    store_floats(at_mutable(to, index, element), x, element, n);
+    return;
+  }
+  for (size_t i = 0; i < n; i++) x[i] *= quantum[i];
+  store_floats((int8_t *)to + index, x, tc_i8, n);
 }
 
 // Cephes' expf: relative error below 2e-7. The power of two is applied in two halves, so that results

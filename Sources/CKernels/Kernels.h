@@ -19,5 +19,7 @@ const tc_table TC_TABLE = {
         [tc_kernel_attention_pack] = attention_pack_body,
         [tc_kernel_attention] = attention_body,
         [tc_kernel_narrow_convolution] = narrow_convolution_body,
+        [tc_kernel_quantize] = quantize_body,
+        [tc_kernel_peaks] = peaks_body,
     },
 };

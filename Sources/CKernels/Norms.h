@@ -38,12 +38,12 @@ static void group_statistics_body(const void *parameters, size_t begin, size_t e
 
 // x·factor + offset of each channel, and the activation, over `n` elements that lie together.
 static inline void apply_channels(const tc_group_norm *p, size_t from, size_t to, const float *restrict factor,
-                                  const float *restrict offset, size_t n) {
+                                  const float *restrict offset, const float *restrict quantum, size_t n) {
   float x[tc_chunk];
   load_floats(x, at(p->source, from, p->element), p->element, n);
   for (size_t i = 0; i < n; i++) x[i] = x[i] * factor[i] + offset[i];
   apply_function(x, n, p->activation, 0, 0);
-  store_floats(at_mutable(p->destination, to, p->element), x, p->element, n);
+  store_or_quantize(p->destination, to, x, p->element, quantum, n);
 }
 
 static void group_apply_body(const void *parameters, size_t begin, size_t end, int thread) {
@@ -51,22 +51,24 @@ static void group_apply_body(const void *parameters, size_t begin, size_t end, i
   size_t channels = p->channels, row = begin;
   if (p->source_stride == channels && p->destination_stride == channels && channels <= tc_chunk / 2) {
     // Several narrow rows at once: loops are long, and their ends rare.
-    float factor[tc_chunk], offset[tc_chunk];
+    float factor[tc_chunk], offset[tc_chunk], quantum[tc_chunk];
     size_t rows = tc_chunk / channels;
     for (size_t k = 0; k < rows; k++) {
       memcpy(factor + k * channels, p->channel, channels * sizeof(float));
       memcpy(offset + k * channels, p->channel + channels, channels * sizeof(float));
+      if (p->quantum) memcpy(quantum + k * channels, p->quantum, channels * sizeof(float));
     }
     for (; row < end; row += rows) {
       size_t count = end - row < rows ? end - row : rows;
-      apply_channels(p, row * channels, row * channels, factor, offset, count * channels);
+      apply_channels(p, row * channels, row * channels, factor, offset, p->quantum ? quantum : 0, count * channels);
     }
   }
   for (; row < end; row++)
     for (size_t column = 0; column < channels; column += tc_chunk) {
       size_t n = channels - column < tc_chunk ? channels - column : tc_chunk;
       apply_channels(p, row * p->source_stride + column, row * p->destination_stride + column,
-                     p->channel + column, p->channel + channels + column, n);
+                     p->channel + column, p->channel + channels + column,
+                     p->quantum ? p->quantum + column : 0, n);
     }
 }
 
@@ -116,8 +118,8 @@ static void layer_norm_body(const void *parameters, size_t begin, size_t end, in
       if (p->columns > tc_chunk) load_floats(x, at(source, column, p->element), p->element, n);
       const float *restrict gain = p->gain + column, *restrict shift = p->shift + column;
       for (size_t i = 0; i < n; i++) x[i] = (x[i] - mean) * factor * gain[i] + shift[i];
-      store_floats(at_mutable(p->destination, row * p->destination_stride + column, p->element), x,
-                   p->element, n);
+      store_or_quantize(p->destination, row * p->destination_stride + column, x, p->element,
+                        p->quantum ? p->quantum + column : 0, n);
     }
   }
 }

@@ -72,7 +72,32 @@ static void geglu_body(const void *parameters, size_t begin, size_t end, int thr
     load_floats(x, at(p->source, from, p->element), p->element, w.count);
     load_floats(gate, at(p->source, from + p->columns, p->element), p->element, w.count);
     gelu_all(gate, x, w.count);
-    store_floats(at_mutable(p->destination, w.row * p->destination_stride + w.column, p->element), gate,
-                 p->element, w.count);
+    store_or_quantize(p->destination, w.row * p->destination_stride + w.column, gate, p->element,
+                      p->quantum ? p->quantum + w.column : 0, w.count);
+  }
+}
+
+static void quantize_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_quantization *p = parameters;
+  float x[tc_chunk];
+  for (size_t item = begin; item < end; item++) {
+    piece w = piece_of(item, p->columns);
+    load_floats(x, at(p->source, w.row * p->source_stride + w.column, p->element), p->element, w.count);
+    store_or_quantize(p->destination, w.row * p->destination_stride + w.column, x, p->element,
+                      p->factors + w.column, w.count);
+  }
+}
+
+static void peaks_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_peaks *p = parameters;
+  float x[tc_chunk];
+  for (size_t item = begin; item < end; item++) {
+    size_t column = item * tc_chunk, rest = p->columns - column, n = rest < tc_chunk ? rest : tc_chunk;
+    float *restrict most = p->destination + column;
+    memset(most, 0, n * sizeof *most);
+    for (size_t row = 0; row < p->rows; row++) {
+      load_floats(x, at(p->source, row * p->source_stride + column, p->element), p->element, n);
+      for (size_t i = 0; i < n; i++) most[i] = fabsf(x[i]) > most[i] ? fabsf(x[i]) : most[i];
+    }
   }
 }

@@ -59,6 +59,12 @@ public final class CPUBackend: Backend {
   /// Whether graphs in bf16 run at all: oneDNN emulates the products on any AVX-512.
   public static var runsBfloat16: Bool { DNNL.has(dnnl_cpu_isa_avx512_core) }
 
+  /// Only where the processor multiplies i8 itself (VNNI): before it sums were of 16 bits, which large products leave.
+  public var multipliesInt8: Bool { Self.hasInt8 }
+  public static var hasInt8: Bool {
+    DNNL.has(dnnl_cpu_isa_avx512_core_vnni) || DNNL.has(dnnl_cpu_isa_avx2_vnni)
+  }
+
   public var description: String {
     let set = String(cString: tc_instruction_set())
     let note = preferredElement == .bf16 ? "AVX512_BF16" : set
@@ -68,6 +74,9 @@ public final class CPUBackend: Backend {
   public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
+    guard multipliesInt8 || !graph.nodes.contains(where: { $0.type.element == .i8 }) else {
+      throw EngineError.unsupported("i8", backend: "a processor without VNNI")
+    }
     let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
     return try CPUExecutable(
       plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: cache(of: weights),

@@ -61,6 +61,14 @@ struct Descriptor {
 
   init(raw: dnnl_memory_desc_t) { self.raw = raw }
 
+  /// f32, a number for each channel (the second dimension), that broadcasts to this shape.
+  func perChannel() throws -> Descriptor {
+    let channels = withUnsafeBytes(of: raw.dims) { Int($0.load(fromByteOffset: 8, as: Int64.self)) }
+    let rank = Int(raw.ndims)
+    let shape = [1, channels] + Array(repeating: 1, count: rank - 2)
+    return try Descriptor(shape, .f32, strides: [channels] + Array(repeating: 1, count: rank - 1))
+  }
+
   var byteCount: Int { withUnsafePointer(to: raw) { dnnl_memory_desc_get_size($0) } }
 
   /// Equal for equal layouts: a key for packed weights.
@@ -72,6 +80,7 @@ struct Descriptor {
     case .bf16: return dnnl_bf16
     case .i32: return dnnl_s32
     case .u8: return dnnl_u8
+    case .i8: return dnnl_s8
     case .f16: throw CPUError.element("f16", op: "a oneDNN primitive")
     }
   }
@@ -111,6 +120,8 @@ struct PostOps {
     case sum
     /// Adds an operand of the destination's shape.
     case add(Descriptor)
+    /// Multiplies by an operand whose shape broadcasts to the destination's.
+    case multiply(Descriptor)
     case activation(Activation)
   }
   var operations: [Operation] = []
@@ -138,11 +149,8 @@ struct PostOps {
     for operation in operations {
       switch operation {
       case .sum: try check(dnnl_post_ops_append_sum(list, 1), "dnnl_post_ops_append_sum", "residual")
-      case .add(let descriptor):
-        let status = withUnsafePointer(to: descriptor.raw) {
-          dnnl_post_ops_append_binary(list, dnnl_binary_add, $0)
-        }
-        try check(status, "dnnl_post_ops_append_binary", "residual")
+      case .add(let descriptor): try append(dnnl_binary_add, descriptor, to: list, "residual")
+      case .multiply(let descriptor): try append(dnnl_binary_mul, descriptor, to: list, "scale")
       case .activation(let activation):
         let (kind, alpha) = Self.eltwise(activation)
         try check(
@@ -152,6 +160,13 @@ struct PostOps {
     }
     try check(
       dnnl_primitive_attr_set_post_ops(attributes, list), "dnnl_primitive_attr_set_post_ops", "post-ops")
+  }
+
+  private func append(
+    _ kind: dnnl_alg_kind_t, _ operand: Descriptor, to list: dnnl_post_ops_t?, _ what: String
+  ) throws {
+    let status = withUnsafePointer(to: operand.raw) { dnnl_post_ops_append_binary(list, kind, $0) }
+    try check(status, "dnnl_post_ops_append_binary", what)
   }
 
   private static func eltwise(_ activation: Activation) -> (dnnl_alg_kind_t, Float) {

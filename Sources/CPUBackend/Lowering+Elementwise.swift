@@ -17,13 +17,36 @@ extension Lowering {
       tc_kernel(tc_kernel_map), parameters, count: rows * tc_chunks(columns), grain: Self.grain(columns))
   }
 
-  func geglu(_ x: Operand, _ result: Operand) -> any Runnable {
+  func geglu(_ x: Operand, _ factors: Buffer?, _ result: Operand) -> any Runnable {
     let parameters = tc_geglu(
       source: x.pointer, destination: result.pointer, rows: result.rows, columns: result.columns,
-      source_stride: x.rowStride, destination_stride: result.rowStride, element: Self.code(x.type.element))
+      source_stride: x.rowStride, destination_stride: result.rowStride, element: Self.code(x.type.element),
+      quantum: Self.floats(factors))
     return KernelWork(
       tc_kernel(tc_kernel_geglu), parameters, count: result.rows * tc_chunks(result.columns),
-      grain: Self.grain(result.columns))
+      grain: Self.grain(result.columns), keep: factors.map { [$0] } ?? [])
+  }
+
+  func quantize(_ x: Operand, _ factors: Buffer, _ result: Operand) -> any Runnable {
+    let parameters = tc_quantization(
+      source: x.pointer, destination: result.pointer, rows: x.rows, columns: x.columns,
+      source_stride: x.rowStride, destination_stride: result.rowStride, element: Self.code(x.type.element),
+      factors: Self.floats(factors))
+    return KernelWork(
+      tc_kernel(tc_kernel_quantize), parameters, count: x.rows * tc_chunks(x.columns),
+      grain: Self.grain(x.columns), keep: [factors])
+  }
+
+  func peaks(_ x: Operand, _ result: Operand) -> any Runnable {
+    let parameters = tc_peaks(
+      source: x.pointer, destination: result.pointer.assumingMemoryBound(to: Float.self), rows: x.rows,
+      columns: x.columns, source_stride: x.rowStride, element: Self.code(x.type.element))
+    return KernelWork(tc_kernel(tc_kernel_peaks), parameters, count: tc_chunks(x.columns), grain: 1)
+  }
+
+  /// The numbers of a packed vector; nil where there is none.
+  static func floats(_ vector: Buffer?) -> UnsafePointer<Float>? {
+    vector.map { UnsafePointer($0.pointer.assumingMemoryBound(to: Float.self)) }
   }
 
   func binary(_ op: Binary, _ a: Operand, _ b: Operand, _ result: Operand) -> any Runnable {
@@ -89,6 +112,7 @@ extension Lowering {
     case .f16: return tc_f16
     case .i32: return tc_i32
     case .u8: return tc_u8
+    case .i8: return tc_i8
     }
   }
 

@@ -28,6 +28,7 @@ extension Lowering {
     var weights = try Descriptor(any: [w[0], w[3], w[1], w[2]], element)
     var bias = try Descriptor([w[0]], .f32, strides: [1])
     let padding = settings.padding
+    let biased = settings.epilogue.bias && !settings.epilogue.scaled
     var operation = dnnl_convolution_desc_t()
     let (from, to) = (source.raw, target.raw)
     let status = withUnsafePointer(to: from) { from in
@@ -35,7 +36,7 @@ extension Lowering {
         withUnsafeMutablePointer(to: &bias.raw) { bias in
           dnnl_convolution_forward_desc_init(
             &operation, dnnl_forward_inference, dnnl_convolution_direct, from, &weights.raw,
-            settings.epilogue.bias ? bias : nil, to, [Int64(settings.stride), Int64(settings.stride)],
+            biased ? bias : nil, to, [Int64(settings.stride), Int64(settings.stride)],
             [Int64(padding.top), Int64(padding.left)], [Int64(padding.bottom), Int64(padding.right)])
         }
       }
@@ -49,7 +50,8 @@ extension Lowering {
   /// Whether a kernel of our own takes the convolution with weights `[K, R, S, C]`.
   private static func isNarrow(_ weights: [Int], _ element: ElementType, _ settings: Convolution) -> Bool {
     weights[0] <= tc_narrow_outputs && weights[3] % tc_narrow_channels == 0
-      && settings.stride == 1 && !settings.epilogue.residual && (element == .bf16 || element == .f32)
+      && settings.stride == 1 && !settings.epilogue.residual && !settings.epilogue.scaled
+      && (element == .bf16 || element == .f32)
   }
 
   private func narrowConvolution(
@@ -60,7 +62,7 @@ extension Lowering {
     let layout = try Descriptor(
       [w[0], w[3], w[1], w[2]], input.type.element, strides: [w[1] * w[2] * w[3], 1, w[2] * w[3], w[3]])
     let weights = try packer.pack(node.inputs[1], .weights(from: plain, to: layout), for: value)
-    let bias = settings.epilogue.bias ? try packer.pack(node.inputs[2], .vector, for: value) : nil
+    let bias = try settings.epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
     let parameters = tc_narrow_convolution(
       source: input.pointer, weights: weights.pointer,
       bias: bias?.pointer.assumingMemoryBound(to: Float.self),
@@ -96,12 +98,13 @@ extension Lowering {
     let plain = try Descriptor(
       [width, features], plan.graph.type(node.inputs[1]).element, strides: [1, width])
     var bias = try Descriptor([1, features], .f32, strides: [features, 1])
+    let biased = epilogue.bias && !epilogue.scaled
     var operation = dnnl_matmul_desc_t()
     let (from, to) = (source.raw, target.raw)
     let status = withUnsafePointer(to: from) { from in
       withUnsafePointer(to: to) { to in
         withUnsafeMutablePointer(to: &bias.raw) { bias in
-          dnnl_matmul_desc_init(&operation, from, &weights.raw, epilogue.bias ? bias : nil, to)
+          dnnl_matmul_desc_init(&operation, from, &weights.raw, biased ? bias : nil, to)
         }
       }
     }
@@ -117,30 +120,49 @@ extension Lowering {
     source: (Operand, Descriptor), plain: Descriptor, bias: Descriptor, target: (Operand, Descriptor)
   ) throws -> any Runnable {
     var postOps = PostOps()
+    var bound: [(Int32, Memory)] = []
+    /// Memory that the next operation reads.
+    func bind(_ descriptor: Descriptor, _ pointer: UnsafeMutableRawPointer, owner: Buffer? = nil) throws {
+      let place = DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE * Int32(postOps.operations.count + 1)
+      bound.append((place | DNNL_ARG_SRC_1, try Memory(dnnl, descriptor, pointer, owner: owner)))
+    }
+    if let index = epilogue.scaleIndex {
+      let vector = try packer.pack(node.inputs[index], .vector, for: value)
+      let scale = try target.1.perChannel()
+      try bind(scale, vector.pointer, owner: vector)
+      postOps.operations.append(.multiply(scale))
+    }
+    if let index = epilogue.biasIndex {
+      let vector = try packer.pack(node.inputs[index], .vector, for: value)
+      if epilogue.scaled {
+        // oneDNN adds a bias of its own before the scale.
+        let shift = try target.1.perChannel()
+        try bind(shift, vector.pointer, owner: vector)
+        postOps.operations.append(.add(shift))
+      } else {
+        bound.append((DNNL_ARG_BIAS, try Memory(dnnl, bias, vector.pointer, owner: vector)))
+      }
+    }
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
     let isElsewhere = residual.map { $0.pointer != target.0.pointer } ?? false
     let isCopied = isElsewhere && addsWrongly(node)
-    let isAdded = isElsewhere && !isCopied
-    if residual != nil { postOps.operations.append(isAdded ? .add(target.1) : .sum) }
+    if let residual, isElsewhere, !isCopied {
+      try bind(target.1, residual.pointer)
+      postOps.operations.append(.add(target.1))
+    } else if residual != nil {
+      postOps.operations.append(.sum)
+    }
     if let activation = epilogue.activation { postOps.operations.append(.activation(activation)) }
     let primitive = try Primitive.make(dnnl, operation, postOps, op: describe(value))
     guard let layout = primitive.weights else {
       throw CPUError.library(call: "query", status: "no weights", op: describe(value))
     }
     let weights = try packer.pack(node.inputs[1], .weights(from: plain, to: layout), for: value)
-    var bound: [(Int32, Memory)] = [
+    bound += [
       (DNNL_ARG_SRC_0, try Memory(dnnl, source.1, source.0.pointer)),
       (DNNL_ARG_WEIGHTS_0, try Memory(dnnl, layout, weights.pointer, owner: weights)),
       (DNNL_ARG_DST_0, try Memory(dnnl, target.1, target.0.pointer)),
     ]
-    if epilogue.bias {
-      let vector = try packer.pack(node.inputs[2], .vector, for: value)
-      bound.append((DNNL_ARG_BIAS, try Memory(dnnl, bias, vector.pointer, owner: vector)))
-    }
-    if let residual, isAdded {
-      let argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE | DNNL_ARG_SRC_1
-      bound.append((argument, try Memory(dnnl, target.1, residual.pointer)))
-    }
     if let scratchpad = try scratchMemory(of: primitive) { bound.append((DNNL_ARG_SCRATCHPAD, scratchpad)) }
     let work = PrimitiveWork(dnnl, primitive, bound)
     guard isCopied, let residual else { return work }
@@ -169,6 +191,7 @@ extension Lowering {
     let input = try operand(node.inputs[0])
     let gain = try packer.pack(node.inputs[1], .vector, for: value)
     let shift = try packer.pack(node.inputs[2], .vector, for: value)
+    let factors = try factors(value, node, after: 3)
     let blocks = max(1, min(input.rows, threads))
     let parameters = tc_group_norm(
       source: input.pointer, destination: result.pointer,
@@ -176,8 +199,9 @@ extension Lowering {
       shift: shift.pointer.assumingMemoryBound(to: Float.self), partial: nil, channel: nil, rows: input.rows,
       channels: input.columns, groups: groups, source_stride: input.rowStride,
       destination_stride: result.rowStride, blocks: blocks, epsilon: epsilon,
-      activation: activation.map(Self.function) ?? tc_identity, element: Self.code(input.type.element))
-    let work = GroupNormWork(parameters, keep: [gain, shift])
+      activation: activation.map(Self.function) ?? tc_identity, element: Self.code(input.type.element),
+      quantum: Self.floats(factors))
+    let work = GroupNormWork(parameters, keep: [gain, shift] + (factors.map { [$0] } ?? []))
     let floats = tc_group_scratch(blocks, input.columns)
     scratch.request(floats * 4) { [unowned work] memory in
       let partial = memory.assumingMemoryBound(to: Float.self)
@@ -191,15 +215,16 @@ extension Lowering {
     let input = try operand(node.inputs[0])
     let gain = try packer.pack(node.inputs[1], .vector, for: value)
     let shift = try packer.pack(node.inputs[2], .vector, for: value)
+    let factors = try factors(value, node, after: 3)
     let parameters = tc_layer_norm(
       source: input.pointer, destination: result.pointer,
       gain: gain.pointer.assumingMemoryBound(to: Float.self),
       shift: shift.pointer.assumingMemoryBound(to: Float.self), rows: input.rows, columns: input.columns,
       source_stride: input.rowStride, destination_stride: result.rowStride, epsilon: epsilon,
-      element: Self.code(input.type.element))
+      element: Self.code(input.type.element), quantum: Self.floats(factors))
     return KernelWork(
       tc_kernel(tc_kernel_layer_norm), parameters, count: input.rows, grain: max(1, 8192 / input.columns),
-      keep: [gain, shift])
+      keep: [gain, shift] + (factors.map { [$0] } ?? []))
   }
 
   func attention(_ node: Node, _ heads: Int, _ scale: Float, _ causal: Bool, _ result: Operand) throws

@@ -51,7 +51,7 @@ final class Lowering {
     readsStrided: { node, index in
       switch node.op {
       case .attention, .activation, .geglu, .affine, .clamp, .cast, .quantizePixels, .concat, .layerNorm,
-        .groupNorm, .transpose:
+        .groupNorm, .transpose, .quantize, .peaks:
         return true
       case .binary, .slice: return index == 0
       default: return false
@@ -62,11 +62,15 @@ final class Lowering {
   /// Whether the node reads operand `index` only in a packed form.
   static func readsPacked(_ node: Node, _ index: Int) -> Bool {
     switch node.op {
-    case .convolution(let convolution): return index == 1 || (index == 2 && convolution.epilogue.bias)
-    case .linear(let epilogue): return index == 1 || (index == 2 && epilogue.bias)
-    case .groupNorm, .layerNorm: return index > 0
+    case .convolution(let convolution): return readsPacked(convolution.epilogue, index)
+    case .linear(let epilogue): return readsPacked(epilogue, index)
+    case .groupNorm, .layerNorm, .geglu, .quantize: return index > 0
     default: return false
     }
+  }
+
+  private static func readsPacked(_ epilogue: Epilogue, _ index: Int) -> Bool {
+    index == 1 || index == epilogue.scaleIndex || index == epilogue.biasIndex
   }
 
   func operand(_ value: Value) throws -> Operand {
@@ -94,7 +98,11 @@ final class Lowering {
       return try attention(node, heads, scale, causal, result)
     case .activation(let activation):
       return map(try operand(node.inputs[0]), result, Self.function(activation))
-    case .geglu: return geglu(try operand(node.inputs[0]), result)
+    case .geglu: return geglu(try operand(node.inputs[0]), try factors(value, node, after: 1), result)
+    case .quantize:
+      let factors = try packer.pack(node.inputs[1], .vector, for: value)
+      return quantize(try operand(node.inputs[0]), factors, result)
+    case .peaks: return peaks(try operand(node.inputs[0]), result)
     case .binary(let op): return binary(op, try operand(node.inputs[0]), try operand(node.inputs[1]), result)
     case .affine(let scale, let offset):
       return map(try operand(node.inputs[0]), result, tc_affine, scale, offset)
@@ -112,6 +120,12 @@ final class Lowering {
     case .sinusoid(let dimension, let flip, let shift):
       return sinusoid(try operand(node.inputs[0]), dimension, flip, shift, result)
     }
+  }
+
+  /// What quantizes the result of a node that reads `count` operands otherwise.
+  func factors(_ value: Value, _ node: Node, after count: Int) throws -> Buffer? {
+    guard node.inputs.count > count else { return nil }
+    return try packer.pack(node.inputs[count], .vector, for: value)
   }
 
   /// An op with its shapes, for errors and profiles.

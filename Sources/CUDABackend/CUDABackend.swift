@@ -114,6 +114,9 @@ public final class CUDABackend: Backend {
   public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
+    guard !graph.nodes.contains(where: { $0.type.element == .i8 }) else {
+      throw EngineError.unsupported("i8", backend: "the CUDA backend")
+    }
     let session = try working()
     try session.context.enter()
     let plan = Plan(fuses ? Fusion.run(graph, endings: Lowering.endings) : graph, rules: Lowering.rules)

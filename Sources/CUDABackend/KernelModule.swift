@@ -90,6 +90,7 @@ extension ElementType {
     case .bf16: return TC_BF16
     case .i32: return TC_I32
     case .u8: return TC_U8
+    case .i8: preconditionFailure("no kernel reads or writes i8; graphs with it are refused")
     }
   }
 }

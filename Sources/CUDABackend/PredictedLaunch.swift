@@ -27,7 +27,7 @@ struct PredictedLaunch {
       return [one("group_norm_sums", inputs[0].byteCount), one("group_norm_apply")]
     case .layerNorm: return [one("layer_norm")]
     case .moments: return [one("row_moments")]
-    case .activation, .affine, .quantizePixels, .clamp, .cast: return [one("map")]
+    case .activation, .affine, .quantizePixels, .clamp, .cast, .quantize, .peaks: return [one("map")]
     case .geglu: return [one("geglu")]
     case .binary: return [one("binary")]
     case .reshape, .transpose, .slice: return [one("copy")]

@@ -54,6 +54,11 @@ public final class ModelFolder: @unchecked Sendable {
     return Scope(graph: graph, component: component, checkpoint: checkpoint, element: element)
   }
 
+  /// Whether products of the UNet are of i8 (`Quantizer`).
+  public var isInt8: Bool {
+    weights["unet"]?.names.contains { $0.hasSuffix("." + Int8Weights.scaleName) } ?? false
+  }
+
   /// Width of the text that the UNet attends to.
   public var contextWidth: Int { textEncoders.reduce(0) { $0 + $1.config.hiddenSize } }
 

@@ -45,16 +45,31 @@ public final class Pipeline {
 
   /// Writes the model's graph and compiles it. `progress` is told what is going on, and 0...1 of it.
   /// Errors: `DiffusionError`, or the backend's.
-  public init(
+  public convenience init(
     model: ModelFolder, options: Options, backend: any Backend,
     progress: (String, Double) -> Void = { _, _ in }
   ) throws {
+    try self.init(model: model, options: options, backend: backend, progress: progress) { _ in }
+  }
+
+  /// `edit` may add to the graph before it is compiled.
+  init(
+    model: ModelFolder, options: Options, backend: any Backend, progress: (String, Double) -> Void,
+    edit: (Graph) -> Void
+  ) throws {
     try Self.check(options, model)
+    guard backend.multipliesInt8 || !model.isInt8 else {
+      throw DiffusionError(
+        .unavailable, path: model.path,
+        "has weights of eight bits, which do not run on: \(backend.description)",
+        remedy: "Take the folder that it was made from; int8 needs a processor with VNNI (--device cpu).")
+    }
     self.model = model
     self.options = options
     let writer = PipelineGraph(
       model, options, options.element ?? backend.preferredElement, wide: backend.wideElement)
     try writer.write()
+    edit(writer.graph)
     latentShape = writer.latentShape
     executable = try backend.compile(writer.graph, weights: model.weights) {
       switch $0 {
@@ -174,6 +189,11 @@ public final class Pipeline {
   /// The last frame's picture, u8 `[height, width, 3]`.
   public func withPicture<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     try executable.withOutput(PipelineGraph.Name.picture, body)
+  }
+
+  /// Another output of the last frame.
+  func withOutput<R>(_ name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
+    try executable.withOutput(name, body)
   }
 
   public var memory: MemoryUse { executable.memory }

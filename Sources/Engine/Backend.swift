@@ -32,6 +32,8 @@ public protocol Backend: AnyObject {
   var preferredElement: ElementType { get }
   /// The element type for parts of a model that leave the range of f16 (65504), such as SDXL's autoencoder.
   var wideElement: ElementType { get }
+  /// Whether products of i8 run here.
+  var multipliesInt8: Bool { get }
   /// Runs the `load` program and prepares the other two. Weights that an earlier program of this backend
   /// packed from the same source are shared with it.
   func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
@@ -40,6 +42,7 @@ public protocol Backend: AnyObject {
 
 extension Backend {
   public var wideElement: ElementType { .f32 }
+  public var multipliesInt8: Bool { false }
 }
 
 /// A compiled graph with its memory. Not for two threads at once.

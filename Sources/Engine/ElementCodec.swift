@@ -7,7 +7,7 @@ public enum ElementCodec {
     case .bf16: return Float(bitPattern: UInt32(bfloat16(x)) << 16)
     case .f16: return Float(Float16(x))
     case .i32: return x
-    case .u8: return x
+    case .u8, .i8: return x
     }
   }
 
@@ -32,6 +32,7 @@ public enum ElementCodec {
           floats[i] = Float(Float16(bitPattern: bytes.loadUnaligned(fromByteOffset: i * 2, as: UInt16.self)))
         case .i32: floats[i] = Float(bytes.loadUnaligned(fromByteOffset: i * 4, as: Int32.self))
         case .u8: floats[i] = Float(bytes[i])
+        case .i8: floats[i] = Float(Int8(bitPattern: bytes[i]))
         }
       }
       filled = count
@@ -49,6 +50,7 @@ public enum ElementCodec {
         case .f16: bytes.storeBytes(of: Float16(x).bitPattern, toByteOffset: i * 2, as: UInt16.self)
         case .i32: bytes.storeBytes(of: Int32(x), toByteOffset: i * 4, as: Int32.self)
         case .u8: bytes[i] = UInt8(x)
+        case .i8: bytes[i] = UInt8(bitPattern: Int8(x))
         }
       }
     }

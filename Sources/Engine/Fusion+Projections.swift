@@ -22,9 +22,10 @@ extension Fusion {
   /// One product for three, or nil where they do not go together.
   private static func merge(_ products: [Product], _ graph: Graph) -> Value? {
     guard products.count == 3, let first = products.first else { return nil }
+    let plain = Epilogue(bias: first.epilogue.bias, scaled: first.epilogue.scaled)
     let fits = products.allSatisfy {
       guard case .linear = $0.node.op else { return false }
-      return $0.node.inputs[0] == first.node.inputs[0] && $0.epilogue == Epilogue(bias: first.epilogue.bias)
+      return $0.node.inputs[0] == first.node.inputs[0] && $0.epilogue == plain
         && $0.node.type == first.node.type && graph[$0.node.inputs[1]].cadence == .load
         && graph.type($0.node.inputs[1]).element == graph.type(first.node.inputs[1]).element
         && ($0.bias.map { graph[$0].cadence == .load } ?? true)
@@ -33,6 +34,12 @@ extension Fusion {
     let weight = graph.concat(products.map { $0.node.inputs[1] }, axis: 0)
     let biases = products.compactMap(\.bias).map { graph.cast($0, .f32) }
     let bias = biases.isEmpty ? nil : graph.concat(biases, axis: 0)
+    let scales = products.compactMap(\.scale)
+    if !scales.isEmpty {
+      return graph.linear(
+        first.node.inputs[0], weight: weight, scale: graph.concat(scales, axis: 0), bias: bias,
+        element: first.node.type.element)
+    }
     return graph.linear(first.node.inputs[0], weight: weight, bias: bias)
   }
 }

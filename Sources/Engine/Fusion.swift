@@ -16,7 +16,7 @@ public enum Fusion {
 
   /// All passes, in the order in which they find most.
   public static func run(_ graph: Graph, endings: Endings = []) -> Graph {
-    var fused = splitUpsampling(mergeProjections(fuseEpilogues(graph)))
+    var fused = quantizeAtOnce(splitUpsampling(mergeProjections(fuseEpilogues(graph))))
     if endings.contains(.gated) { fused = gateProducts(fused) }
     if endings.contains(.joined) { fused = joinProducts(fused) }
     if endings.contains(.normalized) { fused = foldNorms(fused) }

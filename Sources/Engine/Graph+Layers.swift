@@ -20,14 +20,10 @@ extension Graph {
   public func convolution(
     _ x: Value, weight: Value, bias: Value? = nil, stride: Int = 1, padding: Padding = Padding(0)
   ) -> Value {
-    let (input, kernel) = (shape(x), shape(weight))
-    precondition(input.count == 3 && kernel.count == 4 && input[2] == kernel[3], "\(input) conv \(kernel)")
-    let height = (input[0] + padding.top + padding.bottom - kernel[1]) / stride + 1
-    let width = (input[1] + padding.left + padding.right - kernel[2]) / stride + 1
+    let result = convolved(x, weight, stride, padding)
     let op = Op.convolution(
       Convolution(stride: stride, padding: padding, epilogue: Epilogue(bias: bias != nil)))
-    return add(
-      op, [x, weight] + (bias.map { [$0] } ?? []), TensorType([height, width, kernel[0]], type(x).element))
+    return add(op, [x, weight] + (bias.map { [$0] } ?? []), TensorType(result, type(x).element))
   }
 
   /// `x [..., C]`, `weight [K, C]` → `[..., K]`.
@@ -37,6 +33,36 @@ extension Graph {
     return add(
       .linear(Epilogue(bias: bias != nil)), [x, weight] + (bias.map { [$0] } ?? []),
       TensorType(input.dropLast() + [matrix[0]], type(x).element))
+  }
+
+  /// `x i8 [H, W, C]`, `weight i8 [K, R, S, C]`, `scale f32 [K]` → `[H', W', K]` of `element`.
+  public func convolution(
+    _ x: Value, weight: Value, scale: Value, bias: Value?, stride: Int, padding: Padding, element: ElementType
+  ) -> Value {
+    precondition(type(x).element == .i8 && type(weight).element == .i8 && shape(scale) == [shape(weight)[0]])
+    let result = convolved(x, weight, stride, padding)
+    let epilogue = Epilogue(bias: bias != nil, scaled: true)
+    return add(
+      .convolution(Convolution(stride: stride, padding: padding, epilogue: epilogue)),
+      [x, weight, scale] + (bias.map { [$0] } ?? []), TensorType(result, element))
+  }
+
+  private func convolved(_ x: Value, _ weight: Value, _ stride: Int, _ padding: Padding) -> [Int] {
+    let (input, kernel) = (shape(x), shape(weight))
+    precondition(input.count == 3 && kernel.count == 4 && input[2] == kernel[3], "\(input) conv \(kernel)")
+    let height = (input[0] + padding.top + padding.bottom - kernel[1]) / stride + 1
+    let width = (input[1] + padding.left + padding.right - kernel[2]) / stride + 1
+    return [height, width, kernel[0]]
+  }
+
+  /// `x i8 [..., C]`, `weight i8 [K, C]`, `scale f32 [K]` → `[..., K]` of `element`.
+  public func linear(_ x: Value, weight: Value, scale: Value, bias: Value?, element: ElementType) -> Value {
+    let (input, matrix) = (shape(x), shape(weight))
+    precondition(type(x).element == .i8 && type(weight).element == .i8 && shape(scale) == [matrix[0]])
+    precondition(matrix.count == 2 && input.last == matrix[1], "\(input) linear \(matrix)")
+    return add(
+      .linear(Epilogue(bias: bias != nil, scaled: true)), [x, weight, scale] + (bias.map { [$0] } ?? []),
+      TensorType(input.dropLast() + [matrix[0]], element))
   }
 
   public func groupNorm(_ x: Value, groups: Int, epsilon: Float, gain: Value, shift: Value) -> Value {
@@ -96,6 +122,13 @@ extension Graph {
   public func quantizePixels(_ x: Value, scale: Float, offset: Float) -> Value {
     add(.quantizePixels(scale: scale, offset: offset), [x], TensorType(shape(x), .u8))
   }
+  /// `x [..., C]`, `factors f32 [C]` → i8 `[..., C]`.
+  public func quantize(_ x: Value, factors: Value) -> Value {
+    precondition(type(factors) == TensorType([shape(x).last!], .f32))
+    return add(.quantize, [x, factors], TensorType(shape(x), .i8))
+  }
+  /// `x [..., C]` → f32 `[C]`.
+  public func peaks(_ x: Value) -> Value { add(.peaks, [x], TensorType([shape(x).last!], .f32)) }
   public func clamp(_ x: Value, _ low: Float, _ high: Float) -> Value {
     add(.clamp(low: low, high: high), [x], type(x))
   }

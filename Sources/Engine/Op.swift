@@ -14,12 +14,13 @@ public enum Op: Hashable, Sendable {
 
   // MARK: Layers
 
-  /// `[H, W, C], weight [K, R, S, C], bias? [K], residual? [H', W', K] → [H', W', K]`
+  /// `[H, W, C], weight [K, R, S, C], scaled: scale [K], bias? [K], residual? [H', W', K] → [H', W', K]`
   case convolution(Convolution)
-  /// `[..., C], weight [K, C], bias? [K], normalized: sums f32 [K], moments f32 [..., 2], residual? [..., K] → [..., K]`;
+  /// `[..., C], weight [K, C], scaled: scale [K], bias? [K], normalized: sums f32 [K], moments f32 [..., 2], residual? [..., K] → [..., K]`;
   /// gated: `→ [..., K/2]`
   case linear(Epilogue)
   /// `[..., C], gain [C], shift [C] → [..., C]`; statistics over all leading positions and C/groups channels.
+  /// Where a norm's or geglu's result is i8, a last operand, factors f32 [C], quantizes it as `quantize` says.
   case groupNorm(groups: Int, epsilon: Float, activation: Activation?)
   /// `[..., C], gain [C], shift [C] → [..., C]`; statistics over the last dimension.
   case layerNorm(epsilon: Float)
@@ -42,6 +43,10 @@ public enum Op: Hashable, Sendable {
   case quantizePixels(scale: Float, offset: Float)
   /// Clamps to `low...high`.
   case clamp(low: Float, high: Float)
+  /// `[..., C], factors f32 [C] → i8 [..., C]`: round(clamp(x·factor, -127, 127)); halves round to even, NaN gives 0.
+  case quantize
+  /// `[..., C] → f32 [C]`: the largest absolute value over all leading positions, 0 for NaN.
+  case peaks
   case cast
 
   // MARK: Moving
@@ -97,9 +102,11 @@ public struct Padding: Hashable, Sendable {
   public init(_ all: Int) { self.init(top: all, left: all, bottom: all, right: all) }
 }
 
-/// What happens to a product before it is stored, in this order: normalisation, bias, residual, activation.
-/// `bias`, `normalized` and `residual` say which optional inputs the node has, in that order after the weight.
+/// What happens to a product before it is stored, in this order: scaling, normalisation, bias, residual, activation.
+/// `scaled`, `bias`, `normalized` and `residual` say which optional inputs the node has, in that order after the weight.
 public struct Epilogue: Hashable, Sendable {
+  /// The product of i8 with i8, times a number f32 [K] for each filter. The result is not of the operands' element type.
+  public var scaled: Bool
   public var bias: Bool
   public var residual: Bool
   public var activation: Activation?
@@ -112,14 +119,19 @@ public struct Epilogue: Hashable, Sendable {
 
   public init(
     bias: Bool = false, residual: Bool = false, activation: Activation? = nil, gated: Bool = false,
-    normalized: Bool = false
+    normalized: Bool = false, scaled: Bool = false
   ) {
+    self.scaled = scaled
     self.normalized = normalized
     self.bias = bias
     self.residual = residual
     self.activation = activation
     self.gated = gated
   }
+
+  /// Which of the node's inputs the scale and the bias are, where it has them.
+  public var scaleIndex: Int? { scaled ? 2 : nil }
+  public var biasIndex: Int? { bias ? (scaled ? 3 : 2) : nil }
 }
 
 public enum Activation: String, Hashable, Sendable {

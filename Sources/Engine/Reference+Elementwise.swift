@@ -26,12 +26,15 @@ extension Reference {
     case .attention(let heads, let scale, let causal):
       return attention(heads: heads, scale: scale, causal: causal, operands)
     case .activation(let kind): return operands[0].floats.map { Float(apply(kind, Double($0))) }
-    case .geglu: return geglu(operands[0], result)
+    case .geglu: return geglu(operands, result)
     case .binary(let kind): return binary(kind, operands[0], operands[1])
     case .affine(let scale, let offset): return operands[0].floats.map { $0 * scale + offset }
     case .quantizePixels(let scale, let offset):
       return operands[0].floats.map { quantize($0 * scale + offset) }
     case .clamp(let low, let high): return operands[0].floats.map { min(max($0, low), high) }
+    case .quantize:
+      return operands[0].floats.enumerated().map { quantized(Double($1), operands[1].floats, $0) }
+    case .peaks: return peaks(operands[0])
     case .cast, .reshape: return operands[0].floats
     case .transpose(let order): return transpose(operands[0], order, result)
     case .slice(let axis, let start, let count): return slice(operands[0], axis, start, count)
@@ -47,11 +50,20 @@ extension Reference {
     x.isNaN ? 0 : min(max(x, 0), 255).rounded(.toNearestOrEven)
   }
 
-  private static func geglu(_ x: Operand, _ result: TensorType) -> [Float] {
-    let width = result.shape.last!
+  private static func geglu(_ operands: [Operand], _ result: TensorType) -> [Float] {
+    let (x, width) = (operands[0].floats, result.shape.last!)
+    let factors = operands.count > 1 ? operands[1].floats : nil
     return (0..<result.count).map { i in
       let row = i / width * 2 * width + i % width
-      return Float(Double(x.floats[row]) * apply(.gelu, Double(x.floats[row + width])))
+      return quantized(Double(x[row]) * apply(.gelu, Double(x[row + width])), factors, i)
+    }
+  }
+
+  private static func peaks(_ x: Operand) -> [Float] {
+    let width = x.shape.last!
+    return x.floats.enumerated().reduce(into: [Float](repeating: 0, count: width)) { peaks, entry in
+      let size = abs(entry.element)
+      if size > peaks[entry.offset % width] { peaks[entry.offset % width] = size }
     }
   }
 

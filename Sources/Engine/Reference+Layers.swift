@@ -68,12 +68,14 @@ enum Reference {
   private static func finish(_ sums: [Double], _ epilogue: Epilogue, _ operands: [Operand], _ features: Int)
     -> [Float]
   {
-    let bias = epilogue.bias ? operands[2].floats : nil
+    let scale = epilogue.scaleIndex.map { operands[$0].floats }
+    let bias = epilogue.biasIndex.map { operands[$0].floats }
     let residual = epilogue.residual ? operands[operands.count - 1].floats : nil
     let norm = epilogue.normalized ? operands[(epilogue.bias ? 3 : 2)...].prefix(2).map(\.floats) : nil
     var result = [Float](repeating: 0, count: sums.count)
     for i in 0..<sums.count {
       var value = sums[i]
+      if let scale { value *= Double(scale[i % features]) }
       if let norm {
         let row = i / features * 2
         value = (value - Double(norm[1][row]) * Double(norm[0][i % features])) * Double(norm[1][row + 1])
@@ -91,28 +93,37 @@ enum Reference {
     let (x, gain, shift) = (operands[0].floats, operands[1].floats, operands[2].floats)
     let channels = operands[0].shape.last!
     let (positions, width) = (x.count / channels, channels / groups)
+    let factors = operands.count > 3 ? operands[3].floats : nil
     var result = x
     for group in 0..<groups {
       let members = (0..<positions).flatMap { p in (0..<width).map { p * channels + group * width + $0 } }
       let (mean, inverse) = statistics(x, members, epsilon)
       for i in members {
         let value = (Double(x[i]) - mean) * inverse * Double(gain[i % channels]) + Double(shift[i % channels])
-        result[i] = Float(activation.map { apply($0, value) } ?? value)
+        result[i] = quantized(activation.map { apply($0, value) } ?? value, factors, i)
       }
     }
     return result
   }
 
+  /// An element of an i8 result where there are factors, the number itself where there are none.
+  static func quantized(_ x: Double, _ factors: [Float]?, _ index: Int) -> Float {
+    guard let factors else { return Float(x) }
+    let scaled = Float(x) * factors[index % factors.count]
+    return scaled.isNaN ? 0 : min(max(scaled, -127), 127).rounded(.toNearestOrEven)
+  }
+
   static func layerNorm(epsilon: Float, _ operands: [Operand]) -> [Float] {
     let (x, gain, shift) = (operands[0].floats, operands[1].floats, operands[2].floats)
     let width = operands[0].shape.last!
+    let factors = operands.count > 3 ? operands[3].floats : nil
     var result = x
     for row in 0..<x.count / width {
       let members = Array(row * width..<(row + 1) * width)
       let (mean, inverse) = statistics(x, members, epsilon)
       for i in members {
-        result[i] = Float(
-          (Double(x[i]) - mean) * inverse * Double(gain[i % width]) + Double(shift[i % width]))
+        let value = (Double(x[i]) - mean) * inverse * Double(gain[i % width]) + Double(shift[i % width])
+        result[i] = quantized(value, factors, i)
       }
     }
     return result

@@ -5,6 +5,7 @@ public final class ReferenceBackend: Backend {
 
   public init(element: ElementType = .f32) { preferredElement = element }
   public var description: String { "reference, \(preferredElement)" }
+  public var multipliesInt8: Bool { true }
 
   public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable

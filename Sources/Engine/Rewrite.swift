@@ -64,13 +64,15 @@ struct Product {
     }
   }
 
-  var bias: Value? { epilogue.bias ? node.inputs[2] : nil }
+  var scale: Value? { epilogue.scaleIndex.map { node.inputs[$0] } }
+  var bias: Value? { epilogue.biasIndex.map { node.inputs[$0] } }
   var residual: Value? { epilogue.residual ? node.inputs.last : nil }
 
   /// The product with another epilogue (a plain one, as models have it), written into `graph`. It stays of its own stage, whatever came after it.
   func write(_ graph: Graph, bias: Value?, residual: Value?, activation: Activation?) -> Value {
-    let epilogue = Epilogue(bias: bias != nil, residual: residual != nil, activation: activation)
-    let operands = node.inputs.prefix(2) + [bias, residual].compactMap { $0 }
+    let epilogue = Epilogue(
+      bias: bias != nil, residual: residual != nil, activation: activation, scaled: self.epilogue.scaled)
+    let operands = node.inputs.prefix(2) + [scale, bias, residual].compactMap { $0 }
     return graph.inStage(node.stage) {
       switch node.op {
       case .convolution(var convolution):

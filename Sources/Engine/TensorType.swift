@@ -1,13 +1,13 @@
 /// How one element of a tensor is stored.
 public enum ElementType: String, Hashable, Sendable {
-  case f32, bf16, f16, i32, u8
+  case f32, bf16, f16, i32, u8, i8
 
   /// Bytes of one element.
   public var byteCount: Int {
     switch self {
     case .f32, .i32: return 4
     case .bf16, .f16: return 2
-    case .u8: return 1
+    case .u8, .i8: return 1
     }
   }
 }

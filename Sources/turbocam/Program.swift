@@ -7,7 +7,7 @@ enum Program {
   static var subcommands: [any Subcommand.Type] {
     [
       RunCommand.self, ImageCommand.self, TextCommand.self, DevicesCommand.self, DoctorCommand.self,
-      BenchCommand.self, KernelsCommand.self,
+      BenchCommand.self, QuantizeCommand.self, KernelsCommand.self,
     ]
   }
 

@@ -28,23 +28,10 @@ enum Still {
 
   /// The first picture of a file, camera or stream.
   static func first(of spec: String) throws -> Frame {
-    let source = try Source.make(
-      spec, options: SourceOptions(realTime: false))
-    let link = InputLink(
-      mailbox: Mailbox(.every), status: StatusBoard(), counters: Counters(), stop: StopFlag())
-    let failure = Failure()
-    let thread = StageThread("input") {
-      do { try source.run(link) } catch { failure.set(error) }
-      link.mailbox.close()
-    }
-    let frame = link.mailbox.take()
-    link.stop.set()
-    link.mailbox.close()
-    thread.join()
-    if let frame { return frame }
-    throw failure.error
-      ?? FrameError(
-        .corrupt, "reading \(spec)", "there is no picture in it", remedy: "give a picture or a video file")
+    let reader = try PictureReader(spec)
+    defer { reader.close() }
+    guard let frame = try reader.next() else { throw PictureReader.nothing(in: spec) }
+    return frame
   }
 
   static func painter(

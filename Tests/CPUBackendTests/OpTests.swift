@@ -14,6 +14,15 @@ let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [
     }
   }
 
+  @Test(.enabled(if: CPUBackend.hasInt8), arguments: OpCase.int8) func int8AgreesWithTheReference(op: OpCase)
+    throws
+  {
+    for element in productElements {
+      #expect(
+        try op.make(element).error(of: CPUBackend(precision: .f32)) <= op.tolerance(element), "\(element)")
+    }
+  }
+
   /// oneDNN multiplies no f16; everything else takes it.
   @Test(arguments: [OpCase.Family.geglu, .binaries, .conversions, .moving]) func halfPrecisionIsMoved(
     family: OpCase.Family

@@ -8,18 +8,27 @@ public struct OpCase: Sendable, CustomStringConvertible {
       groupNorm, layerNorm
     case normedLinear
     case activations, geglu, binaries, conversions, pixels, moving, tables
+    case int8Products, quantizing, peaks
+
+    /// Those that only a backend with products of i8 runs.
+    var isInt8: Bool {
+      switch self {
+      case .int8Products, .quantizing, .peaks: return true
+      default: return false
+      }
+    }
 
     /// How many seeds are worth trying.
     var seeds: Int {
       switch self {
-      case .convolution: return 60
+      case .convolution, .int8Products: return 60
       case .linear, .views: return 40
       case .attention: return 30
       case .groupNorm, .narrowConvolution: return 24
-      case .moving: return 20
+      case .moving, .quantizing: return 20
       case .layerNorm, .normedLinear: return 12
       case .binaries: return 10
-      case .activations: return 6
+      case .activations, .peaks: return 6
       case .weightsOfEveryCadence, .attentionOfSlices, .geglu, .conversions, .pixels, .tables: return 1
       }
     }
@@ -29,8 +38,15 @@ public struct OpCase: Sendable, CustomStringConvertible {
   public let seed: Int
   public var description: String { "\(family) \(seed)" }
 
-  public static let all = Family.allCases.flatMap { family in
-    (0..<family.seeds).map { OpCase(family: family, seed: $0) }
+  /// What every backend runs.
+  public static let all = cases { !$0.isInt8 }
+  /// What is only for backends with products of i8.
+  public static let int8 = cases(\.isInt8)
+
+  private static func cases(_ isWanted: (Family) -> Bool) -> [OpCase] {
+    Family.allCases.filter(isWanted).flatMap { family in
+      (0..<family.seeds).map { OpCase(family: family, seed: $0) }
+    }
   }
 
   /// The relative error that is allowed. f32: the order of sums, and polynomials for exp and erf. 16 bits: operands
@@ -42,6 +58,11 @@ public struct OpCase: Sendable, CustomStringConvertible {
     // Angles up to 999 in f32: one unit in the last place of the angle is 6e-5.
     case (.tables, _): return 1e-4
     case (.conversions, _): return 1e-5
+    case (.peaks, _): return 0
+    // Numbers next to a half may round to the other side: one in a few hundred with f32, and a quarter of them where
+    // the reference stores bf16 before.
+    case (.quantizing, .f32): return 3e-3
+    case (.quantizing, _): return 2e-2
     case (_, .f32): return 1e-5
     case (.attention, .bf16), (.normedLinear, .bf16): return 8e-3
     case (.attentionOfSlices, .bf16): return 1e-2
@@ -73,8 +94,82 @@ public struct OpCase: Sendable, CustomStringConvertible {
     case .pixels: test.writePixels(element)
     case .moving: test.writeMoves([element, .u8][seed % 2])
     case .tables: test.writeTables()
+    case .int8Products: test.writeInt8Product(seed, element)
+    case .quantizing: test.writeQuantizing(seed, element)
+    case .peaks: test.writePeaks(seed, element)
     }
     return test
+  }
+}
+
+// MARK: int8
+
+extension Case {
+  /// A product of i8 and what follows it.
+  fileprivate func writeInt8Product(_ seed: Int, _ element: ElementType) {
+    let channels = [dice.pick(1...9), 16, 33, 64, 160][dice.pick(0...4)]
+    let filters = [dice.pick(1...9), 16, 20, 64][dice.pick(0...3)]
+    let kernel = [1, 3, 3][dice.pick(0...2)]
+    let isPicture = seed % 2 == 0
+    let shape = isPicture ? [dice.pick(3...13), dice.pick(3...17), channels] : [dice.pick(1...90), channels]
+    let kernels = isPicture ? [filters, kernel, kernel, channels] : [filters, channels]
+    let x = input(shape, .i8, .frame, -127...127)
+    let w = weight(kernels, .i8, stored: .i8, -127...127)
+    let scale = weight([filters], .f32, stored: .f32, 1e-4...2e-4)
+    let bias = seed % 3 == 0 ? nil : weight([filters])
+    var y: Value
+    if isPicture {
+      y = graph.convolution(
+        x, weight: w, scale: scale, bias: bias, stride: dice.pick(1...2), padding: Padding(kernel / 2),
+        element: element)
+    } else {
+      y = graph.linear(x, weight: w, scale: scale, bias: bias, element: element)
+    }
+    if seed % 5 < 2 {
+      let residual = input(graph.shape(y), element)
+      y = graph.add(y, seed % 4 < 2 ? residual : graph.activation(residual, .tanh))
+    }
+    if seed % 4 == 1 { y = graph.activation(y, .silu) }
+    graph.output("y", y)
+  }
+
+  /// i8 out of what norms and gates make, and the products that read it: one, or queries, keys and values.
+  fileprivate func writeQuantizing(_ seed: Int, _ element: ElementType) {
+    let channels = 8 * [dice.pick(1...9), 16, 200][dice.pick(0...2)]
+    let factors = weight([channels], .f32, stored: .f32, 20...90)
+    let rows = dice.pick(1...70)
+    let made: Value
+    switch seed % 4 {
+    case 0: made = input([rows, channels], element, .frame, -2...2)
+    case 1:
+      made = graph.geglu(input([rows, 2 * channels], element, .frame, -2...2))
+    case 2:
+      made = graph.layerNorm(
+        input([rows, channels], element, .frame, 2...4), epsilon: 1e-5, gain: weight([channels]),
+        shift: weight([channels]))
+    default:
+      let normed = graph.groupNorm(
+        input([rows, 3, channels], element), groups: 4, epsilon: 1e-5, gain: weight([channels]),
+        shift: weight([channels]))
+      made = graph.reshape(graph.activation(normed, .silu), [3 * rows, channels])
+    }
+    let x = graph.quantize(made, factors: factors)
+    func product() -> Value {
+      graph.linear(
+        x, weight: weight([32, channels], .i8, stored: .i8, -127...127),
+        scale: weight([32], .f32, stored: .f32, 1e-5...2e-5), bias: nil, element: element)
+    }
+    if seed % 5 == 0 {
+      graph.output("y", graph.attention(product(), product(), product(), heads: 2))
+    } else {
+      graph.output("x", x)
+      graph.output("y", product())
+    }
+  }
+
+  fileprivate func writePeaks(_ seed: Int, _ element: ElementType) {
+    let shape = [dice.pick(1...9), dice.pick(1...7), [dice.pick(1...40), 1024, 1500][seed % 3]]
+    graph.output("y", graph.peaks(input(shape, element, .frame, seed < 3 ? -3...3 : -9 ... -8)))
   }
 }
 

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /// How one element is stored; arithmetic is always f32.
-typedef enum { tc_f32, tc_bf16, tc_f16, tc_i32, tc_u8 } tc_element;
+typedef enum { tc_f32, tc_bf16, tc_f16, tc_i32, tc_u8, tc_i8 } tc_element;
 
 /// Works on items `begin..<end`; `thread` is below the thread count and picks the thread's own scratch.
 typedef void (*tc_body)(const void *parameters, size_t begin, size_t end, int thread);
@@ -24,6 +24,8 @@ typedef enum {
   tc_kernel_attention_pack,
   tc_kernel_attention,
   tc_kernel_narrow_convolution,
+  tc_kernel_quantize,
+  tc_kernel_peaks,
   tc_kernel_count
 } tc_kernel_name;
 
@@ -90,13 +92,32 @@ typedef struct {
 
 size_t tc_chunks(size_t columns);
 
-/// `[rows, 2·columns] → [rows, columns]`. Items as in `tc_map`.
+/// `[rows, 2·columns] → [rows, columns]`. Items as in `tc_map`. Here and in norms: where `quantum` is not nil the result
+/// is times its entry for the column, as i8.
 typedef struct {
   const void *source;
   void *destination;
   size_t rows, columns, source_stride, destination_stride;
   tc_element element;
+  const float *quantum;
 } tc_geglu;
+
+/// `[rows, columns]` times a factor for each column, as i8. Items as in `tc_map`.
+typedef struct {
+  const void *source;
+  void *destination;
+  size_t rows, columns, source_stride, destination_stride;
+  tc_element element;
+  const float *factors;
+} tc_quantization;
+
+/// The largest absolute value of each column. Items are chunks of `tc_chunk` columns.
+typedef struct {
+  const void *source;
+  float *destination;
+  size_t rows, columns, source_stride;
+  tc_element element;
+} tc_peaks;
 
 /// Statistics pass (items: blocks of rows), then `tc_group_combine`, then the apply pass (items: rows).
 typedef struct {
@@ -111,6 +132,7 @@ typedef struct {
   float epsilon;
   tc_function activation;
   tc_element element;
+  const float *quantum;
 } tc_group_norm;
 void tc_group_combine(const tc_group_norm *parameters);
 /// f32 numbers of scratch for `partial` and `channel` together.
@@ -124,6 +146,7 @@ typedef struct {
   size_t rows, columns, source_stride, destination_stride;
   float epsilon;
   tc_element element;
+  const float *quantum;
 } tc_layer_norm;
 
 /// Two passes: `tc_kernel_attention_pack` over `tc_attention_pack_items`, then `tc_kernel_attention` over

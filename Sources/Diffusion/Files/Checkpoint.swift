@@ -56,6 +56,9 @@ public final class Checkpoint: @unchecked Sendable {
 
   public var names: [String] { Array(places.keys) }
 
+  /// All files that it is made of.
+  var paths: [String] { [path] + files.map(\.path).filter { $0 != path } }
+
   public subscript(name: String) -> SafetensorsRecord? { places[name]?.record }
 
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R? {

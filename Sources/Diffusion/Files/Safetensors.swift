@@ -82,6 +82,7 @@ public struct SafetensorsRecord: Sendable, Equatable {
     case "BF16": return TensorType(shape, .bf16)
     case "I32": return TensorType(shape, .i32)
     case "U8": return TensorType(shape, .u8)
+    case "I8": return TensorType(shape, .i8)
     default: return nil
     }
   }

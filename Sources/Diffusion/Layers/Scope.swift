@@ -61,23 +61,50 @@ public struct Scope {
   /// A bias, gain or shift: always f32, they cost nothing and lose accuracy in fewer bits.
   public func vector(_ name: String, _ count: Int) -> Value { weight(name, [count], .f32) }
 
-  private func weight(_ name: String, _ shape: [Int], _ element: ElementType) -> Value {
+  private func weight(
+    _ name: String, _ shape: [Int], _ element: ElementType, dtypes: [String] = ["F32", "F16", "BF16"]
+  ) -> Value {
     let name = join(name)
-    if let problem = problem(name, shape) { problems.note(problem) }
+    if let problem = problem(name, shape, dtypes) { problems.note(problem) }
     return graph.weight(component + "/" + name, shape, element)
   }
 
-  private func problem(_ name: String, _ shape: [Int]) -> String? {
+  private func problem(_ name: String, _ shape: [Int], _ dtypes: [String]) -> String? {
     guard let record = checkpoint[name] else {
       return "\(name) is missing, the configuration asks for \(shape)"
     }
     guard record.shape == shape else {
       return "\(name) has shape \(record.shape), the configuration asks for \(shape)"
     }
-    guard ["F32", "F16", "BF16"].contains(record.dtype) else {
-      return "\(name) has the type \(record.dtype), not F32, F16 or BF16"
+    guard dtypes.contains(record.dtype) else {
+      let wanted = [dtypes.dropLast().joined(separator: ", "), dtypes[dtypes.count - 1]].filter {
+        !$0.isEmpty
+      }
+      return "\(name) has the type \(record.dtype), not \(wanted.joined(separator: " or "))"
     }
     return nil
+  }
+
+  // MARK: int8
+
+  /// A product's weights as `Quantizer` leaves them, or nil where this is not one of its products. `shape` is that of
+  /// the weights in the file, filters first and then what each reads.
+  func int8Weights(_ shape: [Int]) -> Int8Weights? {
+    guard has(Int8Weights.scaleName) else { return nil }
+    let inputs = inputScale(shape[1])
+    let ones = graph.constant(Array(repeating: 1, count: shape[1]), [shape[1]])
+    return Int8Weights(
+      matrix: weight("weight", shape, .i8, dtypes: ["I8"]), scale: vector(Int8Weights.scaleName, shape[0]),
+      factors: graph.divide(ones, inputs))
+  }
+
+  /// The product's own, or one that it shares with others which read the same.
+  private func inputScale(_ count: Int) -> Value {
+    guard !has(Int8Weights.inputName), let dot = path.lastIndex(of: ".") else {
+      return vector(Int8Weights.inputName, count)
+    }
+    let shared = Scope(graph, element, component, checkpoint, problems, String(path[..<dot]))
+    return shared.vector(Int8Weights.inputName, count)
   }
 
   /// Throws when a weight asked for so far, here or anywhere in the component, was not as it should be.

@@ -1,5 +1,3 @@
-import Diffusion
-
 extension JSON {
   /// An object, written as a dictionary literal would be, order kept.
   public static func object(_ members: KeyValuePairs<String, JSON>) -> JSON {

@@ -1,0 +1,67 @@
+import Glibc
+
+extension FileSystem {
+  /// Makes a folder, which must not be there yet, in one that is.
+  static func makeFolder(_ path: String) throws {
+    guard mkdir(path, 0o777) == 0 else {
+      let code = errno
+      let remedy =
+        code == EEXIST
+        ? "Give the name of a folder that is not there yet, or remove it first."
+        : code == ENOENT ? "Make the folder above it first (mkdir -p)." : nil
+      throw DiffusionError(
+        .io, path: path, "cannot be made (mkdir: \(String(cString: strerror(code))))", remedy: remedy)
+    }
+  }
+
+  static func files(in folder: String) throws -> [String] {
+    try entries(folder).filter { isFile("\(folder)/\($0)") }
+  }
+  static func folders(in folder: String) throws -> [String] {
+    try entries(folder).filter { isFolder("\(folder)/\($0)") }
+  }
+
+  private static func entries(_ folder: String) throws -> [String] {
+    guard let directory = opendir(folder) else { throw failure(folder, "read", "opendir") }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if !name.hasPrefix(".") { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  /// A copy of a regular file's contents.
+  static func copy(_ path: String, to target: String) throws {
+    let source = try ModelFile(path: path)
+    try write(to: target) { put in try source.withPieces(0..<source.count) { try put($1) } }
+  }
+
+  static func write(_ bytes: [UInt8], to path: String) throws {
+    try write(to: path) { put in try bytes.withUnsafeBytes { try put($0) } }
+  }
+
+  private static func write(to path: String, _ body: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void)
+    throws
+  {
+    guard let file = fopen(path, "wbe") else { throw failure(path, "written", "open") }
+    do {
+      try body { bytes in
+        guard fwrite(bytes.baseAddress, 1, bytes.count, file) == bytes.count else {
+          throw failure(path, "written", "write")
+        }
+      }
+    } catch {
+      fclose(file)
+      throw error
+    }
+    guard fclose(file) == 0 else { throw failure(path, "written", "close") }
+  }
+
+  private static func failure(_ path: String, _ what: String, _ call: String) -> DiffusionError {
+    DiffusionError(.io, path: path, "cannot be \(what) (\(call): \(String(cString: strerror(errno))))")
+  }
+}
