@@ -76,7 +76,7 @@ let package = Package(
     .executableTarget(
       name: "gpu-check", dependencies: ["Engine", "CUDABackend", "Diffusion", "GraphCases"],
       path: "Tests/GPU/conformance"),
-    .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion", "CUDASimulator"]),
+    .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion", "CPUBackend", "CUDASimulator"]),
   ],
   cxxLanguageStandard: .cxx17
 )

@@ -3,25 +3,34 @@ import Engine
 import Glibc
 
 extension CPUBackend {
-  /// The most floating-point operations a second that oneDNN reaches on this machine's threads: the best of a
-  /// few runs of a matrix product and of a convolution that fit the caches. bf16 is 0 where the processor has
-  /// none. Takes about a second.
-  public static func measurePeak(threads: Int? = nil) throws -> (f32: Double, bf16: Double) {
-    let f32 = try peak(CPUBackend(precision: .f32, threads: threads), .f32)
-    let bf16 = hasBfloat16 ? try peak(CPUBackend(precision: .bf16, threads: threads), .bf16) : 0
-    return (f32, bf16)
+  /// The most operations a second that oneDNN reaches on this machine's threads, for each element type that the
+  /// processor multiplies: the best of a few runs of a matrix product and of a convolution that fit the caches. Takes
+  /// about a second.
+  public static func measurePeak(threads: Int? = nil) throws -> [ElementType: Double] {
+    let elements: [ElementType] = [.f32] + (hasBfloat16 ? [.bf16] : []) + (hasInt8 ? [.i8] : [])
+    return try Dictionary(
+      uniqueKeysWithValues: elements.map { ($0, try peak(CPUBackend(precision: .f32, threads: threads), $0)) }
+    )
   }
 
   private static func peak(_ backend: CPUBackend, _ element: ElementType) throws -> Double {
     let matrices = Graph()
     let tokens = matrices.input("x", [1024, 512], element, .frame)
-    matrices.output("y", matrices.linear(tokens, weight: matrices.weight("w", [512, 512], element)))
+    let matrix = matrices.weight("w", [512, 512], element)
     let pictures = Graph()
     let picture = pictures.input("x", [64, 64, 128], element, .frame)
-    pictures.output(
-      "y",
-      pictures.convolution(
-        picture, weight: pictures.weight("w", [128, 3, 3, 128], element), padding: Padding(1)))
+    let kernel = pictures.weight("w", [128, 3, 3, 128], element)
+    if element == .i8 {
+      let scale = (matrices.weight("scale", [512], .f32), pictures.weight("scale", [128], .f32))
+      matrices.output(
+        "y", matrices.linear(tokens, weight: matrix, scale: scale.0, bias: nil, element: .f32))
+      let product = pictures.convolution(
+        picture, weight: kernel, scale: scale.1, bias: nil, stride: 1, padding: Padding(1), element: .f32)
+      pictures.output("y", product)
+    } else {
+      matrices.output("y", matrices.linear(tokens, weight: matrix))
+      pictures.output("y", pictures.convolution(picture, weight: kernel, padding: Padding(1)))
+    }
     return try max(rate(backend, matrices), rate(backend, pictures))
   }
 

@@ -11,7 +11,9 @@ public struct DiffusionError: Error, Equatable, Sendable, CustomStringConvertibl
     case noInput = 66
     /// A class, scheduler or option that this program does not have (EX_UNAVAILABLE).
     case unavailable = 69
-    /// The system refused to read a file (EX_IOERR).
+    /// A file or folder cannot be made (EX_CANTCREAT).
+    case cannotCreate = 73
+    /// The system refused to read or to write a file (EX_IOERR).
     case io = 74
     /// A configuration lacks a key or holds a value that cannot be (EX_CONFIG).
     case configuration = 78

@@ -26,9 +26,11 @@ final class Machine {
       let peak = try peak.get()
       return .object([
         "device": .string(backend.description),
-        "peak_gflops": .object([
-          "f32": .number(rounded(peak.f32 / 1e9, 0)), "bf16": .number(rounded(peak.bf16 / 1e9, 0)),
-        ]),
+        "peak_gflops": .object(
+          JSONObject(
+            peak.sorted { $0.value < $1.value }.map {
+              JSONObject.Member(name: $0.key.rawValue, value: .number(rounded($0.value / 1e9, 0)))
+            })),
         "copy_gb_s": .number(rounded(copyRate / 1e9, 1)),
       ])
     }
@@ -53,21 +55,16 @@ final class Machine {
       return ops.reduce(0) { $0 + card.floor(operations: $1.operations, $1.element, bytes: $1.byteCount) }
     }
     let peak = try peak.get()
-    return ops.reduce(0) {
-      $0 + $1.operations / ($1.element == .bf16 && peak.bf16 > 0 ? peak.bf16 : peak.f32)
-    }
+    return ops.reduce(0) { $0 + $1.operations / (peak[$1.element] ?? peak[.f32] ?? .infinity) }
   }
 
   /// Seconds that so many bytes take, read and written ones together, at the rate of copying.
   func floor(bytes: Int) -> Double { Double(bytes) / copyRate }
 
   /// The best of a few measurements: other work on the machine would lower one, and flatter every ratio.
-  private static func measurePeak() throws -> (f32: Double, bf16: Double) {
-    var best = (f32: 0.0, bf16: 0.0)
-    for _ in 0..<4 {
-      let peak = try CPUBackend.measurePeak()
-      best = (max(best.f32, peak.f32), max(best.bf16, peak.bf16))
-    }
+  private static func measurePeak() throws -> [ElementType: Double] {
+    var best: [ElementType: Double] = [:]
+    for _ in 0..<4 { best.merge(try CPUBackend.measurePeak(), uniquingKeysWith: max) }
     return best
   }
 

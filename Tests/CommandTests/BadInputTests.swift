@@ -27,6 +27,20 @@ import Testing
     (["image", "{}/no.jpg", "--output", "{}/o.png"], 66, "no.jpg"),
     (["image", "{}/text.jpg", "--output", "{}/o.png"], 65, "text.jpg"),
     (["image", "{}/text.jpg", "--output", "{}/none/o.png"], 73, "none"),
+    (["quantize", "--frames", "{}/text.jpg", "--output", "{}/o"], 64, "MODEL"),
+    (["quantize", "spark", "--output", "{}/o"], 64, "--frames"),
+    (["quantize", "spark", "--frames", "{}/text.jpg"], 64, "--output"),
+    (["quantize", "spark", "--frames", "{}/no.mp4", "--output", "{}/o"], 66, "no.mp4"),
+    (["quantize", "spark", "--frames", "{}/text.jpg", "--output", "{}/o"], 65, "text.jpg"),
+    (["quantize", "nobody/nothing", "--frames", "test", "--output", "{}/o"], 66, "download"),
+    (
+      ["quantize", "spark", "--frames", RunTests.clip, "--output", "{}/none/o", "--pictures", "1"], 73,
+      "mkdir"
+    ),
+    (
+      ["quantize", "spark", "--frames", RunTests.clip, "--output", "{}", "--pictures", "1"], 73,
+      "not there yet"
+    ),
   ]
 
   @Test(arguments: cases.indices)

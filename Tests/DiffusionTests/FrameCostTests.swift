@@ -6,10 +6,11 @@ import Testing
 
 /// What a frame must not do on the processor, of every kind of model: SDXL and SD, both autoencoders, odd sizes.
 struct FrameCostTests {
-  private static let models = Parity.pipelines + ["spark"]
+  private static let models = Parity.pipelines + ["spark"] + (CPUBackend.hasInt8 ? ["spark int8"] : [])
 
   private func pipeline(_ name: String, _ backend: CPUBackend) throws -> Pipeline {
-    let model = try name == "spark" ? ModelFolder.find(name) : ModelFolder(path: Parity(name).folder)
+    let model =
+      try name == "spark int8" ? QuantizedModel("spark").model : QuantizedModel.open(name)
     let side = max(64, 8 * model.autoencoder.encoderFactor)
     let pipeline = try Pipeline(
       model: model, options: Pipeline.Options(width: side, height: side, steps: 1), backend: backend)

@@ -10,7 +10,8 @@ extension FileSystem {
         ? "Give the name of a folder that is not there yet, or remove it first."
         : code == ENOENT ? "Make the folder above it first (mkdir -p)." : nil
       throw DiffusionError(
-        .io, path: path, "cannot be made (mkdir: \(String(cString: strerror(code))))", remedy: remedy)
+        .cannotCreate, path: path, "cannot be made (mkdir: \(String(cString: strerror(code))))",
+        remedy: remedy)
     }
   }
 
@@ -47,7 +48,9 @@ extension FileSystem {
   private static func write(to path: String, _ body: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void)
     throws
   {
-    guard let file = fopen(path, "wbe") else { throw failure(path, "written", "open") }
+    guard let file = fopen(path, "wbe") else {
+      throw failure(path, "made", "open", .cannotCreate)
+    }
     do {
       try body { bytes in
         guard fwrite(bytes.baseAddress, 1, bytes.count, file) == bytes.count else {
@@ -61,7 +64,9 @@ extension FileSystem {
     guard fclose(file) == 0 else { throw failure(path, "written", "close") }
   }
 
-  private static func failure(_ path: String, _ what: String, _ call: String) -> DiffusionError {
-    DiffusionError(.io, path: path, "cannot be \(what) (\(call): \(String(cString: strerror(errno))))")
+  private static func failure(
+    _ path: String, _ what: String, _ call: String, _ kind: DiffusionError.Kind = .io
+  ) -> DiffusionError {
+    DiffusionError(kind, path: path, "cannot be \(what) (\(call): \(String(cString: strerror(errno))))")
   }
 }

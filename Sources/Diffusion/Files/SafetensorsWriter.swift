@@ -16,7 +16,7 @@ final class SafetensorsWriter {
 
   /// Makes the file and writes the header.
   init(path: String, _ tensors: [Tensor], metadata: KeyValuePairs<String, JSON>) throws {
-    guard let file = fopen(path, "wbe") else { throw Self.failure(path, "open") }
+    guard let file = fopen(path, "wbe") else { throw Self.failure(path, "open", .cannotCreate) }
     (self.path, self.file) = (path, file)
     left = tensors.reversed()
     var members = [JSONObject.Member(name: "__metadata__", value: .object(metadata))]
@@ -61,8 +61,10 @@ final class SafetensorsWriter {
     }
   }
 
-  private static func failure(_ path: String, _ call: String) -> DiffusionError {
-    DiffusionError(.io, path: path, "cannot be written (\(call): \(String(cString: strerror(errno))))")
+  private static func failure(_ path: String, _ call: String, _ kind: DiffusionError.Kind = .io)
+    -> DiffusionError
+  {
+    DiffusionError(kind, path: path, "cannot be written (\(call): \(String(cString: strerror(errno))))")
   }
 
   deinit { if let file { fclose(file) } }

@@ -1,0 +1,34 @@
+import CPUBackend
+import Testing
+
+/// `turbocam quantize`, as a person uses it.
+@Suite(.serialized, .enabled(if: CPUBackend.hasInt8)) struct QuantizeTests {
+  @Test func theFolderRepaintsAsTheModelDoes() throws {
+    let folder = try Folder()
+    let made = folder.file("spark8")
+    let result = try Program.run(
+      "quantize", "spark", "--frames", RunTests.clip, "--output", made, "--size", "128x128", "--pictures",
+      "4",
+      "--prompt", "ink drawing", seconds: 120)
+    #expect(result.code == 0, "\(result.errors)")
+    // It tells what is lost, which is little.
+    let output = String(decoding: result.output, as: UTF8.self)
+    let psnr = try #require(output.firstMatch(of: /PSNR (\d+\.\d) dB, structural similarity (\d\.\d+)/))
+    #expect(try #require(Double(psnr.1)) > 40)
+    #expect(try #require(Double(psnr.2)) > 0.98)
+    #expect(output.contains("turbocam --model '\(made)'"))
+    let record = String(decoding: try read(made + "/unet/config.json"), as: UTF8.self)
+    #expect(record.contains("\"pictures\":2") && record.contains("\"psnr\":\(psnr.1.prefix(1))"))
+
+    let painted = try Program.run(
+      "image", RunTests.clip, "--model", made, "--size", "128x128", "--output", folder.file("a.png"),
+      seconds: 120)
+    #expect(painted.code == 0, "\(painted.errors)")
+    #expect(try Film(folder.file("a.png")).size == "128,128")
+
+    let again = try Program.run(
+      "quantize", made, "--frames", RunTests.clip, "--output", folder.file("again"), "--pictures", "1")
+    #expect(again.code == 64)
+    #expect(again.errors.contains("already"))
+  }
+}
