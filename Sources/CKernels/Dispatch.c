@@ -71,3 +71,6 @@ size_t tc_attention_packed_size(const tc_attention *p) {
   size_t width = (p->dimension + 15) / 16 * 16;
   return tc_attention_pack_items(p) * 2 * p->key_block * width * 4;
 }
+
+// Inputs and results of 36 matrices.
+size_t tc_winograd_scratch(const tc_winograd *p) { return 36 * p->block * (p->channels + p->outputs); }

@@ -6,6 +6,7 @@
 #include "Tile.h"
 #include "Attention.h"
 #include "Narrow.h"
+#include "Winograd.h"
 
 const tc_table TC_TABLE = {
     TC_TABLE_NAME,
@@ -19,6 +20,10 @@ const tc_table TC_TABLE = {
         [tc_kernel_attention_pack] = attention_pack_body,
         [tc_kernel_attention] = attention_body,
         [tc_kernel_narrow_convolution] = narrow_convolution_body,
+        [tc_kernel_winograd_block] = winograd_block_body,
+        [tc_kernel_winograd_in] = winograd_in_body,
+        [tc_kernel_winograd_multiply] = winograd_multiply_body,
+        [tc_kernel_winograd_out] = winograd_out_body,
         [tc_kernel_quantize] = quantize_body,
         [tc_kernel_peaks] = peaks_body,
     },

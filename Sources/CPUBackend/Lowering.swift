@@ -64,6 +64,7 @@ final class Lowering {
     switch node.op {
     case .convolution(let convolution): return readsPacked(convolution.epilogue, index)
     case .linear(let epilogue): return readsPacked(epilogue, index)
+    case .winograd(let convolution): return index == convolution.epilogue.biasIndex
     case .groupNorm, .layerNorm, .geglu, .quantize: return index > 0
     default: return false
     }
@@ -89,6 +90,7 @@ final class Lowering {
     switch node.op {
     case .input, .weight, .constant: return nil
     case .convolution(let settings): return try convolution(value, node, settings, result)
+    case .winograd(let settings): return try winograd(value, node, settings, result)
     case .linear(let epilogue): return try linear(value, node, epilogue, result)
     case .groupNorm(let groups, let epsilon, let activation):
       return try groupNorm(value, node, groups, epsilon, activation, result)

@@ -102,7 +102,7 @@ public struct OpTime: Sendable {
     self.label = label
     stage = node.stage
     cadence = node.cadence
-    element = (inputs.first ?? node.type).element
+    element = Work.element(of: node, inputs: inputs)
     self.seconds = seconds
     self.operations = operations
     byteCount = inputs.reduce(node.type.byteCount) { $0 + $1.byteCount }

@@ -4,7 +4,8 @@ import Engine
 /// with.
 public struct OpCase: Sendable, CustomStringConvertible {
   public enum Family: String, CaseIterable, Sendable {
-    case convolution, narrowConvolution, linear, views, weightsOfEveryCadence, attention, attentionOfSlices,
+    case convolution, narrowConvolution, wideConvolution, linear, views, weightsOfEveryCadence, attention,
+      attentionOfSlices,
       groupNorm, layerNorm
     case normedLinear
     case activations, geglu, binaries, conversions, pixels, moving, tables
@@ -26,7 +27,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
       case .attention: return 30
       case .groupNorm, .narrowConvolution: return 24
       case .moving, .quantizing: return 20
-      case .layerNorm, .normedLinear: return 12
+      case .layerNorm, .normedLinear, .wideConvolution: return 12
       case .binaries: return 10
       case .activations, .peaks: return 6
       case .weightsOfEveryCadence, .attentionOfSlices, .geglu, .conversions, .pixels, .tables: return 1
@@ -78,6 +79,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
     switch family {
     case .convolution: test.writeConvolution(seed, element)
     case .narrowConvolution: test.writeNarrowConvolution(seed, element)
+    case .wideConvolution: test.writeWideConvolution(seed, element)
     case .linear: test.writeLinear(seed, element)
     case .views: test.writeViews(seed, element)
     case .weightsOfEveryCadence: test.writeWeightsOfEveryCadence(element)
@@ -231,6 +233,25 @@ extension Case {
     let y = graph.convolution(
       x, weight: w, bias: seed % 4 < 2 ? weight([graph.shape(w)[0]]) : nil, padding: padding)
     graph.output("y", seed % 3 == 0 ? graph.activation(y, .silu) : y)
+  }
+
+  /// Large enough to be computed in tiles where a backend does that, with edges that are no whole tile.
+  fileprivate func writeWideConvolution(_ seed: Int, _ element: ElementType) {
+    // Now and then more weights than one core's cache has room for.
+    let isLarge = seed % 6 == 5
+    let channels = isLarge ? 48 : 16 * dice.pick(1...5)
+    let padding = Padding(
+      top: dice.pick(0...2), left: dice.pick(0...2), bottom: dice.pick(0...2), right: dice.pick(0...2))
+    let x = input([dice.pick(30...37), dice.pick(34...45), channels], element)
+    let filters = isLarge ? 576 : 16 * dice.pick(1...7)
+    let w = weight([filters, 3, 3, channels], element, stored: [.f32, .f16, .bf16][seed % 3])
+    var y = graph.convolution(x, weight: w, bias: seed % 4 < 2 ? weight([filters]) : nil, padding: padding)
+    if seed % 3 == 1 {
+      let residual = input(graph.shape(y), element)
+      y = graph.add(y, seed % 2 == 0 ? residual : graph.activation(residual, .tanh))
+    }
+    let activation: Activation? = [nil, .silu, .relu, .gelu][seed % 4]
+    graph.output("y", activation.map { graph.activation(y, $0) } ?? y)
   }
 
   fileprivate func writeLinear(_ seed: Int, _ element: ElementType) {

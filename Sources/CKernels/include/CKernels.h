@@ -24,6 +24,10 @@ typedef enum {
   tc_kernel_attention_pack,
   tc_kernel_attention,
   tc_kernel_narrow_convolution,
+  tc_kernel_winograd_block,
+  tc_kernel_winograd_in,
+  tc_kernel_winograd_multiply,
+  tc_kernel_winograd_out,
   tc_kernel_quantize,
   tc_kernel_peaks,
   tc_kernel_count
@@ -187,6 +191,28 @@ typedef struct {
   tc_function activation;
 } tc_narrow_convolution;
 enum { tc_narrow_outputs = 4, tc_narrow_channels = 32 };
+
+/// A 3x3 convolution of stride 1 in tiles of 4x4 results, over `[height, width, channels]` of bf16 or f32; channels and
+/// outputs are multiples of 16. Weights as the engine's `Op.winograd` says. Small blocks: `tc_kernel_winograd_block` over
+/// blocks of `block` tiles. Large ones: for each, from tile `first` on, `in` and `out` over its tiles and `multiply` over
+/// 36 matrices.
+typedef struct {
+  const void *source;
+  const float *weights;
+  /// Or nil.
+  const float *bias;
+  /// Of the element type of source and destination, or nil.
+  const void *residual;
+  void *destination;
+  size_t height, width, channels, outputs, top, left;
+  size_t result_height, result_width, residual_stride, destination_stride;
+  size_t tiles_across, tiles, block, first;
+  tc_element element;
+  tc_function activation;
+  /// `tc_winograd_scratch` floats, for each thread where blocks are small.
+  float *scratch;
+} tc_winograd;
+size_t tc_winograd_scratch(const tc_winograd *parameters);
 
 // MARK: Moving
 

@@ -1,0 +1,225 @@
+// 3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2015, arXiv 1509.09308, section 4): a tile
+// of 4x4 results takes 36 products for each pair of channels where 144 are plain. The 6x6 inputs d of a tile and its
+// results Y are
+//
+//     Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
+//
+// with weights transformed beforehand; ⊙, summed over channels, is 36 matrix products over many tiles. All in f32: the
+// transforms add numbers of different size, which 16 bits would not survive.
+
+enum { winograd_rows = 6, winograd_vectors = TC_LANES == 16 ? 4 : 2 };
+
+// Bᵀ of six numbers.
+static inline __attribute__((always_inline)) void winograd_input(const lanes *d, lanes *to) {
+  lanes a = d[4] - 4 * d[2], b = d[3] - 4 * d[1], c = d[4] - d[2], e = 2 * (d[3] - d[1]);
+  to[0] = 4 * d[0] - 5 * d[2] + d[4];
+  to[1] = a + b;
+  to[2] = a - b;
+  to[3] = c + e;
+  to[4] = c - e;
+  to[5] = 4 * d[1] - 5 * d[3] + d[5];
+}
+
+// Aᵀ of six numbers, four.
+static inline __attribute__((always_inline)) void winograd_output(const lanes *m, lanes *to) {
+  lanes a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
+  to[0] = m[0] + a + c;
+  to[1] = b + 2 * d;
+  to[2] = a + 4 * c;
+  to[3] = b + 8 * d + m[5];
+}
+
+// Inputs of a tile whose first is at `top`, `left`, transformed, to row `row` of the 36 matrices at `v`. What lies above
+// or left of the picture has wrapped around and is larger than any size.
+static inline __attribute__((always_inline)) void winograd_in(const tc_winograd *p, float *v, size_t row, size_t top,
+                                                              size_t left, int inside, tc_element element) {
+  size_t matrix = p->block * p->channels;
+  for (size_t c = 0; c < p->channels; c += TC_LANES) {
+    lanes t[6][6];
+#pragma unroll
+    for (size_t j = 0; j < 6; j++) {
+      lanes d[6], column[6];
+      size_t x = left + j;
+#pragma unroll
+      for (size_t i = 0; i < 6; i++) {
+        size_t y = top + i;
+        d[i] = inside || (y < p->height && x < p->width)
+                   ? load_lanes(at(p->source, (y * p->width + x) * p->channels + c, element), element)
+                   : (lanes){};
+      }
+      winograd_input(d, column);
+#pragma unroll
+      for (size_t i = 0; i < 6; i++) t[i][j] = column[i];
+    }
+    float *to = v + row * p->channels + c;
+#pragma unroll
+    for (size_t i = 0; i < 6; i++) {
+      lanes d[6];
+      winograd_input(t[i], d);
+#pragma unroll
+      for (size_t j = 0; j < 6; j++) *(lanes *)(to + (i * 6 + j) * matrix) = d[j];
+    }
+  }
+}
+
+static inline __attribute__((always_inline)) lanes winograd_activation(lanes x, tc_function function) {
+  switch (function) {
+  case tc_identity: return x;
+  case tc_silu: return swish_lanes(x, 1);
+  default: apply_function((float *)&x, TC_LANES, function, 0, 0); return x;
+  }
+}
+
+// Results of the tile whose first is at `top`, `left`, from row `row` of the 36 matrices at `m`.
+static inline __attribute__((always_inline)) void winograd_out(const tc_winograd *p, const float *m, size_t row,
+                                                               size_t top, size_t left, int inside,
+                                                               tc_element element) {
+  size_t matrix = p->block * p->outputs;
+  for (size_t k = 0; k < p->outputs; k += TC_LANES) {
+    lanes t[4][6], bias = p->bias ? *(const lanes *)(p->bias + k) : (lanes){};
+    const float *from = m + row * p->outputs + k;
+#pragma unroll
+    for (size_t j = 0; j < 6; j++) {
+      lanes d[6], column[4];
+#pragma unroll
+      for (size_t i = 0; i < 6; i++) d[i] = *(const lanes *)(from + (i * 6 + j) * matrix);
+      winograd_output(d, column);
+#pragma unroll
+      for (size_t i = 0; i < 4; i++) t[i][j] = column[i];
+    }
+#pragma unroll
+    for (size_t i = 0; i < 4; i++) {
+      lanes y[4];
+      winograd_output(t[i], y);
+      for (size_t j = 0; j < 4; j++) {
+        if (!inside && (top + i >= p->result_height || left + j >= p->result_width)) continue;
+        size_t pixel = (top + i) * p->result_width + left + j;
+        lanes x = y[j] + bias;
+        if (p->residual) x += load_lanes(at(p->residual, pixel * p->residual_stride + k, element), element);
+        x = winograd_activation(x, p->activation);
+        store_floats(at_mutable(p->destination, pixel * p->destination_stride + k, element), (const float *)&x,
+                     element, TC_LANES);
+      }
+    }
+  }
+}
+
+// to[rows][vectors · lanes] = from[rows][channels] · weights: panels of 16 columns, `channels` rows each.
+static inline __attribute__((always_inline)) void winograd_tile(float *restrict to, size_t outputs,
+                                                                const float *restrict from, size_t channels,
+                                                                const float *restrict weights, int rows,
+                                                                int vectors) {
+  lanes sum[winograd_rows][winograd_vectors] = {};
+  for (size_t c = 0; c < channels; c++) {
+    lanes row[winograd_vectors];
+    for (int j = 0; j < vectors; j++) {
+      size_t column = (size_t)j * TC_LANES;
+      row[j] = *(const lanes *)(weights + column / 16 * channels * 16 + c * 16 + column % 16);
+    }
+    for (int i = 0; i < rows; i++)
+      for (int j = 0; j < vectors; j++) sum[i][j] += from[i * channels + c] * row[j];
+  }
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < vectors; j++) *(lanes *)(to + i * outputs + j * TC_LANES) = sum[i][j];
+}
+
+static inline __attribute__((always_inline)) void winograd_column(float *restrict to, size_t outputs,
+                                                                  const float *restrict from, size_t channels,
+                                                                  const float *restrict weights, size_t count,
+                                                                  int vectors) {
+  size_t i = 0;
+  for (; i + winograd_rows <= count; i += winograd_rows)
+    winograd_tile(to + i * outputs, outputs, from + i * channels, channels, weights, winograd_rows, vectors);
+  for (; i + 2 <= count; i += 2)
+    winograd_tile(to + i * outputs, outputs, from + i * channels, channels, weights, 2, vectors);
+  for (; i < count; i++)
+    winograd_tile(to + i * outputs, outputs, from + i * channels, channels, weights, 1, vectors);
+}
+
+// Columns `k`... of matrix `f`, for `count` tiles.
+static inline __attribute__((always_inline)) void winograd_columns(const tc_winograd *p, const float *v, float *m,
+                                                                   size_t f, size_t k, size_t count, int vectors) {
+  const float *weights = p->weights + (f * p->outputs + k / 16 * 16) * p->channels + k % 16;
+  winograd_column(m + f * p->block * p->outputs + k, p->outputs, v + f * p->block * p->channels, p->channels, weights,
+                  count, vectors);
+}
+
+// Matrix `f` of `count` tiles: products with the transformed weights.
+static void winograd_multiply(const tc_winograd *p, const float *v, float *m, size_t f, size_t count) {
+  size_t k = 0, wide = winograd_vectors * TC_LANES;
+  for (; k + wide <= p->outputs; k += wide) winograd_columns(p, v, m, f, k, count, winograd_vectors);
+#if TC_LANES == 16
+  switch ((p->outputs - k) / 16) {
+  case 3: winograd_columns(p, v, m, f, k, count, 3); break;
+  case 2: winograd_columns(p, v, m, f, k, count, 2); break;
+  case 1: winograd_columns(p, v, m, f, k, count, 1); break;
+  default: break;
+  }
+#endif
+}
+
+static inline __attribute__((always_inline)) void winograd_in_tile(const tc_winograd *p, float *v, size_t row,
+                                                                   size_t tile, tc_element element) {
+  size_t top = tile / p->tiles_across * 4 - p->top, left = tile % p->tiles_across * 4 - p->left;
+  if (top < p->height && top + 6 <= p->height && left < p->width && left + 6 <= p->width)
+    winograd_in(p, v, row, top, left, 1, element);
+  else
+    winograd_in(p, v, row, top, left, 0, element);
+}
+
+static inline __attribute__((always_inline)) void winograd_out_tile(const tc_winograd *p, const float *m, size_t row,
+                                                                    size_t tile, tc_element element) {
+  size_t top = tile / p->tiles_across * 4, left = tile % p->tiles_across * 4;
+  if (top + 4 <= p->result_height && left + 4 <= p->result_width)
+    winograd_out(p, m, row, top, left, 1, element);
+  else
+    winograd_out(p, m, row, top, left, 0, element);
+}
+
+// Rows `begin`...`end` of a block that begins at tile `first`.
+static void winograd_in_all(const tc_winograd *p, float *v, size_t first, size_t begin, size_t end) {
+  for (size_t row = begin; row < end; row++)
+    if (p->element == tc_bf16)
+      winograd_in_tile(p, v, row, first + row, tc_bf16);
+    else
+      winograd_in_tile(p, v, row, first + row, tc_f32);
+}
+
+static void winograd_out_all(const tc_winograd *p, const float *m, size_t first, size_t begin, size_t end) {
+  for (size_t row = begin; row < end; row++)
+    if (p->element == tc_bf16)
+      winograd_out_tile(p, m, row, first + row, tc_bf16);
+    else
+      winograd_out_tile(p, m, row, first + row, tc_f32);
+}
+
+// Blocks of tiles whose matrices a core's own cache keeps, all of the work on each by one thread.
+static void winograd_block_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_winograd *p = parameters;
+  float *v = p->scratch + (size_t)thread * tc_winograd_scratch(p);
+  float *m = v + 36 * p->block * p->channels;
+  for (size_t block = begin; block < end; block++) {
+    size_t first = block * p->block, rest = p->tiles - first;
+    size_t count = rest < p->block ? rest : p->block;
+    winograd_in_all(p, v, first, 0, count);
+    for (size_t f = 0; f < 36; f++) winograd_multiply(p, v, m, f, count);
+    winograd_out_all(p, m, first, 0, count);
+  }
+}
+
+// The three passes over one large block, which all threads share.
+static void winograd_in_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_winograd *p = parameters;
+  winograd_in_all(p, p->scratch, p->first, begin, end);
+}
+// Items are matrices.
+static void winograd_multiply_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_winograd *p = parameters;
+  size_t rest = p->tiles - p->first, count = rest < p->block ? rest : p->block;
+  for (size_t f = begin; f < end; f++)
+    winograd_multiply(p, p->scratch, p->scratch + 36 * p->block * p->channels, f, count);
+}
+static void winograd_out_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_winograd *p = parameters;
+  winograd_out_all(p, p->scratch + 36 * p->block * p->channels, p->first, begin, end);
+}
