@@ -60,7 +60,7 @@ uninstall:
 clean:
 	rm -rf .build .build-gpu .build-static .build-tsan Tests/output
 
-# Trains the embedded model from nothing: make spark ARGS="--minutes 240". Hours on a CPU; goes on where it was stopped.
+# Trains the embedded model from nothing: make spark ARGS="--minutes 330". Hours on a CPU; goes on where it was stopped.
 spark: .venv/ready
 	.venv/bin/python Training/spark.py $(ARGS)
 

@@ -20,6 +20,7 @@ const tc_table TC_TABLE = {
         [tc_kernel_attention_pack] = attention_pack_body,
         [tc_kernel_attention] = attention_body,
         [tc_kernel_narrow_convolution] = narrow_convolution_body,
+        [tc_kernel_winograd_filters] = winograd_filters_body,
         [tc_kernel_winograd_block] = winograd_block_body,
         [tc_kernel_winograd_in] = winograd_in_body,
         [tc_kernel_winograd_multiply] = winograd_multiply_body,

@@ -193,6 +193,44 @@ static void winograd_out_all(const tc_winograd *p, const float *m, size_t first,
       winograd_out_tile(p, m, row, first + row, tc_f32);
 }
 
+// G of three numbers that are `step` apart.
+static inline __attribute__((always_inline)) void winograd_filter(const float *g, float *to, size_t step) {
+  float a = g[0] + g[2 * step], b = g[0] + 4 * g[2 * step];
+  to[0] = g[0] / 4;
+  to[1] = -(a + g[step]) / 6;
+  to[2] = -(a - g[step]) / 6;
+  to[3] = (b + 2 * g[step]) / 24;
+  to[4] = (b - 2 * g[step]) / 24;
+  to[5] = g[2 * step];
+}
+
+static void winograd_filters_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_winograd_filters *p = parameters;
+  // Matrix, channel, output: the last two as they lie in the result.
+  float t[36][16][16];
+  for (size_t item = begin; item < end; item++) {
+    size_t panel = item / (p->channels / 16), channel = item % (p->channels / 16) * 16;
+    for (size_t k = 0; k < 16; k++) {
+      float taps[9][16];
+      for (size_t i = 0; i < 9; i++)
+        load_floats(taps[i], at(p->source, ((panel * 16 + k) * 9 + i) * p->channels + channel, p->element),
+                    p->element, 16);
+      for (size_t c = 0; c < 16; c++) {
+        // Down the columns of the filter, then along the rows.
+        float half[3][6];
+        for (size_t j = 0; j < 3; j++) winograd_filter(&taps[j][c], half[j], 3 * 16);
+        for (size_t i = 0; i < 6; i++) {
+          float row[3] = {half[0][i], half[1][i], half[2][i]}, result[6];
+          winograd_filter(row, result, 1);
+          for (size_t j = 0; j < 6; j++) t[i * 6 + j][c][k] = result[j];
+        }
+      }
+    }
+    for (size_t f = 0; f < 36; f++)
+      memcpy(p->destination + ((f * (p->outputs / 16) + panel) * p->channels + channel) * 16, t[f], sizeof t[f]);
+  }
+}
+
 // Blocks of tiles whose matrices a core's own cache keeps, all of the work on each by one thread.
 static void winograd_block_body(const void *parameters, size_t begin, size_t end, int thread) {
   const tc_winograd *p = parameters;

@@ -77,15 +77,11 @@ public final class CPUBackend: Backend {
     guard multipliesInt8 || !graph.nodes.contains(where: { $0.type.element == .i8 }) else {
       throw EngineError.unsupported("i8", backend: "a processor without VNNI")
     }
-    let plan = Plan(fuses ? Fusion.run(graph, endings: Self.endings) : graph, rules: Lowering.rules)
+    let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
     return try CPUExecutable(
       plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: cache(of: weights),
       settingsBytes: settingsBytes, progress: progress)
   }
-
-  /// Tiles of AMX multiply sixteen times as many bf16 as vectors do f32: nothing is saved then.
-  private static let endings: Fusion.Endings =
-    DNNL.has(dnnl_cpu_isa_avx512_core_amx) ? .winograd : [.winograd, .winogradInHalf]
 
   private func cache(of source: any WeightSource) -> WeightCache<Buffer> {
     caches.removeAll(where: \.isOrphan)

@@ -213,6 +213,11 @@ final class CPUExecutable: Executable {
     let seconds = Self.now() - start
     let node = plan.graph[step.value]
     let inputs = node.inputs.map { plan.graph.type($0) }
+    if let tiled = step.work as? WinogradWork {
+      return OpTime(
+        label: step.label, node: node, inputs: inputs, seconds: seconds, operations: tiled.operations,
+        element: .f32)
+    }
     return OpTime(
       label: step.label, node: node, inputs: inputs, seconds: seconds,
       operations: step.isPacking ? 0 : Work.operations(of: node, inputs: inputs))

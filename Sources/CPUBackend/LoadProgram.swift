@@ -37,21 +37,14 @@ final class LoadProgram {
 
   /// Memory that will hold a load value, in a packed form or plain (then `value` is a root).
   func require(_ value: Value, _ packing: Packing?) throws -> Buffer {
-    let (layout, byteCount) = Self.form(packing, plan.graph.type(value))
+    let type = plan.graph.type(value)
+    let (layout, byteCount) = packing?.form(of: type) ?? ([], type.byteCount)
     let key = WeightCache<Buffer>.Key(expression: numbers[value.index], layout: layout)
     if let buffer = known[key] { return buffer }
     let (buffer, isFilled) = try cache.buffer(key) { try Buffer(byteCount) }
     known[key] = buffer
     if !isFilled { needs[value.index].append(Need(buffer: buffer, packing: packing, key: key)) }
     return buffer
-  }
-
-  private static func form(_ packing: Packing?, _ type: TensorType) -> (layout: [UInt8], byteCount: Int) {
-    switch packing {
-    case nil: return ([], type.byteCount)
-    case .vector: return ([0], type.count * 4)
-    case .weights(_, let to): return (to.bytes, to.byteCount)
-    }
   }
 
   /// Computes what was asked for.
@@ -158,6 +151,8 @@ enum Packed {
       let result = Operand(
         pointer: buffer.pointer, type: TensorType(operand.type.shape, .f32), rowStride: operand.columns)
       return lowering.map(operand, result, tc_identity)
+    case .tiles:
+      return Lowering.tiles(of: UnsafeRawPointer(operand.pointer), operand.type, into: buffer.pointer)
     case .weights(let from, let to):
       let label = "packing \(operand.type)"
       let primitive = try Primitive.reorder(lowering.dnnl, from: from, to: to, op: label)
@@ -221,12 +216,7 @@ private final class Temporaries: Packer {
 
   func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer {
     let operand = try lowering.operand(value)
-    let byteCount: Int
-    switch packing {
-    case .vector: byteCount = operand.type.count * 4
-    case .weights(_, let to): byteCount = to.byteCount
-    }
-    let buffer = try Buffer(byteCount)
+    let buffer = try Buffer(packing.form(of: operand.type).byteCount)
     try Packed.work(lowering, operand, packing, into: buffer).run()
     return buffer
   }

@@ -23,6 +23,9 @@ extension Lowering {
     if Self.isNarrow(w, element, settings) {
       return try narrowConvolution(value, node, settings, input, plain, result)
     }
+    if let tiles = TiledConvolution(node, settings, source: input.type, weight: plan.graph[node.inputs[1]]) {
+      return try winograd(value, node, settings, tiles, result)
+    }
     let source = try Self.picture(x, element)
     let target = try Self.picture(node.type.shape, node.type.element)
     var weights = try Descriptor(any: [w[0], w[3], w[1], w[2]], element)

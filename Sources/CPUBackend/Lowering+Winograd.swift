@@ -2,17 +2,19 @@ import CKernels
 import Engine
 
 extension Lowering {
-  func winograd(_ value: Value, _ node: Node, _ settings: Convolution, _ result: Operand) throws
-    -> any Runnable
-  {
-    let (input, weights) = (try operand(node.inputs[0]), try operand(node.inputs[1]))
+  func winograd(
+    _ value: Value, _ node: Node, _ settings: Convolution, _ tiles: TiledConvolution, _ result: Operand
+  ) throws -> any Runnable {
+    let input = try operand(node.inputs[0])
     let epilogue = settings.epilogue
+    let weight = plan.graph.type(node.inputs[1])
+    let weights = try packer.pack(node.inputs[1], tiles.keepsWeights ? .tiles : .vector, for: value)
     let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
     let (x, y) = (input.type.shape, node.type.shape)
     var parameters = tc_winograd()
     parameters.source = UnsafeRawPointer(input.pointer)
-    parameters.weights = UnsafePointer(weights.pointer.assumingMemoryBound(to: Float.self))
+    parameters.weights = tiles.keepsWeights ? Self.floats(weights) : nil
     parameters.bias = Self.floats(bias)
     parameters.residual = residual.map { UnsafeRawPointer($0.pointer) }
     parameters.destination = result.pointer
@@ -22,14 +24,33 @@ extension Lowering {
     parameters.residual_stride = residual?.rowStride ?? 0
     parameters.destination_stride = result.rowStride
     parameters.tiles_across = (y[1] + 3) / 4
-    parameters.tiles = parameters.tiles_across * ((y[0] + 3) / 4)
+    parameters.tiles = TiledConvolution.tiles(of: y)
     parameters.element = Self.code(input.type.element)
     parameters.activation = epilogue.activation.map(Self.function) ?? tc_identity
-    let work = WinogradWork(parameters, keep: bias.map { [$0] } ?? [])
-    scratch.request(work.scratchFloats(threads: threads) * 4) { [unowned work] memory in
-      work.parameters.pointee.scratch = memory.assumingMemoryBound(to: Float.self)
+    let work = WinogradWork(parameters, keep: [weights] + (bias.map { [$0] } ?? []))
+    let matrices = work.scratchFloats(threads: threads)
+    let transformed = tiles.keepsWeights ? 0 : weight.count / 9 * 36
+    scratch.request((matrices + transformed) * 4) { [unowned work] memory in
+      let floats = memory.assumingMemoryBound(to: Float.self)
+      work.parameters.pointee.scratch = floats
+      guard transformed > 0 else { return }
+      work.parameters.pointee.weights = UnsafePointer(floats + matrices)
+      work.transform = Self.tiles(
+        of: UnsafeRawPointer(weights.pointer), TensorType(weight.shape, .f32), into: floats + matrices)
     }
     return work
+  }
+
+  /// Transforms weights `[K, 3, 3, C]`.
+  static func tiles(
+    of weights: UnsafeRawPointer, _ type: TensorType, into memory: UnsafeMutableRawPointer
+  ) -> any Runnable {
+    let (outputs, channels) = (type.shape[0], type.shape[3])
+    let parameters = tc_winograd_filters(
+      source: weights, destination: memory.assumingMemoryBound(to: Float.self), channels: channels,
+      outputs: outputs, element: code(type.element))
+    return KernelWork(
+      tc_kernel(tc_kernel_winograd_filters), parameters, count: outputs / 16 * (channels / 16), grain: 1)
   }
 }
 
@@ -37,12 +58,14 @@ extension Lowering {
 /// else all threads go through many tiles together, so that each weight is used often while it is there.
 final class WinogradWork: Runnable {
   let parameters: UnsafeMutablePointer<tc_winograd>
+  /// Makes the weights of every frame, where they are not kept.
+  var transform: (any Runnable)?
   private let isShared: Bool
   private let keep: [Buffer]
 
   /// Two rounds of the kernel's six rows.
   private static let fewTiles = 12
-  private static let manyTiles = 1024
+  private static let manyTiles = 512
   private static let cacheByteCount = 1 << 20
 
   init(_ values: tc_winograd, keep: [Buffer]) {
@@ -54,9 +77,18 @@ final class WinogradWork: Runnable {
     if isShared { parameters.pointee.block = min(values.tiles, Self.manyTiles) }
   }
 
+  var implementation: String { "winograd" }
+
+  /// Of its products, two for each multiply-add.
+  var operations: Double {
+    let products = parameters.pointee
+    return 2 * 36 * Double(products.tiles * products.channels * products.outputs)
+  }
+
   func scratchFloats(threads: Int) -> Int { tc_winograd_scratch(parameters) * (isShared ? 1 : threads) }
 
-  func run() {
+  func run() throws {
+    try transform?.run()
     withExtendedLifetime(self) {
       let (tiles, block) = (parameters.pointee.tiles, parameters.pointee.block)
       guard isShared else {

@@ -19,6 +19,17 @@ enum Packing {
   case vector
   /// Weights from one layout to another.
   case weights(from: Descriptor, to: Descriptor)
+  /// f32 `[36, K/16, C, 16]`: weights `[K, 3, 3, C]` as convolutions in tiles want them (`WinogradWork`).
+  case tiles
+
+  /// Bytes that tell the form of a value from its others, and how many it takes.
+  func form(of type: TensorType) -> (layout: [UInt8], byteCount: Int) {
+    switch self {
+    case .vector: return ([0], type.count * 4)
+    case .weights(_, let to): return (to.bytes, to.byteCount)
+    case .tiles: return ([1], type.count / 9 * 36 * 4)
+    }
+  }
 }
 
 /// Gives packed forms of values.
@@ -64,7 +75,6 @@ final class Lowering {
     switch node.op {
     case .convolution(let convolution): return readsPacked(convolution.epilogue, index)
     case .linear(let epilogue): return readsPacked(epilogue, index)
-    case .winograd(let convolution): return index == convolution.epilogue.biasIndex
     case .groupNorm, .layerNorm, .geglu, .quantize: return index > 0
     default: return false
     }
@@ -90,7 +100,6 @@ final class Lowering {
     switch node.op {
     case .input, .weight, .constant: return nil
     case .convolution(let settings): return try convolution(value, node, settings, result)
-    case .winograd(let settings): return try winograd(value, node, settings, result)
     case .linear(let epilogue): return try linear(value, node, epilogue, result)
     case .groupNorm(let groups, let epsilon, let activation):
       return try groupNorm(value, node, groups, epsilon, activation, result)

@@ -39,12 +39,7 @@ final class Programs: Packer {
   /// Load values are packed by the load program; others by a step of their own, which runs when they change.
   func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer {
     if plan.graph[value].cadence == .load { return try load.require(value, packing) }
-    let layout: [UInt8]
-    let byteCount: Int
-    switch packing {
-    case .vector: (layout, byteCount) = ([0], plan.graph.type(value).count * 4)
-    case .weights(_, let to): (layout, byteCount) = (to.bytes, to.byteCount)
-    }
+    let (layout, byteCount) = packing.form(of: plan.graph.type(value))
     let form = PackedForm(value: value, layout: layout)
     if let buffer = packed[form] { return buffer }
     let buffer = try Buffer(byteCount)

@@ -96,7 +96,7 @@ final class Lowering {
     case .binary(let op): return try binary(op, x, try operand(node.inputs[1]), result)
     case .affine(let scale, let offset): return try map(x, result, TC_AFFINE, scale, offset)
     case .quantizePixels(let scale, let offset): return try map(x, result, TC_QUANTIZE, scale, offset)
-    case .quantize, .peaks, .winograd:
+    case .quantize, .peaks:
       throw EngineError.unsupported("\(node.op)", backend: "the CUDA backend")
     case .clamp(let low, let high): return try map(x, result, TC_CLAMP, low, high)
     case .cast: return try map(x, result, TC_IDENTITY)

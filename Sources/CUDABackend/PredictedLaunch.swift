@@ -21,7 +21,7 @@ struct PredictedLaunch {
     func one(_ kernel: String, _ bytes: Int = traffic) -> PredictedLaunch { moving(kernel, bytes, card) }
     switch node.op {
     case .input, .weight, .constant: return []
-    case .convolution, .winograd, .linear: return products(node, inputs, traffic, card)
+    case .convolution, .linear: return products(node, inputs, traffic, card)
     case .attention(let heads, _, _): return [attention(node, inputs, heads, traffic, card)]
     case .groupNorm:
       return [one("group_norm_sums", inputs[0].byteCount), one("group_norm_apply")]

@@ -97,12 +97,15 @@ public struct OpTime: Sendable {
   /// Floating-point operations, two for each multiply-add.
   public var operations: Double
   public var byteCount: Int
-  /// The time of `node`, whose operands have the types `inputs`.
-  public init(label: String, node: Node, inputs: [TensorType], seconds: Double, operations: Double) {
+  /// The time of `node`, whose operands have the types `inputs`; `element` where it multiplies something else than them.
+  public init(
+    label: String, node: Node, inputs: [TensorType], seconds: Double, operations: Double,
+    element: ElementType? = nil
+  ) {
     self.label = label
     stage = node.stage
     cadence = node.cadence
-    element = Work.element(of: node, inputs: inputs)
+    self.element = element ?? (inputs.first ?? node.type).element
     self.seconds = seconds
     self.operations = operations
     byteCount = inputs.reduce(node.type.byteCount) { $0 + $1.byteCount }

@@ -12,9 +12,6 @@ public enum Fusion {
     public static let joined = Endings(rawValue: 2)
     /// `Epilogue.normalized`.
     public static let normalized = Endings(rawValue: 4)
-    /// `Op.winograd` for values of f32, or of 16 bits too.
-    public static let winograd = Endings(rawValue: 8)
-    public static let winogradInHalf = Endings(rawValue: 16)
   }
 
   /// All passes, in the order in which they find most.
@@ -23,7 +20,6 @@ public enum Fusion {
     if endings.contains(.gated) { fused = gateProducts(fused) }
     if endings.contains(.joined) { fused = joinProducts(fused) }
     if endings.contains(.normalized) { fused = foldNorms(fused) }
-    if endings.contains(.winograd) { fused = useWinograd(fused, inHalf: endings.contains(.winogradInHalf)) }
     return fused
   }
 }

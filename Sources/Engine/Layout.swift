@@ -47,7 +47,7 @@ public struct LayoutRules: Sendable {
   public static let inPlace: @Sendable (Node) -> [Int] = { node in
     switch node.op {
     case .activation, .clamp, .groupNorm, .layerNorm, .binary, .affine, .cast: return [0]
-    case .convolution(let convolution), .winograd(let convolution):
+    case .convolution(let convolution):
       return convolution.epilogue.residual ? [node.inputs.count - 1] : []
     case .linear(let epilogue): return epilogue.residual ? [node.inputs.count - 1] : []
     default: return []

@@ -16,9 +16,6 @@ public enum Op: Hashable, Sendable {
 
   /// `[H, W, C], weight [K, R, S, C], scaled: scale [K], bias? [K], residual? [H', W', K] → [H', W', K]`
   case convolution(Convolution)
-  /// A 3x3 convolution of stride 1 in tiles of 4x4 results: `[H, W, C], weights f32 [36, K/16, C, 16], bias? [K],
-  /// residual? [H', W', K] → [H', W', K]`. `Fusion.useWinograd` writes it and its weights, G g Gᵀ.
-  case winograd(Convolution)
   /// `[..., C], weight [K, C], scaled: scale [K], bias? [K], normalized: sums f32 [K], moments f32 [..., 2], residual? [..., K] → [..., K]`;
   /// gated: `→ [..., K/2]`
   case linear(Epilogue)

@@ -18,7 +18,6 @@ extension Reference {
     switch op {
     case .input, .weight, .constant: preconditionFailure("sources are not evaluated")
     case .convolution(let settings): return convolution(settings, operands, result)
-    case .winograd(let settings): return winograd(settings, operands, result)
     case .linear(let epilogue): return linear(epilogue, operands, result)
     case .groupNorm(let groups, let epsilon, let activation):
       return groupNorm(groups: groups, epsilon: epsilon, activation: activation, operands)

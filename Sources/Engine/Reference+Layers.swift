@@ -65,7 +65,7 @@ enum Reference {
     }
   }
 
-  static func finish(_ sums: [Double], _ epilogue: Epilogue, _ operands: [Operand], _ features: Int)
+  private static func finish(_ sums: [Double], _ epilogue: Epilogue, _ operands: [Operand], _ features: Int)
     -> [Float]
   {
     let scale = epilogue.scaleIndex.map { operands[$0].floats }

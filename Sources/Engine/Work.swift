@@ -7,8 +7,6 @@ public enum Work {
     case .convolution(let convolution):
       let positions = convolution.parts(of: node.type.shape).dropLast().reduce(1, *)
       return 2 * Double(positions) * Double(inputs[1].count)
-    case .winograd:
-      return 2 * Double(tiles(of: node.type.shape)) * Double(inputs[1].count)
     case .linear:
       // Every position meets every weight once.
       return 2 * Double(node.type.rows) * Double(inputs[1].count)
@@ -17,14 +15,5 @@ public enum Work {
       return 4 * Double(t) * Double(s) * Double(width)
     default: return 0
     }
-  }
-
-  /// Tiles of 4x4 pixels that cover a picture `[H, W, C]`.
-  static func tiles(of shape: [Int]) -> Int { (shape[0] + 3) / 4 * ((shape[1] + 3) / 4) }
-
-  /// What it multiplies.
-  public static func element(of node: Node, inputs: [TensorType]) -> ElementType {
-    if case .winograd = node.op { return .f32 }
-    return (inputs.first ?? node.type).element
   }
 }

@@ -14,6 +14,13 @@ let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [
     }
   }
 
+  @Test(arguments: OpCase.tiles) func tilesAgreeWithTheReference(op: OpCase) throws {
+    for element in productElements {
+      #expect(
+        try op.make(element).error(of: CPUBackend(precision: .f32)) <= op.tolerance(element), "\(element)")
+    }
+  }
+
   @Test(.enabled(if: CPUBackend.hasInt8), arguments: OpCase.int8) func int8AgreesWithTheReference(op: OpCase)
     throws
   {

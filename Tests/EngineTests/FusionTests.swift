@@ -163,47 +163,4 @@ import Testing
     let found = try test.run(ReferenceBackend(), joined)
     #expect(relativeError(try #require(found["y"]), try #require(expected["y"])) <= 1e-6)
   }
-
-  // MARK: Winograd
-
-  private func wide(_ side: Int, _ element: ElementType = .f32, kernel: Int = 3, stride: Int = 1) -> Case {
-    let test = Case(seed: 3)
-    let weight = test.weight([32, kernel, kernel, 16], element)
-    let x = test.input([side, side + 1, 16], element)
-    test.graph.output(
-      "y",
-      test.graph.convolution(
-        x, weight: weight, bias: test.weight([32]), stride: stride, padding: Padding(kernel / 2)))
-    return test
-  }
-
-  private func usesWinograd(_ test: Case, _ endings: Fusion.Endings) -> Bool {
-    let plan = Plan(Fusion.run(test.graph, endings: endings))
-    return plan.frame.contains { if case .winograd = plan.graph[$0].op { true } else { false } }
-  }
-
-  /// In tiles, with edges that are no whole tile, it means the same for a quarter of the products.
-  @Test func tilesMeanTheSame() throws {
-    let test = wide(30)
-    let tiled = Fusion.run(test.graph, endings: .winograd)
-    let plan = Plan(tiled)
-    #expect(plan.frame.count == 1)
-    let node = plan.graph[try #require(plan.frame.first)]
-    #expect(
-      Work.operations(of: node, inputs: node.inputs.map { plan.graph.type($0) })
-        == Double(2 * 8 * 8 * 36 * 16 * 32))
-    let expected = try test.run(ReferenceBackend())
-    let found = try test.run(ReferenceBackend(), tiled)
-    #expect(relativeError(try #require(found["y"]), try #require(expected["y"])) <= 1e-6)
-  }
-
-  @Test func tilesAreForLargePicturesAndPlainKernels() {
-    #expect(usesWinograd(wide(30), .winograd))
-    #expect(!usesWinograd(wide(30), []))
-    #expect(!usesWinograd(wide(27), .winograd))
-    #expect(!usesWinograd(wide(30, kernel: 5), .winograd))
-    #expect(!usesWinograd(wide(60, stride: 2), .winograd))
-    #expect(!usesWinograd(wide(30, .bf16), .winograd))
-    #expect(usesWinograd(wide(30, .bf16), [.winograd, .winogradInHalf]))
-  }
 }

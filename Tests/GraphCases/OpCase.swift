@@ -11,10 +11,10 @@ public struct OpCase: Sendable, CustomStringConvertible {
     case activations, geglu, binaries, conversions, pixels, moving, tables
     case int8Products, quantizing, peaks
 
-    /// Those that only a backend with products of i8 runs.
-    var isInt8: Bool {
+    /// Those that only a backend with products of i8 runs, or only one that computes in tiles runs otherwise.
+    var isSpecial: Bool {
       switch self {
-      case .int8Products, .quantizing, .peaks: return true
+      case .int8Products, .quantizing, .peaks, .wideConvolution: return true
       default: return false
       }
     }
@@ -40,9 +40,11 @@ public struct OpCase: Sendable, CustomStringConvertible {
   public var description: String { "\(family) \(seed)" }
 
   /// What every backend runs.
-  public static let all = cases { !$0.isInt8 }
+  public static let all = cases { !$0.isSpecial }
   /// What is only for backends with products of i8.
-  public static let int8 = cases(\.isInt8)
+  public static let int8 = cases { $0.isSpecial && $0 != .wideConvolution }
+  /// Convolutions that the processor computes in tiles, large ones.
+  public static let tiles = cases { $0 == .wideConvolution }
 
   private static func cases(_ isWanted: (Family) -> Bool) -> [OpCase] {
     Family.allCases.filter(isWanted).flatMap { family in
@@ -237,13 +239,14 @@ extension Case {
 
   /// Large enough to be computed in tiles where a backend does that, with edges that are no whole tile.
   fileprivate func writeWideConvolution(_ seed: Int, _ element: ElementType) {
-    // Now and then more weights than one core's cache has room for.
-    let isLarge = seed % 6 == 5
-    let channels = isLarge ? 48 : 16 * dice.pick(1...5)
+    // Now and then matrices that leave a core's cache, and weights that are transformed in every frame.
+    let (isShared, isTransformed) = (seed % 6 == 5, seed % 6 == 2)
+    let channels = isShared ? 48 : isTransformed ? 96 : 16 * dice.pick(1...5)
     let padding = Padding(
       top: dice.pick(0...2), left: dice.pick(0...2), bottom: dice.pick(0...2), right: dice.pick(0...2))
-    let x = input([dice.pick(30...37), dice.pick(34...45), channels], element)
-    let filters = isLarge ? 576 : 16 * dice.pick(1...7)
+    let side = isTransformed ? 30 : 0
+    let x = input([side + dice.pick(30...37), side + dice.pick(34...45), channels], element)
+    let filters = isShared ? 576 : isTransformed ? 320 : 16 * dice.pick(1...7)
     let w = weight([filters, 3, 3, channels], element, stored: [.f32, .f16, .bf16][seed % 3])
     var y = graph.convolution(x, weight: w, bias: seed % 4 < 2 ? weight([filters]) : nil, padding: padding)
     if seed % 3 == 1 {

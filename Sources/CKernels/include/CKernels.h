@@ -24,6 +24,7 @@ typedef enum {
   tc_kernel_attention_pack,
   tc_kernel_attention,
   tc_kernel_narrow_convolution,
+  tc_kernel_winograd_filters,
   tc_kernel_winograd_block,
   tc_kernel_winograd_in,
   tc_kernel_winograd_multiply,
@@ -192,8 +193,17 @@ typedef struct {
 } tc_narrow_convolution;
 enum { tc_narrow_outputs = 4, tc_narrow_channels = 32 };
 
+/// Weights `[outputs, 3, 3, channels]` of any float type to f32 `[36, outputs/16, channels, 16]`, G g G^T of each filter
+/// and channel. Items are squares of 16 outputs and 16 channels, channels innermost.
+typedef struct {
+  const void *source;
+  float *destination;
+  size_t channels, outputs;
+  tc_element element;
+} tc_winograd_filters;
+
 /// A 3x3 convolution of stride 1 in tiles of 4x4 results, over `[height, width, channels]` of bf16 or f32; channels and
-/// outputs are multiples of 16. Weights as the engine's `Op.winograd` says. Small blocks: `tc_kernel_winograd_block` over
+/// outputs are multiples of 16. Weights as `tc_winograd_filters` makes them. Small blocks: `tc_kernel_winograd_block` over
 /// blocks of `block` tiles. Large ones: for each, from tile `first` on, `in` and `out` over its tiles and `multiply` over
 /// 36 matrices.
 typedef struct {

@@ -1,0 +1,37 @@
+import CDNNL
+import Engine
+
+/// A 3x3 convolution that is worth computing in tiles of 4x4 results by Winograd's minimal filtering F(4x4, 3x3) (Lavin
+/// and Gray 2015, arXiv 1509.09308): 36 products where a plain one takes 144, in f32 because its transforms subtract what
+/// is nearly equal.
+///
+/// Weights become four times as many, so pictures must be large enough that each is used often. Small ones are
+/// transformed when the model is opened; large ones, only where values are f32 too, in every frame: that takes a tiny part
+/// of the time, and a quarter of the memory.
+struct TiledConvolution {
+  let keepsWeights: Bool
+
+  /// Tiles below which moving the weights takes longer than what they save; the same for large weights.
+  private static let fewestTiles = 64
+  private static let fewestTilesOfLarge = 256
+  private static let largeWeights = 4 << 20
+
+  /// nil where a plain convolution is better.
+  init?(_ node: Node, _ settings: Convolution, source: TensorType, weight: Node) {
+    let (shape, element) = (weight.type.shape, node.type.element)
+    guard settings.stride == 1, shape[1...2] == [3, 3], !settings.epilogue.scaled, weight.cadence == .load,
+      node.cadence == .frame, shape[0] % 16 == 0, shape[3] % 16 == 0, source.element == element,
+      element == .f32 || (element == .bf16 && !Self.hasMatrixTiles)
+    else { return nil }
+    let tiles = Self.tiles(of: node.type.shape)
+    keepsWeights = 36 * 4 * shape[0] * shape[3] <= Self.largeWeights
+    guard keepsWeights ? tiles >= Self.fewestTiles : element == .f32 && tiles >= Self.fewestTilesOfLarge
+    else { return nil }
+  }
+
+  /// Tiles that cover a picture `[H, W, C]`.
+  static func tiles(of shape: [Int]) -> Int { (shape[0] + 3) / 4 * ((shape[1] + 3) / 4) }
+
+  /// AMX multiplies sixteen times as many bf16 as vectors do f32: nothing is saved then.
+  private static let hasMatrixTiles = DNNL.has(dnnl_cpu_isa_avx512_core_amx)
+}
