@@ -76,7 +76,8 @@ let package = Package(
     .executableTarget(
       name: "gpu-check", dependencies: ["Engine", "CUDABackend", "Diffusion", "GraphCases"],
       path: "Tests/GPU/conformance"),
-    .testTarget(name: "CommandTests", dependencies: ["turbocam", "Diffusion", "CPUBackend", "CUDASimulator"]),
+    .testTarget(
+      name: "CommandTests", dependencies: ["turbocam", "Diffusion", "CPUBackend", "CUDASimulator"]),
   ],
   cxxLanguageStandard: .cxx17
 )
