@@ -65,7 +65,7 @@ struct BenchCommand: Subcommand {
       Terminal.print(json ? result.text : result.table)
       return 0
     }
-    let machine = try Machine(model.chooseDevice().backend)
+    let machine = try Machine(model.chooseDevice(for: folder).backend)
     var results: [JSONObject.Member] = []
     for suite in suites {
       Terminal.say("turbocam bench: \(suite)")

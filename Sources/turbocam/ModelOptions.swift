@@ -76,9 +76,12 @@ struct ModelOptions {
 
   var isNone: Bool { model == "none" }
 
-  /// What computes; a note about that goes to the terminal.
-  func chooseDevice() throws -> Device.Choice {
-    let choice = try device.choose(sums: sums)
+  /// What computes this model; a note about that goes to the terminal. Eight bits run on the processor, whatever else
+  /// there is.
+  func chooseDevice(for folder: ModelFolder) throws -> Device.Choice {
+    let isLeftToUs = device == .automatic && folder.isInt8
+    var choice = try (isLeftToUs ? .cpu : device).choose(sums: sums)
+    if isLeftToUs { choice.reason = "\(folder.name) has weights of eight bits" }
     if let note = choice.note { Terminal.say("turbocam: \(note)") }
     return choice
   }

@@ -100,7 +100,7 @@ struct RunCommand: Subcommand {
   }
 
   private func chain(_ folder: ModelFolder) throws -> Chain {
-    let choice = try model.chooseDevice()
+    let choice = try model.chooseDevice(for: folder)
     let box = SettingsBox(try settings(folder))
     let loader = PainterLoader(PipelineMaker(folder, choice.backend, .imageToImage, .mean))
     return Chain(

@@ -38,7 +38,7 @@ enum Still {
     _ folder: ModelFolder, _ model: ModelOptions, _ settings: Settings, _ task: Pipeline.Task,
     _ posterior: Pipeline.Posterior
   ) throws -> PipelinePainter {
-    let backend = try model.chooseDevice().backend
+    let backend = try model.chooseDevice(for: folder).backend
     let showsBar = Terminal.isInteractive
     let maker = PipelineMaker(folder, backend, task, posterior)
     let pipeline = try maker.pipeline(settings.shape) { text, fraction in

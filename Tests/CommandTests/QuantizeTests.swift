@@ -20,11 +20,23 @@ import Testing
     let record = String(decoding: try read(made + "/unet/config.json"), as: UTF8.self)
     #expect(record.contains("\"pictures\":2") && record.contains("\"psnr\":\(psnr.1.prefix(1))"))
 
-    let painted = try Program.run(
-      "image", RunTests.clip, "--model", made, "--size", "128x128", "--output", folder.file("a.png"),
-      seconds: 120)
+    // Left to us, it runs on the processor even beside a GPU, which is simulated here.
+    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
+    func paint(_ device: String) throws -> Program.Result {
+      try Running(
+        "/usr/bin/env",
+        [
+          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", Program.path, "image", RunTests.clip,
+          "--model", made, "--size", "128x128", "--device", device, "--output", folder.file("\(device).png"),
+        ]
+      ).wait(seconds: 120)
+    }
+    let painted = try paint("auto")
     #expect(painted.code == 0, "\(painted.errors)")
-    #expect(try Film(folder.file("a.png")).size == "128,128")
+    #expect(try Film(folder.file("auto.png")).size == "128,128")
+    let refused = try paint("cuda")
+    #expect(refused.code == 69)
+    #expect(refused.errors.contains("eight bits"), "\(refused.errors)")
 
     let again = try Program.run(
       "quantize", made, "--frames", RunTests.clip, "--output", folder.file("again"), "--pictures", "1")
