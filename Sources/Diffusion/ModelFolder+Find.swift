@@ -2,21 +2,25 @@ import Glibc
 
 /// Where models are looked for by name.
 extension ModelFolder {
-  /// A folder's path; the name of an embedded model (`spark`); or the name of a repository whose snapshot is
-  /// in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for them in this order, loads nothing
-  /// from the network. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME.
+  /// The name of an embedded model (`spark`); a folder's path; or the name of a repository whose snapshot is
+  /// in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for them in this order, so a folder that has an
+  /// embedded model's name is `./spark`; loads nothing from the network. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME.
   public static func find(
     _ nameOrPath: String, environment: (String) -> String? = FileSystem.environment
   ) throws -> ModelFolder {
     guard !nameOrPath.isEmpty, !nameOrPath.utf8.contains(0) else {
       throw DiffusionError(.usage, "a model's name is empty")
     }
-    if FileSystem.isFolder(nameOrPath) { return try ModelFolder(path: nameOrPath) }
-    let tried = embeddedPlaces(nameOrPath, environment) + cachedPlaces(nameOrPath, environment)
-    for place in tried where FileSystem.isFile(place + "/model_index.json") {
-      return try ModelFolder(path: place, name: nameOrPath)
+    func model(in places: [String]) throws -> ModelFolder? {
+      let place = places.first { FileSystem.isFile($0 + "/model_index.json") }
+      return try place.map { try ModelFolder(path: $0, name: nameOrPath) }
     }
-    let places = ([nameOrPath] + tried).joined(separator: "\n  ")
+    let embedded = embeddedPlaces(nameOrPath, environment)
+    if let found = try model(in: embedded) { return found }
+    if FileSystem.isFolder(nameOrPath) { return try ModelFolder(path: nameOrPath) }
+    let cached = cachedPlaces(nameOrPath, environment)
+    if let found = try model(in: cached) { return found }
+    let places = ([nameOrPath] + embedded + cached).joined(separator: "\n  ")
     throw DiffusionError(
       .noInput, "there is no model \(nameOrPath); looked in\n  \(places)", remedy: remedy(nameOrPath))
   }

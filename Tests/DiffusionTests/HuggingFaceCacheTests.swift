@@ -21,4 +21,15 @@ struct HuggingFaceCacheTests {
       ($0 as? DiffusionError)?.exitCode == 66
     }
   }
+
+  /// A folder that happens to have an embedded model's name does not take its place: tests run beside one called Tests.
+  @Test func embeddedModelsComeFirst() throws {
+    let models = try TemporaryFolder()
+    models.makeFolder("Tests")
+    try models.link(Parity.root + "/sd-tiny", "Tests/")
+    let environment = { $0 == "TURBOCAM_MODELS" ? models.path : nil }
+    #expect(!TemporaryFolder.entries("Tests").isEmpty, "tests run in the root of the source tree")
+    let model = try ModelFolder.find("Tests", environment: environment)
+    #expect(model.path == models.path + "/Tests")
+  }
 }
