@@ -15,7 +15,7 @@ enum Pictures {
         report.isPassed = report.isPassed && isFine
         report.add(
           name,
-          .members([
+          .object([
             "passed": .bool(isFine), "worst_level": .number(Double(worst)), "relative_error": .number(error),
           ]))
       } catch {

@@ -49,7 +49,7 @@ enum Timing {
       let count = (shape(name, model) ?? []).reduce(1, *)
       return name == "timestep" ? [499] : TorchGenerator.numbers(count, seed: seed)
     }
-    return .members(try measure(backend, executable, runs) { try executable.run() })
+    return .object(try measure(backend, executable, runs) { try executable.run() })
   }
 
   /// In PyTorch's order, for the model's own size.
@@ -126,7 +126,7 @@ enum Timing {
     }
     return .array(
       Set(found.keys).union(expected.keys).sorted().map { key in
-        .members([
+        .object([
           "name": .string(key), "ops": .number(Double(found[key]?.count ?? 0)),
           "ms": milliseconds(found[key]), "predicted_ms": milliseconds(expected[key]),
           "floor_ms": .number(floor(expected[key] ?? [], card) * 1e3),
