@@ -131,7 +131,8 @@ struct Quantizer {
       let largest = grown.reduce(0) { max($0, abs($1)) }
       guard largest > 0, largest.isFinite else { continue }
       steps[filter] = largest / most
-      for (index, x) in grown.enumerated() {
+      // What is no number becomes zero.
+      for (index, x) in grown.enumerated() where x.isFinite {
         bytes[filter * length + index] = Int8(
           min(max(x / steps[filter], -most), most).rounded(.toNearestOrEven))
       }
