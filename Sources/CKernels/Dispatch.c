@@ -72,5 +72,16 @@ size_t tc_attention_packed_size(const tc_attention *p) {
   return tc_attention_pack_items(p) * 2 * p->key_block * width * 4;
 }
 
+// Unpacked weights, sums, and where each row's inputs are; whole lines of the cache.
+size_t tc_halves_scratch(const tc_halves *p) {
+  size_t floats = tc_halves_columns * (tc_halves_channels + p->block);
+  return (floats * sizeof(float) + p->block * sizeof(float *) + 63) / 64 * 64;
+}
+
+size_t tc_halves_items(const tc_halves *p) {
+  size_t blocks = (p->result_height * p->result_width + p->block - 1) / p->block;
+  return (p->outputs + tc_halves_columns - 1) / tc_halves_columns * blocks;
+}
+
 // Inputs and results of 36 matrices.
 size_t tc_winograd_scratch(const tc_winograd *p) { return 36 * p->block * (p->channels + p->outputs); }

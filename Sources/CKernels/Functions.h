@@ -1,6 +1,7 @@
 // Functions of one number, applied to arrays.
 
 typedef float lanes __attribute__((vector_size(TC_LANES * 4), aligned(4)));
+typedef int32_t ints __attribute__((vector_size(TC_LANES * 4), aligned(4)));
 
 static inline float total(lanes x) {
 #if TC_LANES == 16
@@ -34,9 +35,20 @@ static inline lanes exponential_lanes(lanes x) {
   y = y * f * f + f + 1.0f;
   return (lanes)_mm512_scalef_ps((__m512)y, (__m512)n);
 #else
-  lanes y;
-  for (int i = 0; i < TC_LANES; i++) y[i] = exponential(x[i]);
-  return y;
+  // `exponential` of each.
+  x = __builtin_elementwise_min(__builtin_elementwise_max(x, (lanes){} - 104), (lanes){} + 89);
+  const float magic = 12582912.0f;
+  lanes n = (x * 1.44269504088896341f + magic) - magic;
+  lanes f = x - n * 0.693359375f;
+  f = f + n * 2.12194440e-4f;
+  lanes y = f * 1.9875691500e-4f + 1.3981999507e-3f;
+  y = y * f + 8.3334519073e-3f;
+  y = y * f + 4.1665795894e-2f;
+  y = y * f + 1.6666665459e-1f;
+  y = y * f + 5.0000001201e-1f;
+  y = y * f * f + f + 1.0f;
+  ints power = __builtin_convertvector(n, ints), half = power >> 1;
+  return y * (lanes)((half + 127) << 23) * (lanes)((power - half + 127) << 23);
 #endif
 }
 
@@ -79,17 +91,18 @@ static inline void swish(float *restrict x, size_t n, float a) {
 }
 
 // 1/x, good to 2^-27.
-#if TC_LANES == 16
 static inline lanes reciprocal_lanes(lanes x) {
+#if TC_LANES == 16
   lanes r = (lanes)_mm512_rcp14_ps((__m512)x);
   return r * (2.0f - x * r);
-}
+#else
+  return 1.0f / x;
 #endif
+}
 
 // x·Φ(x) on whole vectors: |x|·erf(|x|/√2) is even, so the sign needs no care.
 static inline lanes gelu_lanes(lanes x) {
-#if TC_LANES == 16
-  lanes size = (lanes)_mm512_abs_ps((__m512)x), a = size * 0.70710678f;
+  lanes size = (lanes)((ints)x & INT32_MAX), a = size * 0.70710678f;
   lanes t = reciprocal_lanes(a * 0.3275911f + 1.0f);
   lanes y = t * 1.061405429f - 1.453152027f;
   y = y * t + 1.421413741f;
@@ -97,11 +110,6 @@ static inline lanes gelu_lanes(lanes x) {
   y = y * t + 0.254829592f;
   lanes erf = 1.0f - y * t * power_of_two_lanes(a * a * -1.44269504f);
   return (x + size * erf) * 0.5f;
-#else
-  lanes y;
-  for (int i = 0; i < TC_LANES; i++) y[i] = gelu(x[i]);
-  return y;
-#endif
 }
 
 // x becomes gelu(x), and with `y` y·gelu(x).
@@ -136,3 +144,12 @@ static inline void apply_function(float *restrict x, size_t n, tc_function funct
   }
 }
 #undef EACH
+
+// An activation of a whole vector.
+static inline __attribute__((always_inline)) lanes activated(lanes x, tc_function function) {
+  switch (function) {
+  case tc_identity: return x;
+  case tc_silu: return swish_lanes(x, 1);
+  default: apply_function((float *)&x, TC_LANES, function, 0, 0); return x;
+  }
+}

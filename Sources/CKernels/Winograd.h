@@ -62,14 +62,6 @@ static inline __attribute__((always_inline)) void winograd_in(const tc_winograd 
   }
 }
 
-static inline __attribute__((always_inline)) lanes winograd_activation(lanes x, tc_function function) {
-  switch (function) {
-  case tc_identity: return x;
-  case tc_silu: return swish_lanes(x, 1);
-  default: apply_function((float *)&x, TC_LANES, function, 0, 0); return x;
-  }
-}
-
 // Results of the tile whose first is at `top`, `left`, from row `row` of the 36 matrices at `m`.
 static inline __attribute__((always_inline)) void winograd_out(const tc_winograd *p, const float *m, size_t row,
                                                                size_t top, size_t left, int inside,
@@ -96,7 +88,7 @@ static inline __attribute__((always_inline)) void winograd_out(const tc_winograd
         size_t pixel = (top + i) * p->result_width + left + j;
         lanes x = y[j] + bias;
         if (p->residual) x += load_lanes(at(p->residual, pixel * p->residual_stride + k, element), element);
-        x = winograd_activation(x, p->activation);
+        x = activated(x, p->activation);
         store_floats(at_mutable(p->destination, pixel * p->destination_stride + k, element), (const float *)&x,
                      element, TC_LANES);
       }

@@ -59,6 +59,9 @@ public final class CPUBackend: Backend {
   /// Whether graphs in bf16 run at all: oneDNN emulates the products on any AVX-512.
   public static var runsBfloat16: Bool { DNNL.has(dnnl_cpu_isa_avx512_core) }
 
+  /// Whether weights that lie in the file in 16 bits take no more in memory where graphs run in f32.
+  public static var keepsHalves: Bool { HalvesProduct.unpacksFast }
+
   /// Only where the processor multiplies i8 itself (VNNI): before it sums were of 16 bits, which large products leave.
   public var multipliesInt8: Bool { Self.hasInt8 }
   public static var hasInt8: Bool {

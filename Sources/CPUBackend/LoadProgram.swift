@@ -47,6 +47,18 @@ final class LoadProgram {
     return buffer
   }
 
+  /// The element type in the file of weights, and of what only puts weights beside each other.
+  func stored(_ value: Value) -> ElementType {
+    let node = plan.graph[value]
+    switch node.op {
+    case .weight(let name): return source.type(of: name)?.element ?? node.type.element
+    case .concat, .reshape, .slice, .transpose:
+      let parts = Set(node.inputs.map(stored))
+      return parts.count == 1 ? parts.first ?? node.type.element : node.type.element
+    default: return node.type.element
+    }
+  }
+
   /// Computes what was asked for.
   func run(progress: (CompileProgress) -> Void) throws {
     let schedule = LoadSchedule(plan) { !needs[$0.index].isEmpty }
@@ -147,12 +159,13 @@ enum Packed {
     -> any Runnable
   {
     switch packing {
-    case .vector:
+    case .dense(let element):
       let result = Operand(
-        pointer: buffer.pointer, type: TensorType(operand.type.shape, .f32), rowStride: operand.columns)
+        pointer: buffer.pointer, type: TensorType(operand.type.shape, element), rowStride: operand.columns)
       return lowering.map(operand, result, tc_identity)
     case .tiles:
       return Lowering.tiles(of: UnsafeRawPointer(operand.pointer), operand.type, into: buffer.pointer)
+    case .halves(let element): return Lowering.halves(operand, element, into: buffer.pointer)
     case .weights(let from, let to):
       let label = "packing \(operand.type)"
       let primitive = try Primitive.reorder(lowering.dnnl, from: from, to: to, op: label)
@@ -213,6 +226,8 @@ private final class Temporaries: Packer {
     try lowering.scratch.commit()
     try work?.run()
   }
+
+  func stored(_ value: Value) -> ElementType { plan.graph.type(value).element }
 
   func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer {
     let operand = try lowering.operand(value)

@@ -7,8 +7,9 @@ extension Lowering {
   ) throws -> any Runnable {
     let input = try operand(node.inputs[0])
     let epilogue = settings.epilogue
-    let weight = plan.graph.type(node.inputs[1])
-    let weights = try packer.pack(node.inputs[1], tiles.keepsWeights ? .tiles : .vector, for: value)
+    let weight = TensorType(plan.graph.shape(node.inputs[1]), packer.stored(node.inputs[1]))
+    let weights = try packer.pack(
+      node.inputs[1], tiles.keepsWeights ? .tiles : .dense(weight.element), for: value)
     let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
     let (x, y) = (input.type.shape, node.type.shape)
@@ -36,7 +37,7 @@ extension Lowering {
       guard transformed > 0 else { return }
       work.parameters.pointee.weights = UnsafePointer(floats + matrices)
       work.transform = Self.tiles(
-        of: UnsafeRawPointer(weights.pointer), TensorType(weight.shape, .f32), into: floats + matrices)
+        of: UnsafeRawPointer(weights.pointer), weight, into: floats + matrices)
     }
     return work
   }

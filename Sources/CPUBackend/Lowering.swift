@@ -15,19 +15,26 @@ struct Operand {
 
 /// A form of a value that a step wants instead of its plain one.
 enum Packing {
-  /// f32, dense: biases, gains.
-  case vector
+  /// Dense, in any element type.
+  case dense(ElementType)
+  /// Biases, gains.
+  static let vector = Packing.dense(.f32)
   /// Weights from one layout to another.
   case weights(from: Descriptor, to: Descriptor)
   /// f32 `[36, K/16, C, 16]`: weights `[K, 3, 3, C]` as convolutions in tiles want them (`WinogradWork`).
   case tiles
+  /// `[K/16, taps, C, 16]` of 16 bits: weights `[K, ..., C]` that are unpacked in every frame (`HalvesWork`).
+  case halves(ElementType)
 
   /// Bytes that tell the form of a value from its others, and how many it takes.
   func form(of type: TensorType) -> (layout: [UInt8], byteCount: Int) {
     switch self {
-    case .vector: return ([0], type.count * 4)
+    case .dense(let element):
+      return ([0, UInt8(Lowering.code(element).rawValue)], type.count * element.byteCount)
     case .weights(_, let to): return (to.bytes, to.byteCount)
     case .tiles: return ([1], type.count / 9 * 36 * 4)
+    case .halves(let element):
+      return ([2, UInt8(Lowering.code(element).rawValue)], type.count * element.byteCount)
     }
   }
 }
@@ -36,6 +43,8 @@ enum Packing {
 protocol Packer: AnyObject {
   /// Memory with the packed form of `value`, filled before `consumer` runs.
   func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer
+  /// An element type that holds every number of `value`: of weights, the one in the file.
+  func stored(_ value: Value) -> ElementType
 }
 
 /// Turns nodes into steps with their memory bound.

@@ -36,6 +36,10 @@ final class Programs: Packer {
     if plan.graph[step.value].cadence == .frame { frame.append(step) } else { settings.append(step) }
   }
 
+  func stored(_ value: Value) -> ElementType {
+    plan.graph[value].cadence == .load ? load.stored(value) : plan.graph.type(value).element
+  }
+
   /// Load values are packed by the load program; others by a step of their own, which runs when they change.
   func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer {
     if plan.graph[value].cadence == .load { return try load.require(value, packing) }

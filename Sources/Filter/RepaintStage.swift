@@ -21,19 +21,13 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private var applied: SettingsBox.Versioned?
   /// Why there is no painter any more, until one works again.
   private var outage: Outage?
-  /// A picture that the painter has begun and not finished: while frames come faster than it paints, where that raises
-  /// the rate. Each is a little older for it.
-  private var underWay: UnderWay?
+  /// What the painter has begun and not finished: while frames come faster than it paints, where that raises the rate.
+  /// Each is a little older for it.
+  private var underWay = UnderWay(capacity: 1)
   /// Nanoseconds that the last picture took that was painted alone.
   private var paintTime: UInt64 = 0
   /// A generation whose shape cannot be made or whose settings were refused: not tried again.
   private var refused: Int?
-
-  private struct UnderWay: ~Copyable {
-    var draft: Draft
-    var stamps: Stamps
-    var sequence: UInt64
-  }
 
   public init(_ box: SettingsBox, _ loader: PainterLoader, prefersLatency: Bool = false) {
     self.prefersLatency = prefersLatency
@@ -72,10 +66,10 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     }
   }
 
-  /// How long a picture under way waits for the frame after it. One that comes later than it takes to paint a picture
+  /// How long pictures under way wait for the frame after it. One that comes later than it takes to paint a picture
   /// alone could not have been painted sooner beside it.
   private func patience(_ link: FilterLink) -> UInt64 {
-    if underWay == nil { return 0 }
+    if underWay.isEmpty { return 0 }
     return link.takesEvery ? NoticePublisher.interval : paintTime
   }
 
@@ -118,6 +112,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
           count: FramePool.count(link.broadcast.mailboxes.count) + next.depth - 1,
           capacity: format.width * format.height * 3)
       }
+      if painter !== next { underWay = UnderWay(capacity: next.depth) }
       painter = next
       applied = wanted
       link.status.set(.live)
@@ -134,7 +129,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     if outage == nil { link.tell("\(error)") }
     outage = Outage(reason: "\(error)", after: outage)
     (painter, applied) = (nil, nil)
-    underWay = nil
+    underWay = UnderWay(capacity: 1)
     link.status.set(.trouble(outage?.text ?? ""))
   }
 
@@ -179,14 +174,15 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     }
   }
 
-  /// Hands out the picture that is under way, if there is one, as `show` does with one that is not.
+  /// Hands out the pictures that are under way, as `show` does with one that is not.
   private func settle(_ painter: any Painter, _ link: FilterLink) throws {
-    guard underWay != nil else { return }
-    do {
-      try finishLast(painter, link)
-      painted(link)
-    } catch {
-      try mend(error, painter, link)
+    while let picture = underWay.takeFirst() {
+      do {
+        try finish(picture, painter, link)
+        painted(link)
+      } catch {
+        try mend(error, painter, link)
+      }
     }
   }
 
@@ -211,7 +207,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private func repaint(
     _ frame: borrowing Frame, _ painter: any Painter, overlaps: Bool, _ link: FilterLink
   ) throws {
-    if !overlaps { try finishLast(painter, link) }
+    if !overlaps { try finishAll(painter, link) }
     guard let pool, let converter else { return }
     guard let draft = pool.take() else {
       link.counters.starved.wrappingAdd(1, ordering: .relaxed)
@@ -228,18 +224,20 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       return try publish(draft, stamps, frame.sequence, painter, link)
     }
     try painter.start()
-    let last = underWay.take()
-    underWay = UnderWay(draft: draft, stamps: stamps, sequence: frame.sequence)
-    if let last { try finish(last, painter, link) }
+    underWay.append(UnderWay.Picture(draft: draft, stamps: stamps, sequence: frame.sequence))
+    guard underWay.count == painter.depth, let oldest = underWay.takeFirst() else { return }
+    try finish(oldest, painter, link)
   }
 
-  /// Waits for the picture that is under way, if there is one.
-  private func finishLast(_ painter: any Painter, _ link: FilterLink) throws {
-    if let last = underWay.take() { try finish(last, painter, link) }
+  /// Waits for the pictures that are under way.
+  private func finishAll(_ painter: any Painter, _ link: FilterLink) throws {
+    while let picture = underWay.takeFirst() { try finish(picture, painter, link) }
   }
 
   /// Waits for the oldest picture under way, which is this one.
-  private func finish(_ picture: consuming UnderWay, _ painter: any Painter, _ link: FilterLink) throws {
+  private func finish(_ picture: consuming UnderWay.Picture, _ painter: any Painter, _ link: FilterLink)
+    throws
+  {
     try painter.finish()
     let (stamps, sequence) = (picture.stamps, picture.sequence)
     try publish(picture.draft, stamps, sequence, painter, link)

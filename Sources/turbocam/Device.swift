@@ -7,22 +7,33 @@ enum Device: Equatable, CustomStringConvertible {
   /// An NVIDIA GPU where that works, else the processor.
   case automatic
   case cpu
-  /// The GPU of this number; nil: the first that kernels run on.
-  case cuda(Int?)
+  /// The GPUs of these numbers in turns; none: the first that kernels run on.
+  case cuda([Int])
 
-  /// Parses "auto", "cpu", "cuda", "cuda:N"; nil where it is none of them.
+  /// As many as the driver can know of in one machine.
+  private static let mostGPUs = 64
+
+  /// Parses "auto", "cpu", "cuda", "cuda:N" and "cuda:N,N,..."; nil where it is none of them.
   init?(_ text: String) {
     switch text {
     case "auto": self = .automatic
     case "cpu": self = .cpu
-    case "cuda": self = .cuda(nil)
+    case "cuda": self = .cuda([])
     default:
-      let digits = text.dropFirst("cuda:".count)
-      guard text.hasPrefix("cuda:"), !digits.isEmpty, digits.utf8.count <= 4,
-        digits.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(digits)
+      guard text.hasPrefix("cuda:") else { return nil }
+      let parts = text.dropFirst("cuda:".count).split(separator: ",", omittingEmptySubsequences: false)
+      let numbers = parts.compactMap(Self.number)
+      guard numbers.count == parts.count, Set(numbers).count == parts.count, parts.count <= Self.mostGPUs
       else { return nil }
-      self = .cuda(number)
+      self = .cuda(numbers)
     }
+  }
+
+  private static func number(_ digits: Substring) -> Int? {
+    guard (1...4).contains(digits.utf8.count), digits.utf8.allSatisfy({ (48...57).contains($0) }) else {
+      return nil
+    }
+    return Int(digits)
   }
 
   /// As it is written on the command line.
@@ -30,7 +41,8 @@ enum Device: Equatable, CustomStringConvertible {
     switch self {
     case .automatic: return "auto"
     case .cpu: return "cpu"
-    case .cuda(let number): return number.map { "cuda:\($0)" } ?? "cuda"
+    case .cuda(let numbers):
+      return numbers.isEmpty ? "cuda" : "cuda:" + numbers.map(String.init).joined(separator: ",")
     }
   }
 
@@ -48,7 +60,7 @@ enum Device: Equatable, CustomStringConvertible {
   func choose(sums: ElementType = .f32) throws -> Choice {
     switch self {
     case .cpu: return Choice(backend: try Self.processor())
-    case .cuda(let number): return Choice(backend: try Self.gpu(number, sums))
+    case .cuda(let numbers): return Choice(backend: try Self.gpus(numbers, sums))
     case .automatic:
       do {
         return Choice(backend: try Self.gpu(nil, sums))
@@ -60,6 +72,15 @@ enum Device: Equatable, CustomStringConvertible {
 
   private static func processor() throws -> CPUBackend {
     try CPUBackend(precision: .automatic, threads: nil)
+  }
+
+  private static func gpus(_ numbers: [Int], _ sums: ElementType) throws -> any Backend {
+    let backends = try numbers.map { try gpu($0, sums) }
+    switch backends.count {
+    case 0: return try gpu(nil, sums)
+    case 1: return backends[0]
+    default: return TurnsBackend(backends)
+    }
   }
 
   private static func gpu(_ number: Int?, _ sums: ElementType) throws -> CUDABackend {

@@ -17,7 +17,9 @@ final class Machine {
 
   init(_ backend: any Backend) {
     self.backend = backend
-    card = (backend as? CUDABackend).map { Card($0.device) }
+    // Where several take turns, stages are those of one.
+    let first = (backend as? TurnsBackend)?.members.first ?? backend
+    card = (first as? CUDABackend).map { Card($0.device) }
   }
 
   var json: JSON {

@@ -72,7 +72,7 @@ struct ModelBench {
     while frames.count < Self.mostRuns, frames.count < Self.fewestRuns || spent < Self.seconds {
       frames.append(try Self.time { try pipeline.run() })
       spent += frames[frames.count - 1]
-      guard profiles.isEmpty || profiling < Self.profileSeconds else { continue }
+      guard profiles.count < Self.fewestRuns || profiling < Self.profileSeconds else { continue }
       profiling += try Self.time { profiles.append(try pipeline.profile()) }
     }
     // The ops of one run add up to what a run takes; the middle of each op alone would not.

@@ -17,8 +17,8 @@ struct ModelOptions {
     Option("seed", "N", "0 to \(Settings.seedRange.upperBound) (default 0)"),
     Option("size", "WxH", "size of the repainted picture, multiples of 8\n(default: the model's own)"),
     Option(
-      "device", "auto|cpu|cuda[:N]",
-      "where to compute: auto takes an NVIDIA GPU where that works,\nelse the CPU (default auto); 'turbocam devices' numbers them"
+      "device", "auto|cpu|cuda[:N,...]",
+      "where to compute: auto takes an NVIDIA GPU where that works,\nelse the CPU (default auto); 'turbocam devices' numbers them;\ncuda:0,1 has two take frames in turns"
     ),
     Option(
       "sums", "f32|f16",
@@ -58,7 +58,7 @@ struct ModelOptions {
   private static func device(_ arguments: Arguments) throws(UsageError) -> Device {
     guard let text = arguments.last("device") else { return .automatic }
     guard let device = Device(text) else {
-      throw arguments.fail("--device must be auto, cpu, cuda or cuda:N, not '\(text)'")
+      throw arguments.fail("--device must be auto, cpu, cuda, cuda:N or cuda:N,N, not '\(text)'")
     }
     return device
   }

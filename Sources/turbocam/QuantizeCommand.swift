@@ -48,15 +48,15 @@ struct QuantizeCommand: Subcommand {
 
   func run() throws -> Int32 {
     let folder = try ModelFolder.find(model)
+    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
+    let settings = try options.settings(native: native)
+    let seen = try look(settings.size)
     let backend = try CPUBackend(overlap: .never)
     guard backend.multipliesInt8 else {
       throw DiffusionError(
         .unavailable, "this processor does not multiply i8 itself (VNNI), so nothing would be gained",
         remedy: "Run turbocam quantize on the machine that is to run the model.")
     }
-    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
-    let settings = try options.settings(native: native)
-    let seen = try look(settings.size)
     let made = try QuantizedFolder(folder, path: output)
     var record = record(folder, settings, seen.watched.count)
     let before = try calibrate(folder, backend, settings, seen) { calibration in

@@ -37,6 +37,22 @@ import Testing
     }
   }
 
+  /// What a file has in 16 bits takes no more in memory, in a linear layer and in a convolution of either kind.
+  @Test(.enabled(if: CPUBackend.keepsHalves), arguments: [ElementType.f16, .bf16])
+  func weightsOfSixteenBitsStaySo(stored: ElementType) throws {
+    let test = Case(seed: 3)
+    let x = test.input([64, 64, 256])
+    var y = test.graph.convolution(
+      x, weight: test.weight([256, 3, 3, 256], stored: stored), bias: nil, padding: Padding(1))
+    y = test.graph.convolution(
+      y, weight: test.weight([256, 3, 3, 256], stored: stored), bias: nil, stride: 2, padding: Padding(1))
+    y = test.graph.linear(
+      test.graph.reshape(y, [1024, 256]), weight: test.weight([1024, 256], stored: stored), bias: nil)
+    test.graph.output("y", y)
+    let program = try CPUBackend(precision: .f32).compile(test.graph, weights: test.weights) { _ in }
+    #expect(program.memory.weights == 2 * (2 * 9 * 256 * 256 + 1024 * 256))
+  }
+
   @Test func inputsOfAllCadencesCanBeWrittenAgain() throws {
     let test = Case(seed: 11)
     test.writeRandomGraph(length: 25, element: .f32)

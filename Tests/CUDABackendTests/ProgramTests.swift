@@ -51,12 +51,15 @@ import Testing
     }
   }
 
-  /// Two frames under way, with settings changing in between: each has the inputs of its own start.
-  @Test func framesOverlapWithoutMeeting() throws {
+  /// Frames under way on one GPU, or on several that take turns, with settings changing in between: each has the inputs
+  /// of its own start.
+  @Test(arguments: [1, 2, 3]) func framesOverlapWithoutMeeting(members: Int) throws {
     let test = Case(seed: 5)
     test.writeRandomGraph(length: 12, element: .f32)
-    let program = try CUDABackend(element: .f32).compile(test.graph, weights: test.weights) { _ in }
-    #expect(program.depth == 2)
+    let backends = try (0..<members).map { _ in try CUDABackend(element: .f32) }
+    let backend: any Backend = members == 1 ? backends[0] : TurnsBackend(backends)
+    let program = try backend.compile(test.graph, weights: test.weights) { _ in }
+    #expect(program.depth == members + 1)
     var expected: [[String: [Float]]] = []
     func finishOldest() throws {
       try program.finish()
@@ -74,9 +77,9 @@ import Testing
       for input in test.inputs { try input.bytes.withUnsafeBytes { try program.write(input.name, $0) } }
       try program.start()
       expected.append(try test.run(ReferenceBackend()))
-      if expected.count == 2 { try finishOldest() }
+      if expected.count == program.depth { try finishOldest() }
     }
-    try finishOldest()
+    while !expected.isEmpty { try finishOldest() }
   }
 
   /// Once it is compiled, nothing is allocated, compiled or launched one by one.

@@ -56,6 +56,32 @@ struct DeviceTests {
     #expect(result.errors.contains("5 frames"), "\(result.errors)")
   }
 
+  /// Two GPUs repaint a clip in turns: the same pictures in the same order as one makes.
+  @Test func severalGPUsTakeTurns() throws {
+    let folder = try Folder()
+    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
+    func run(_ device: String, _ name: String) throws -> Program.Result {
+      try Running(
+        "/usr/bin/env",
+        [
+          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
+          "TURBOCAM_CACHE=\(library)-cache", "TURBOCAM_SIMULATOR_DEVICES=2", Program.path, "run", "--device",
+          device, "--input", RunTests.clip, "--model", Program.checkout + "/Fixtures/parity/sd-tiny",
+          "--size",
+          "64x64", "--frames", "7", "--output", folder.file(name),
+        ]
+      ).wait(seconds: 240)
+    }
+    for (device, name) in [("cuda:1", "one.mjpeg"), ("cuda:0,1", "both.mjpeg")] {
+      let result = try run(device, name)
+      #expect(result.code == 0 && result.errors.contains("7 frames"), "\(result.errors)")
+    }
+    #expect(try read(folder.file("both.mjpeg")) == read(folder.file("one.mjpeg")))
+    let missing = try run("cuda:1,2", "none.mjpeg")
+    #expect(missing.code == 69)
+    #expect(missing.errors.contains("there is no GPU 2"), "\(missing.errors)")
+  }
+
   /// Where NVRTC is missing, kernels compiled beforehand do; without them it says what is missing.
   @Test func kernelsCompiledBeforehandNeedNoNVRTC() throws {
     let folder = try Folder()

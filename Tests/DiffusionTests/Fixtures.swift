@@ -69,6 +69,10 @@ struct Case {
 enum Runner: CaseIterable {
   case reference, cpu, referenceBF16, cpuBF16
 
+  /// Those that this processor has.
+  static let allCases: [Runner] =
+    [.reference, .cpu, .referenceBF16] + (CPUBackend.runsBfloat16 ? [.cpuBF16] : [])
+
   var element: ElementType { self == .reference || self == .cpu ? .f32 : .bf16 }
 
   func backend() throws -> any Backend {

@@ -19,7 +19,7 @@ struct PipelineTests {
   }
 
   /// In bfloat16 pictures stray at most 1.5 times as far from those in float32 as PyTorch's do.
-  @Test(arguments: Parity.pipelines)
+  @Test(.enabled(if: CPUBackend.runsBfloat16), arguments: Parity.pipelines)
   func bfloat16StraysNoFurtherThanPyTorch(name: String) throws {
     try compare(name, try CPUBackend(precision: .bf16, threads: 1)) { picture, _, error in
       let limit = picture.json["bf16_error"]?.object?["image"]?.double ?? 0

@@ -11,8 +11,9 @@ struct QuantizedModel {
   let path: String
   static let side = 64
 
-  init(_ name: String) throws {
-    let source = try Self.open(name)
+  init(_ name: String) throws { try self.init(name, Self.open(name)) }
+
+  init(_ name: String, _ source: ModelFolder) throws {
     let calibration = try Calibration(
       model: source, options: Self.options(source), backend: CPUBackend(overlap: .never))
     for seed in 1...3 {
@@ -153,6 +154,26 @@ struct QuantizedModel {
     #expect(config["in_channels"]?.int == 4)
     #expect(quantized.model.isInt8)
     #expect(try !QuantizedModel.open("sdxl-tiny").isInt8)
+  }
+
+  /// Weights that are no number become zero, and the others of their filter are rounded as ever.
+  @Test func whatIsNoNumberBecomesZero() throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity("sd-tiny").folder)
+    let file = "unet/diffusion_pytorch_model.safetensors"
+    var bytes = TemporaryFolder.read(try Parity("sd-tiny").folder + "/" + file)
+    let weights = try QuantizedModel.open("sd-tiny").weights
+    let unet = try #require(weights["unet"])
+    let name = try #require(unet.names.first { $0.hasSuffix("ff.net.2.weight") })
+    let record = try #require(unet[name])
+    #expect(record.dtype == "F32")
+    let header = Int(bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) })
+    for byte in 4..<8 { bytes[8 + header + record.range.lowerBound + byte] = 0xff }
+    try folder.replace(file, bytes)
+    let model = try QuantizedModel("sd-tiny", ModelFolder(path: folder.path)).model
+    let rounded = try floats(name, model.weights)
+    #expect(rounded[1] == 0)
+    #expect(rounded[0] != 0 && rounded[2] != 0)
   }
 
   // MARK: Refusals

@@ -112,7 +112,7 @@ import Testing
 
   /// The old painter is let go before another is made, and what happened is told and shown. Also where the picture
   /// that was lost was under way beside another.
-  @Test(arguments: [1, 2]) func aLostGPUIsHadAgain(depth: Int) throws {
+  @Test(arguments: [1, 2, 4]) func aLostGPUIsHadAgain(depth: Int) throws {
     let maker = FakeMaker()
     maker.log.depth.store(depth, ordering: .relaxed)
     maker.log.nanoseconds.store(8_000_000, ordering: .relaxed)
@@ -147,8 +147,8 @@ import Testing
     #expect(throws: LostGPU.self) { try bench.join() }
   }
 
-  /// Also where a second picture is begun before the first is finished.
-  @Test(arguments: [1, 2]) func aRunOfEveryFrameLosesNone(depth: Int) throws {
+  /// Also where others are begun before the first is finished.
+  @Test(arguments: [1, 2, 5]) func aRunOfEveryFrameLosesNone(depth: Int) throws {
     let maker = FakeMaker()
     maker.log.depth.store(depth, ordering: .relaxed)
     let bench = Bench(stage(maker, try box()), takesEvery: true)
@@ -169,12 +169,12 @@ import Testing
 
   /// A camera that is faster than the painter has a second picture begun, unless the age of pictures counts for more;
   /// one that is slower never has.
-  @Test(arguments: [(1, false, 2), (1, true, 1), (30, false, 1)])
+  @Test(arguments: [(1, false, 2, 2), (1, false, 3, 3), (1, true, 2, 1), (30, false, 2, 1)])
   func aSecondPictureIsBegunWhereThePainterIsBehind(
-    every milliseconds: UInt64, prefersLatency: Bool, most: Int
+    every milliseconds: UInt64, prefersLatency: Bool, depth: Int, most: Int
   ) throws {
     let maker = FakeMaker()
-    maker.log.depth.store(2, ordering: .relaxed)
+    maker.log.depth.store(depth, ordering: .relaxed)
     maker.log.nanoseconds.store(8_000_000, ordering: .relaxed)
     let bench = Bench(stage(maker, try box(), prefersLatency: prefersLatency))
     let isOver = StopFlag()
@@ -199,9 +199,9 @@ import Testing
   }
 
   /// What is under way when pictures stop coming is shown.
-  @Test func theLastPictureIsNotKeptBack() throws {
+  @Test(arguments: [2, 3]) func theLastPictureIsNotKeptBack(depth: Int) throws {
     let maker = FakeMaker()
-    maker.log.depth.store(2, ordering: .relaxed)
+    maker.log.depth.store(depth, ordering: .relaxed)
     maker.log.nanoseconds.store(20_000_000, ordering: .relaxed)
     let bench = Bench(stage(maker, try box()))
     _ = try #require(bench.pictureOf(width: 64))
@@ -212,7 +212,7 @@ import Testing
     var last: UInt64 = 0
     while last < 12 { last = try #require(bench.picture()).sequence }
     try bench.end()
-    #expect(maker.log.most.load(ordering: .relaxed) == 2)
+    #expect(maker.log.most.load(ordering: .relaxed) == depth)
   }
 
   @Test func theLimitEndsTheRun() throws {

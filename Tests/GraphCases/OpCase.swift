@@ -4,7 +4,8 @@ import Engine
 /// with.
 public struct OpCase: Sendable, CustomStringConvertible {
   public enum Family: String, CaseIterable, Sendable {
-    case convolution, narrowConvolution, wideConvolution, linear, views, weightsOfEveryCadence, attention,
+    case convolution, narrowConvolution, wideConvolution, storedHalves, linear, views, weightsOfEveryCadence,
+      attention,
       attentionOfSlices,
       groupNorm, layerNorm
     case normedLinear
@@ -14,7 +15,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
     /// Those that only a backend with products of i8 runs, or only one that computes in tiles runs otherwise.
     var isSpecial: Bool {
       switch self {
-      case .int8Products, .quantizing, .peaks, .wideConvolution: return true
+      case .int8Products, .quantizing, .peaks, .wideConvolution, .storedHalves: return true
       default: return false
       }
     }
@@ -25,7 +26,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
       case .convolution, .int8Products: return 60
       case .linear, .views: return 40
       case .attention: return 30
-      case .groupNorm, .narrowConvolution: return 24
+      case .groupNorm, .narrowConvolution, .storedHalves: return 24
       case .moving, .quantizing: return 20
       case .layerNorm, .normedLinear, .wideConvolution: return 12
       case .binaries: return 10
@@ -42,9 +43,11 @@ public struct OpCase: Sendable, CustomStringConvertible {
   /// What every backend runs.
   public static let all = cases { !$0.isSpecial }
   /// What is only for backends with products of i8.
-  public static let int8 = cases { $0.isSpecial && $0 != .wideConvolution }
+  public static let int8 = cases { [.int8Products, .quantizing, .peaks].contains($0) }
   /// Convolutions that the processor computes in tiles, large ones.
   public static let tiles = cases { $0 == .wideConvolution }
+  /// Products that the processor computes with weights of 16 bits, many of them.
+  public static let halves = cases { $0 == .storedHalves }
 
   private static func cases(_ isWanted: (Family) -> Bool) -> [OpCase] {
     Family.allCases.filter(isWanted).flatMap { family in
@@ -82,6 +85,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
     case .convolution: test.writeConvolution(seed, element)
     case .narrowConvolution: test.writeNarrowConvolution(seed, element)
     case .wideConvolution: test.writeWideConvolution(seed, element)
+    case .storedHalves: test.writeStoredHalves(seed, element)
     case .linear: test.writeLinear(seed, element)
     case .views: test.writeViews(seed, element)
     case .weightsOfEveryCadence: test.writeWeightsOfEveryCadence(element)
@@ -254,6 +258,42 @@ extension Case {
       y = graph.add(y, seed % 2 == 0 ? residual : graph.activation(residual, .tanh))
     }
     let activation: Activation? = [nil, .silu, .relu, .gelu][seed % 4]
+    graph.output("y", activation.map { graph.activation(y, $0) } ?? y)
+  }
+
+  /// Weights of 16 bits, so many that they may stay so: linear layers, convolutions, and three layers that become one.
+  fileprivate func writeStoredHalves(_ seed: Int, _ element: ElementType) {
+    let stored: ElementType = [.f16, .bf16][seed % 2]
+    let width = dice.pick(100...700)
+    let kernel = [1, 3, 3][dice.pick(0...2)]
+    let features = (1 << 18) / (width * kernel * kernel) / 16 * 16 + 16 * dice.pick(1...3)
+    var y: Value
+    switch seed % 3 {
+    case 0:
+      let features = (1 << 18) / width / 16 * 16 + 16 * dice.pick(1...5)
+      let x = input([[1, 5, 77, 200][dice.pick(0...3)], width], element)
+      y = graph.linear(
+        x, weight: weight([features, width], element, stored: stored),
+        bias: seed % 4 < 2 ? weight([features]) : nil)
+    case 1:
+      let x = input([dice.pick(2...20), 1280], element)
+      let parts = (0..<3).map { _ in
+        graph.linear(x, weight: weight([1280, 1280], element, stored: stored), bias: nil)
+      }
+      y = graph.attention(parts[0], parts[1], parts[2], heads: 20, scale: 0.02)
+    default:
+      let x = input([dice.pick(1...9), dice.pick(1...21), width], element)
+      let w = weight([features, kernel, kernel, width], element, stored: stored)
+      y = graph.convolution(
+        x, weight: w, bias: seed % 4 < 2 ? weight([features]) : nil,
+        stride: kernel == 1 ? 1 : dice.pick(1...2),
+        padding: Padding(kernel / 2))
+    }
+    if seed % 4 > 0 {
+      let residual = input(graph.shape(y), element)
+      y = graph.add(y, seed % 8 < 4 ? residual : graph.activation(residual, .tanh))
+    }
+    let activation: Activation? = [nil, .silu, .quickGelu][dice.pick(0...2)]
     graph.output("y", activation.map { graph.activation(y, $0) } ?? y)
   }
 

@@ -29,6 +29,8 @@ typedef enum {
   tc_kernel_winograd_in,
   tc_kernel_winograd_multiply,
   tc_kernel_winograd_out,
+  tc_kernel_halves_pack,
+  tc_kernel_halves,
   tc_kernel_quantize,
   tc_kernel_peaks,
   tc_kernel_count
@@ -223,6 +225,36 @@ typedef struct {
   float *scratch;
 } tc_winograd;
 size_t tc_winograd_scratch(const tc_winograd *parameters);
+
+/// Weights `[outputs, taps, channels]` of any float type to `[outputs/16, taps, channels, 16]` of f16 or bf16. Items are
+/// pairs of 16 outputs and a tap, taps innermost.
+typedef struct {
+  const void *source;
+  void *destination;
+  size_t channels, taps;
+  tc_element source_element, element;
+} tc_halves_pack;
+
+/// A convolution in f32 over `[height, width, channels]` whose weights, as `tc_halves_pack` makes them, are of `element`;
+/// outputs are a multiple of 16. Strides count floats from one pixel to the next. Items are `tc_halves_items`: blocks of
+/// `block` results for `tc_halves_columns` outputs, blocks innermost.
+typedef struct {
+  const float *source;
+  const void *weights;
+  /// Or nil, as is the residual.
+  const float *bias;
+  const float *residual;
+  float *destination;
+  size_t height, width, channels, outputs, kernel_height, kernel_width, stride, top, left;
+  size_t result_height, result_width, source_stride, residual_stride, destination_stride, block;
+  tc_element element;
+  tc_function activation;
+  /// `tc_halves_scratch` bytes for each thread.
+  void *scratch;
+} tc_halves;
+enum { tc_halves_columns = 64, tc_halves_channels = 256 };
+size_t tc_halves_scratch(const tc_halves *parameters);
+size_t tc_halves_items(const tc_halves *parameters);
 
 // MARK: Moving
 
