@@ -45,6 +45,14 @@ static const tc_table *chosen(void) {
 tc_body tc_kernel(tc_kernel_name name) { return chosen()->bodies[name]; }
 const char *tc_instruction_set(void) { return chosen()->name; }
 
+int tc_multiplies_pairs(void) {
+#if defined(__x86_64__)
+  return chosen() == &tc_table_avx512_bf16;
+#else
+  return 0;
+#endif
+}
+
 size_t tc_chunks(size_t columns) { return (columns + tc_chunk - 1) / tc_chunk; }
 
 size_t tc_group_scratch(size_t blocks, size_t channels) { return (blocks + 1) * 2 * channels; }
@@ -73,14 +81,14 @@ size_t tc_attention_packed_size(const tc_attention *p) {
 }
 
 // Unpacked weights, sums, and where each row's inputs are; whole lines of the cache.
-size_t tc_halves_scratch(const tc_halves *p) {
-  size_t floats = tc_halves_columns * (tc_halves_channels + p->block);
-  return (floats * sizeof(float) + p->block * sizeof(float *) + 63) / 64 * 64;
+size_t tc_panels_scratch(const tc_panels *p) {
+  size_t floats = tc_panels_columns * (tc_panels_units + p->block);
+  return (floats * sizeof(float) + p->block * sizeof(uint32_t *) + 63) / 64 * 64;
 }
 
-size_t tc_halves_items(const tc_halves *p) {
+size_t tc_panels_items(const tc_panels *p) {
   size_t blocks = (p->result_height * p->result_width + p->block - 1) / p->block;
-  return (p->outputs + tc_halves_columns - 1) / tc_halves_columns * blocks;
+  return (p->outputs + tc_panels_columns - 1) / tc_panels_columns * blocks;
 }
 
 // Inputs and results of 36 matrices.

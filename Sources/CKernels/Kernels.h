@@ -7,7 +7,7 @@
 #include "Attention.h"
 #include "Narrow.h"
 #include "Winograd.h"
-#include "Halves.h"
+#include "Panels.h"
 
 const tc_table TC_TABLE = {
     TC_TABLE_NAME,
@@ -26,8 +26,8 @@ const tc_table TC_TABLE = {
         [tc_kernel_winograd_in] = winograd_in_body,
         [tc_kernel_winograd_multiply] = winograd_multiply_body,
         [tc_kernel_winograd_out] = winograd_out_body,
-        [tc_kernel_halves_pack] = halves_pack_body,
-        [tc_kernel_halves] = halves_body,
+        [tc_kernel_panels_pack] = panels_pack_body,
+        [tc_kernel_panels] = panels_body,
         [tc_kernel_quantize] = quantize_body,
         [tc_kernel_peaks] = peaks_body,
     },

@@ -3,6 +3,7 @@
 #include "Team.h"
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,35 @@ static void run_share(void *data) {
   size_t thread = (size_t)team_number(), threads = (size_t)team_size();
   size_t begin = work->count * thread / threads, end = work->count * (thread + 1) / threads;
   if (begin < end) work->body(work->parameters, begin, end, (int)thread);
+}
+
+typedef struct {
+  tc_body body;
+  const void *parameters;
+  size_t count, piece;
+  _Atomic size_t next;
+} queue;
+
+static void run_queue(void *data) {
+  queue *work = data;
+  for (;;) {
+    size_t begin = atomic_fetch_add_explicit(&work->next, work->piece, memory_order_relaxed);
+    if (begin >= work->count) return;
+    size_t rest = work->count - begin;
+    work->body(work->parameters, begin, begin + (rest < work->piece ? rest : work->piece), team_number());
+  }
+}
+
+void tc_parallel_in_turns(tc_body body, const void *parameters, size_t count) {
+  enum { turns = 16 };
+  size_t threads = (size_t)team_most();
+  if (threads < 2 || count < 2) {
+    if (count) body(parameters, 0, count, 0);
+    return;
+  }
+  size_t piece = count / (threads * turns);
+  queue work = {.body = body, .parameters = parameters, .count = count, .piece = piece ? piece : 1};
+  team_run(run_queue, &work, 0);
 }
 
 void tc_parallel(tc_body body, const void *parameters, size_t count, size_t grain) {

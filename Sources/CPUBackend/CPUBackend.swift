@@ -60,7 +60,7 @@ public final class CPUBackend: Backend {
   public static var runsBfloat16: Bool { DNNL.has(dnnl_cpu_isa_avx512_core) }
 
   /// Whether weights that lie in the file in 16 bits take no more in memory where graphs run in f32.
-  public static var keepsHalves: Bool { HalvesProduct.unpacksFast }
+  public static var keepsHalves: Bool { PanelProduct.unpacksFast }
 
   /// Only where the processor multiplies i8 itself (VNNI): before it sums were of 16 bits, which large products leave.
   public var multipliesInt8: Bool { Self.hasInt8 }
@@ -80,7 +80,10 @@ public final class CPUBackend: Backend {
     guard multipliesInt8 || !graph.nodes.contains(where: { $0.type.element == .i8 }) else {
       throw EngineError.unsupported("i8", backend: "a processor without VNNI")
     }
-    let plan = Plan(fuses ? Fusion.run(graph) : graph, rules: Lowering.rules)
+    let fused =
+      fuses
+      ? Fusion.run(graph, endings: .gated, gates: { PanelProduct.gates(source: $0, weight: $1) }) : graph
+    let plan = Plan(fused, rules: Lowering.rules)
     return try CPUExecutable(
       plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: cache(of: weights),
       settingsBytes: settingsBytes, progress: progress)

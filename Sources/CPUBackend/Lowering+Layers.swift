@@ -26,8 +26,8 @@ extension Lowering {
     if let tiles = TiledConvolution(node, settings, source: input.type, weight: plan.graph[node.inputs[1]]) {
       return try winograd(value, node, settings, tiles, result)
     }
-    if let halves = halvesProduct(node, settings.epilogue) {
-      return try self.halves(value, node, halves, settings.epilogue, settings, result)
+    if let product = panelProduct(node, settings.epilogue) {
+      return try panels(value, node, product, settings.epilogue, settings, result)
     }
     let source = try Self.picture(x, element)
     let target = try Self.picture(node.type.shape, node.type.element)
@@ -92,11 +92,11 @@ extension Lowering {
   }
 
   func linear(_ value: Value, _ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
+    if let product = panelProduct(node, epilogue) {
+      return try panels(value, node, product, epilogue, nil, result)
+    }
     guard !epilogue.gated, !epilogue.normalized else {
       throw EngineError.unsupported("gated or normalized products", backend: "the CPU backend")
-    }
-    if let halves = halvesProduct(node, epilogue) {
-      return try self.halves(value, node, halves, epilogue, nil, result)
     }
     let input = try operand(node.inputs[0])
     let (features, width) = (node.type.columns, input.columns)

@@ -93,14 +93,14 @@ final class WinogradWork: Runnable {
     withExtendedLifetime(self) {
       let (tiles, block) = (parameters.pointee.tiles, parameters.pointee.block)
       guard isShared else {
-        tc_parallel(tc_kernel(tc_kernel_winograd_block), parameters, (tiles + block - 1) / block, 1)
+        tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_block), parameters, (tiles + block - 1) / block)
         return
       }
       for first in stride(from: 0, to: tiles, by: block) {
         parameters.pointee.first = first
         let count = min(block, tiles - first)
         tc_parallel(tc_kernel(tc_kernel_winograd_in), parameters, count, 4)
-        tc_parallel(tc_kernel(tc_kernel_winograd_multiply), parameters, 36, 1)
+        tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_multiply), parameters, 36)
         tc_parallel(tc_kernel(tc_kernel_winograd_out), parameters, count, 4)
       }
     }

@@ -130,7 +130,7 @@ final class AttentionWork: Runnable {
   func run() {
     withExtendedLifetime(self) {
       tc_parallel(pack, parameters, tc_attention_pack_items(parameters), 1)
-      tc_parallel(attend, parameters, tc_attention_items(parameters), 1)
+      tc_parallel_in_turns(attend, parameters, tc_attention_items(parameters))
     }
   }
 

@@ -14,10 +14,13 @@ public enum Fusion {
     public static let normalized = Endings(rawValue: 4)
   }
 
-  /// All passes, in the order in which they find most.
-  public static func run(_ graph: Graph, endings: Endings = []) -> Graph {
+  /// All passes, in the order in which they find most. `gates` tells whether a product of such a source and such weights
+  /// can be gated.
+  public static func run(
+    _ graph: Graph, endings: Endings = [], gates: (TensorType, TensorType) -> Bool = { _, _ in true }
+  ) -> Graph {
     var fused = quantizeAtOnce(splitUpsampling(mergeProjections(fuseEpilogues(graph))))
-    if endings.contains(.gated) { fused = gateProducts(fused) }
+    if endings.contains(.gated) { fused = gateProducts(fused, gates) }
     if endings.contains(.joined) { fused = joinProducts(fused) }
     if endings.contains(.normalized) { fused = foldNorms(fused) }
     return fused

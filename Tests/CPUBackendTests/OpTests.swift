@@ -22,7 +22,10 @@ let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [
   }
 
   @Test(arguments: OpCase.halves) func weightsOf16BitsAgreeWithTheReference(op: OpCase) throws {
-    #expect(try op.make(.f32).error(of: CPUBackend(precision: .f32)) <= op.tolerance(.f32))
+    for element in productElements {
+      #expect(
+        try op.make(element).error(of: CPUBackend(precision: .f32)) <= op.tolerance(element), "\(element)")
+    }
   }
 
   @Test(.enabled(if: CPUBackend.hasInt8), arguments: OpCase.int8) func int8AgreesWithTheReference(op: OpCase)

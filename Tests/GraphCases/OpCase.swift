@@ -262,6 +262,7 @@ extension Case {
   }
 
   /// Weights of 16 bits, so many that they may stay so: linear layers, convolutions, and three layers that become one.
+  /// Layers with a gate of any size.
   fileprivate func writeStoredHalves(_ seed: Int, _ element: ElementType) {
     let stored: ElementType = [.f16, .bf16][seed % 2]
     let width = dice.pick(100...700)
@@ -269,12 +270,17 @@ extension Case {
     let features = (1 << 18) / (width * kernel * kernel) / 16 * 16 + 16 * dice.pick(1...3)
     var y: Value
     switch seed % 3 {
+    case 0 where seed % 2 == 0:
+      let (few, many) = (2 * dice.pick(1...40), 32 * dice.pick(1...9))
+      let shape = [[many, few], [(1 << 18) / width / 32 * 32 + 32, width]][dice.pick(0...1)]
+      let x = input([dice.pick(1...50), shape[1]], element)
+      let bias = seed % 4 < 2 ? weight([shape[0]]) : nil
+      y = graph.geglu(graph.linear(x, weight: weight(shape, element, stored: stored), bias: bias))
     case 0:
       let features = (1 << 18) / width / 16 * 16 + 16 * dice.pick(1...5)
       let x = input([[1, 5, 77, 200][dice.pick(0...3)], width], element)
-      y = graph.linear(
-        x, weight: weight([features, width], element, stored: stored),
-        bias: seed % 4 < 2 ? weight([features]) : nil)
+      let bias = seed % 4 < 2 ? weight([features]) : nil
+      y = graph.linear(x, weight: weight([features, width], element, stored: stored), bias: bias)
     case 1:
       let x = input([dice.pick(2...20), 1280], element)
       let parts = (0..<3).map { _ in

@@ -29,8 +29,8 @@ typedef enum {
   tc_kernel_winograd_in,
   tc_kernel_winograd_multiply,
   tc_kernel_winograd_out,
-  tc_kernel_halves_pack,
-  tc_kernel_halves,
+  tc_kernel_panels_pack,
+  tc_kernel_panels,
   tc_kernel_quantize,
   tc_kernel_peaks,
   tc_kernel_count
@@ -51,6 +51,8 @@ void tc_name_thread(const char *name);
 void tc_set_threads(int count);
 /// Shares `count` items out in pieces of at least `grain`; returns when all are done.
 void tc_parallel(tc_body body, const void *parameters, size_t count, size_t grain);
+/// The same for items that each take long: a thread that is held up leaves what it has not begun to the others.
+void tc_parallel_in_turns(tc_body body, const void *parameters, size_t count);
 
 // MARK: Rows
 // Operands are rows of contiguous elements; strides count elements from one row to the next.
@@ -226,35 +228,40 @@ typedef struct {
 } tc_winograd;
 size_t tc_winograd_scratch(const tc_winograd *parameters);
 
-/// Weights `[outputs, taps, channels]` of any float type to `[outputs/16, taps, channels, 16]` of f16 or bf16. Items are
-/// pairs of 16 outputs and a tap, taps innermost.
+/// Weights `[outputs, taps, channels]` of any float type to `[outputs/16, taps, channels, 16]` of f16 or bf16, or, of bf16
+/// as `pairs`, to `[outputs/16, taps, channels/2, 16, 2]`. Items are pairs of 16 outputs and a tap, taps innermost.
 typedef struct {
   const void *source;
   void *destination;
   size_t channels, taps;
   tc_element source_element, element;
-} tc_halves_pack;
+  int pairs;
+} tc_panels_pack;
 
-/// A convolution in f32 over `[height, width, channels]` whose weights, as `tc_halves_pack` makes them, are of `element`;
-/// outputs are a multiple of 16. Strides count floats from one pixel to the next. Items are `tc_halves_items`: blocks of
-/// `block` results for `tc_halves_columns` outputs, blocks innermost.
+/// A convolution over `[height, width, channels]` of `element`, f32 or, with weights in pairs, bf16; outputs are a multiple
+/// of 16. Weights as `tc_panels_pack` makes them, of `stored`. Strides count elements from one pixel to the next. Items
+/// are `tc_panels_items`: blocks of `block` results for `tc_panels_columns` outputs, blocks innermost.
 typedef struct {
-  const float *source;
-  const void *weights;
-  /// Or nil, as is the residual.
+  const void *source, *weights;
+  /// Or nil, as is the residual, which has the element type of the source.
   const float *bias;
-  const float *residual;
-  float *destination;
+  const void *residual;
+  void *destination;
   size_t height, width, channels, outputs, kernel_height, kernel_width, stride, top, left;
   size_t result_height, result_width, source_stride, residual_stride, destination_stride, block;
-  tc_element element;
+  tc_element element, stored;
+  int pairs;
+  /// Outputs are values and gates in turns, a multiple of 32 of them, and results value·gelu(gate).
+  int gated;
   tc_function activation;
-  /// `tc_halves_scratch` bytes for each thread.
+  /// `tc_panels_scratch` bytes for each thread.
   void *scratch;
-} tc_halves;
-enum { tc_halves_columns = 64, tc_halves_channels = 256 };
-size_t tc_halves_scratch(const tc_halves *parameters);
-size_t tc_halves_items(const tc_halves *parameters);
+} tc_panels;
+enum { tc_panels_columns = 64, tc_panels_units = 256 };
+size_t tc_panels_scratch(const tc_panels *parameters);
+size_t tc_panels_items(const tc_panels *parameters);
+/// Whether products of bf16 in pairs run here.
+int tc_multiplies_pairs(void);
 
 // MARK: Moving
 

@@ -69,7 +69,7 @@ public final class Checkpoint: @unchecked Sendable {
 
   /// False where there is no such tensor.
   func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws -> Bool {
-    if let generated { return try generated.withBytes(of: name) { try body(0, $0) } != nil }
+    if let generated { return try generated.withPieces(of: name, body) }
     guard let place = places[name] else { return false }
     try files[place.file].withPieces(of: place.record, body)
     return true

@@ -19,6 +19,8 @@ struct GeneratedTensors {
   static let fileName = "weights.json"
   /// More elements than any model has in one tensor.
   private static let mostElements = 1 << 34
+  /// Elements of a piece.
+  private static let pieceCount = 1 << 18
   private static let golden: UInt64 = 0x9e37_79b9_7f4a_7c15
 
   /// Errors: `.configuration` or `.data` with the key.
@@ -63,16 +65,31 @@ struct GeneratedTensors {
     guard let record = records[name], let type = record.type else { return nil }
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, type.byteCount), alignment: 64)
     defer { bytes.deallocate() }
-    draw(record, type, into: bytes)
+    draw(record, type, 0..<type.count, into: bytes)
     return try body(UnsafeRawBufferPointer(rebasing: bytes[..<type.byteCount]))
   }
 
+  /// The same piece by piece: its place, and its bytes.
+  func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) rethrows -> Bool {
+    guard let record = records[name], let type = record.type else { return false }
+    let size = type.element.byteCount
+    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.pieceCount * size, alignment: 64)
+    defer { bytes.deallocate() }
+    for first in stride(from: 0, to: type.count, by: Self.pieceCount) {
+      let count = min(Self.pieceCount, type.count - first)
+      draw(record, type, first..<first + count, into: bytes)
+      try body(first * size, UnsafeRawBufferPointer(rebasing: bytes[..<(count * size)]))
+    }
+    return true
+  }
+
   private func draw(
-    _ record: SafetensorsRecord, _ type: TensorType, into bytes: UnsafeMutableRawBufferPointer
+    _ record: SafetensorsRecord, _ type: TensorType, _ range: Range<Int>,
+    into bytes: UnsafeMutableRawBufferPointer
   ) {
     let (offset, scale) = Self.range(record)
-    let start = Self.hash(record.name) &+ seed &* Self.golden
-    for index in 0..<type.count {
+    let start = Self.hash(record.name) &+ seed &* Self.golden &+ UInt64(range.lowerBound)
+    for index in 0..<range.count {
       let value = offset + scale * Self.uniform(start &+ UInt64(index))
       switch type.element {
       case .f16:

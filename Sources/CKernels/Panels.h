@@ -1,0 +1,236 @@
+// Matrix products with weights in panels of 16 columns, for what oneDNN does not do well: f32 by weights that stay in 16
+// bits in memory, unpacked a piece at a time, and bf16 by weights that come from memory for every frame, fetched while
+// the piece before them is multiplied. A convolution is summed tap by tap; a linear layer is one of a single tap over a
+// picture one pixel wide.
+//
+// Operands are made of units of four bytes (Tile.h): a float, or a pair of bf16.
+
+enum {
+  panel_rows = 6,
+  panel_vectors = TC_LANES == 16 ? 4 : 2,
+  panel_columns = 16,
+  // Of the cache, in bytes.
+  panel_line = 64,
+};
+
+// What a thread works on: a piece of the weights, units of all taps' channels.
+typedef struct {
+  const uint32_t *weights;
+  // Units from one panel to the next.
+  size_t step;
+  size_t units;
+  // The piece after it, a few lines of which are fetched beside each tile.
+  const char *ahead;
+  size_t ahead_step, ahead_bytes, ahead_lines;
+} panel_piece;
+
+// to[rows][vectors · lanes] (+)= Σ from[row][unit] · weights[unit][...]
+static inline __attribute__((always_inline)) void panel_tile(float *restrict to, const uint32_t *const *restrict from,
+                                                             const uint32_t *restrict weights, size_t step,
+                                                             size_t units_, int rows, int vectors, int pairs,
+                                                             int adds) {
+  lanes sum[panel_rows][panel_vectors];
+  const uint32_t *a[panel_rows];
+  for (int i = 0; i < rows; i++) {
+    a[i] = from[i];
+    for (int j = 0; j < vectors; j++)
+      sum[i][j] = adds ? *(const lanes *)(to + i * tc_panels_columns + j * TC_LANES) : (lanes){};
+  }
+  for (size_t u = 0; u < units_; u++) {
+    units row[panel_vectors];
+    for (int j = 0; j < vectors; j++) {
+      size_t column = (size_t)j * TC_LANES;
+      row[j] = *(const units *)(weights + column / panel_columns * step + u * panel_columns + column % panel_columns);
+    }
+    for (int i = 0; i < rows; i++)
+      for (int j = 0; j < vectors; j++) sum[i][j] = fused_dot(sum[i][j], a[i][u], row[j], pairs);
+  }
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < vectors; j++) *(lanes *)(to + i * tc_panels_columns + j * TC_LANES) = sum[i][j];
+}
+
+// Lines of the next piece that belong to the tile at row `i`.
+static inline __attribute__((always_inline)) void panel_fetch(const panel_piece *w, size_t i, size_t first,
+                                                              size_t panels) {
+  size_t begin = i / panel_rows * w->ahead_lines * panel_line, end = begin + w->ahead_lines * panel_line;
+  if (end > w->ahead_bytes) end = w->ahead_bytes;
+  for (size_t panel = first; panel < first + panels; panel++)
+    for (size_t byte = begin; byte < end; byte += panel_line)
+      __builtin_prefetch(w->ahead + panel * w->ahead_step + byte, 0, 2);
+}
+
+// Columns from `column` on, for `count` rows.
+static inline __attribute__((always_inline)) void panel_column(float *restrict to, const uint32_t *const *restrict from,
+                                                               const panel_piece *w, size_t column, size_t count,
+                                                               int vectors, int pairs, int adds) {
+  size_t i = 0, panel = column / panel_columns, panels = (size_t)vectors * TC_LANES / panel_columns;
+  const uint32_t *weights = w->weights + panel * w->step + column % panel_columns;
+  to += column;
+  for (; i + panel_rows <= count; i += panel_rows) {
+    if (column % panel_columns == 0) panel_fetch(w, i, panel, panels ? panels : 1);
+    panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, panel_rows, vectors, pairs, adds);
+  }
+  for (; i + 2 <= count; i += 2)
+    panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, 2, vectors, pairs, adds);
+  for (; i < count; i++)
+    panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, 1, vectors, pairs, adds);
+}
+
+static inline __attribute__((always_inline)) void panel_multiply_as(float *to, const uint32_t *const *from,
+                                                                    const panel_piece *w, size_t columns,
+                                                                    size_t count, int pairs, int adds) {
+  size_t wide = panel_vectors * TC_LANES, column = 0;
+  for (; column + wide <= columns; column += wide) panel_column(to, from, w, column, count, panel_vectors, pairs, adds);
+#if TC_LANES == 16
+  switch ((columns - column) / 16) {
+  case 3: panel_column(to, from, w, column, count, 3, pairs, adds); break;
+  case 2: panel_column(to, from, w, column, count, 2, pairs, adds); break;
+  case 1: panel_column(to, from, w, column, count, 1, pairs, adds); break;
+  default: break;
+  }
+#endif
+}
+
+static void panel_multiply(float *to, const uint32_t *const *from, const panel_piece *w, size_t columns, size_t count,
+                           int pairs, int adds) {
+  if (pairs)
+    panel_multiply_as(to, from, w, columns, count, 1, adds);
+  else
+    panel_multiply_as(to, from, w, columns, count, 0, adds);
+}
+
+// Where each of `count` results from `first` on reads its inputs for a tap, from `unit` on: zeros outside.
+static void panel_inputs(const tc_panels *p, const uint32_t **from, size_t first, size_t count, size_t tap,
+                         size_t unit) {
+  static const uint32_t zeros[tc_panels_units];
+  size_t r = tap / p->kernel_width, s = tap % p->kernel_width;
+  size_t row = first / p->result_width, column = first % p->result_width;
+  for (size_t i = 0; i < count; i++) {
+    // What lies above or left of the picture has wrapped around and is larger than any size.
+    size_t y = row * p->stride + r - p->top, x = column * p->stride + s - p->left;
+    const void *pixel = at(p->source, (y * p->width + x) * p->source_stride, p->element);
+    from[i] = y < p->height && x < p->width ? (const uint32_t *)pixel + unit : zeros;
+    if (++column == p->result_width) column = 0, row++;
+  }
+}
+
+// Every second number of two vectors.
+#if TC_LANES == 16
+#define EVENS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif TC_LANES == 8
+#define EVENS 0, 2, 4, 6, 8, 10, 12, 14
+#define ODDS 1, 3, 5, 7, 9, 11, 13, 15
+#else
+#define EVENS 0, 2, 4, 6
+#define ODDS 1, 3, 5, 7
+#endif
+
+// Results of one row, for the columns from `column` on: bias and what follows it. Values and gates lie in turns.
+static inline __attribute__((always_inline)) void panel_gate(const tc_panels *p, const float *sums, size_t row,
+                                                             size_t column, size_t columns) {
+  for (size_t j = 0; j < columns; j += 2 * TC_LANES) {
+    lanes x = *(const lanes *)(sums + j), y = *(const lanes *)(sums + j + TC_LANES);
+    if (p->bias) {
+      x += *(const lanes *)(p->bias + column + j);
+      y += *(const lanes *)(p->bias + column + j + TC_LANES);
+    }
+    lanes z = __builtin_shufflevector(x, y, EVENS) * gelu_lanes(__builtin_shufflevector(x, y, ODDS));
+    store_floats(at_mutable(p->destination, row * p->destination_stride + (column + j) / 2, p->element),
+                 (const float *)&z, p->element, TC_LANES);
+  }
+}
+#undef EVENS
+#undef ODDS
+
+static inline __attribute__((always_inline)) void panel_store(const tc_panels *p, const float *sums, size_t row,
+                                                              size_t column, size_t columns) {
+  for (size_t j = 0; j < columns; j += TC_LANES) {
+    lanes x = *(const lanes *)(sums + j);
+    if (p->bias) x += *(const lanes *)(p->bias + column + j);
+    if (p->residual) {
+      float more[TC_LANES];
+      load_floats(more, at(p->residual, row * p->residual_stride + column + j, p->element), p->element, TC_LANES);
+      x += *(const lanes *)more;
+    }
+    x = activated(x, p->activation);
+    store_floats(at_mutable(p->destination, row * p->destination_stride + column + j, p->element), (const float *)&x,
+                 p->element, TC_LANES);
+  }
+}
+
+// Weights of a tap from `unit` on, for the group of columns from `column` on: as they lie, or unpacked.
+static inline panel_piece panel_weights(const tc_panels *p, float *unpacked, size_t column, size_t columns, size_t tap,
+                                        size_t unit) {
+  size_t taps = p->kernel_height * p->kernel_width, all = p->pairs ? p->channels / 2 : p->channels;
+  size_t rest = all - unit, size = p->pairs ? 4 : 2, length = taps * all * panel_columns;
+  const char *group = (const char *)p->weights + column / panel_columns * length * size;
+  panel_piece w = {.units = rest < tc_panels_units ? rest : tc_panels_units};
+  const char *begin = group + (tap * all + unit) * panel_columns * size;
+  // The piece after it, over the end of a tap too; after the last the next group's first.
+  int is_last = tap + 1 == taps && unit + w.units == all;
+  w.ahead = is_last ? group + tc_panels_columns / panel_columns * length * size : begin + w.units * panel_columns * size;
+  w.ahead_step = length * size;
+  w.ahead_bytes = tc_panels_units * panel_columns * size;
+  w.ahead_lines = 2 * size;
+  if (p->pairs) {
+    w.weights = (const uint32_t *)begin;
+    w.step = length;
+    return w;
+  }
+  w.step = w.units * panel_columns;
+  for (size_t panel = 0; panel < columns / panel_columns; panel++)
+    load_floats(unpacked + panel * w.step, begin + panel * length * size, p->stored, w.step);
+  w.weights = (const uint32_t *)unpacked;
+  return w;
+}
+
+static void panels_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_panels *p = parameters;
+  char *scratch = (char *)p->scratch + (size_t)thread * tc_panels_scratch(p);
+  float *unpacked = (float *)scratch, *sums = unpacked + tc_panels_columns * tc_panels_units;
+  const uint32_t **from = (const uint32_t **)(sums + tc_panels_columns * p->block);
+  size_t rows = p->result_height * p->result_width, blocks = (rows + p->block - 1) / p->block;
+  size_t taps = p->kernel_height * p->kernel_width, units = p->pairs ? p->channels / 2 : p->channels;
+  for (size_t item = begin; item < end; item++) {
+    size_t column = item / blocks * tc_panels_columns, first = item % blocks * p->block;
+    size_t columns = p->outputs - column < tc_panels_columns ? p->outputs - column : tc_panels_columns;
+    size_t count = rows - first < p->block ? rows - first : p->block;
+    for (size_t tap = 0; tap < taps; tap++)
+      for (size_t unit = 0; unit < units; unit += tc_panels_units) {
+        panel_piece w = panel_weights(p, unpacked, column, columns, tap, unit);
+        panel_inputs(p, from, first, count, tap, unit);
+        panel_multiply(sums, from, &w, columns, count, p->pairs, tap > 0 || unit > 0);
+      }
+    for (size_t i = 0; i < count; i++) {
+      const float *row = sums + i * tc_panels_columns;
+      if (p->gated)
+        panel_gate(p, row, first + i, column, columns);
+      else
+        panel_store(p, row, first + i, column, columns);
+    }
+  }
+}
+
+static void panels_pack_body(const void *parameters, size_t begin, size_t end, int thread) {
+  const tc_panels_pack *p = parameters;
+  enum { most = 256 };
+  float x[panel_columns][most], y[most * panel_columns];
+  size_t together = p->pairs ? 2 : 1;
+  for (size_t item = begin; item < end; item++) {
+    size_t panel = item / p->taps, tap = item % p->taps;
+    for (size_t channel = 0; channel < p->channels; channel += most) {
+      size_t rest = p->channels - channel, channels = rest < most ? rest : most;
+      for (size_t k = 0; k < panel_columns; k++)
+        load_floats(x[k],
+                    at(p->source, ((panel * panel_columns + k) * p->taps + tap) * p->channels + channel,
+                       p->source_element),
+                    p->source_element, channels);
+      for (size_t c = 0; c < channels; c++)
+        for (size_t k = 0; k < panel_columns; k++)
+          y[c / together * panel_columns * together + k * together + c % together] = x[k][c];
+      store_floats(at_mutable(p->destination, (item * p->channels + channel) * panel_columns, p->element), y,
+                   p->element, channels * panel_columns);
+    }
+  }
+}
