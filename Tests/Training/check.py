@@ -127,6 +127,12 @@ def every_phrase_is_known():
     assert len(words.PHRASES) - 1 >= 12
 
 
+def steps_run_on_a_gpu():
+    """Without one: see gpu.py."""
+    done = subprocess.run([sys.executable, os.path.join(HERE, "gpu.py")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def main():
     turbocam = os.path.abspath(sys.argv[1])
     torch.set_num_threads(os.cpu_count())
@@ -135,6 +141,7 @@ def main():
         run = Training(scratch)
         tests = {
             "no phrase stands for two styles": every_phrase_is_known,
+            "on a GPU every step keeps to it": steps_run_on_a_gpu,
             "--quick trains, stops, resumes and ends": run.stop_and_resume,
             "the exported folder is whole and small": lambda: folder_is_whole(run.model),
             "the exported folder agrees with diffusers": lambda: agrees_with_diffusers(turbocam, run.model, scratch),

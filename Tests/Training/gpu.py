@@ -1,0 +1,90 @@
+"""One step of every stage on fake tensors of a CUDA device: shapes are worked out and devices must match, nothing is
+computed, and no GPU is needed. What a step does there is what it does on a real one up to the gradients; what
+compiling and half precision do is not seen.
+
+    python Tests/Training/gpu.py
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "Training"))
+
+import diffusers
+import torch
+import transformers
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import data
+import pool
+import run as training
+import spark
+import stages
+import student
+import styles
+
+
+def place(module, device=None, **_):
+    """Module.to: fake parameters cannot change their device, so there are new ones."""
+    for part in module.modules():
+        for store in (part._parameters, part._buffers):
+            for name, x in store.items():
+                if x is None:
+                    continue
+                moved = torch.empty(x.shape, dtype=x.dtype, device=device)
+                store[name] = torch.nn.Parameter(moved, x.requires_grad) if isinstance(x, torch.nn.Parameter) else moved
+    return module
+
+
+def descend(optimizer, loss, *models):
+    """Gradients need a GPU's streams."""
+    assert loss.device.type == "cuda" and loss.requires_grad
+    # A sum of the parameters and the loss fails where one lies elsewhere.
+    sum((p.sum() for m in models for p in m.parameters()), loss)
+
+
+class Places:
+    """Where crops lie is drawn; fake numbers cannot be looked at, so it is always the first place."""
+
+    def windows(self, side, count):
+        return [[0, 0, 0]] * count
+
+    def crops(self, windows, slots, side):
+        return torch.stack([self.store[0, slot, :, :side, :side] for slot in slots]).float() / 255
+
+    def style(self, window, name, side):
+        return self.crops([window], [pool.FIRST + styles.NAMES.index(name)], side)[0]
+
+
+def window(*latents):
+    side = int(latents[0].shape[-1] * student.WINDOW) // student.PATCH * student.PATCH
+    return [z[..., :side, :side] for z in latents]
+
+
+def main():
+    for module in (torch.nn.Module, diffusers.ModelMixin, transformers.PreTrainedModel):
+        module.to = place
+    torch.nn.Module.compile = lambda module: None
+    torch.autograd.grad = lambda outputs, inputs, **_: [torch.ones_like(x) for x in inputs]
+    torch.utils.data.DataLoader = lambda *_, **__: []
+    stages.descend, student.window = descend, window
+    for name in ("windows", "crops", "style"):
+        setattr(pool.Pool, name, getattr(Places, name))
+    with tempfile.TemporaryDirectory() as folder, FakeTensorMode(allow_non_fake_inputs=True):
+        options = argparse.Namespace(device="cuda", runs=folder, quick=True, minutes=2, without=None, output=None)
+        run = training.Run(options)
+        assert run.size is training.GPU
+        run.pool.incoming = iter([torch.stack([torch.empty(3, data.SIZE, data.SIZE)] * 2)])
+        run.pool.renew()
+        assert run.pool.store.device.type == "cuda"
+        for stage, step, _ in spark.STAGES:
+            # Small crops first and large ones later; the text encoders do not learn in every step.
+            for run.stage_step, done in ((0, 0.1), (1, 0.9)):
+                report = step(run, done)
+                assert all(x.device.type == "cuda" for x in report.values()), f"{stage}: {report}"
+
+
+if __name__ == "__main__":
+    main()
