@@ -27,7 +27,7 @@ typedef struct {
 // to[rows][vectors · lanes] (+)= Σ from[row][unit] · weights[unit][...]
 static inline __attribute__((always_inline)) void panel_tile(float *restrict to, const uint32_t *const *restrict from,
                                                              const uint32_t *restrict weights, size_t step,
-                                                             size_t units_, int rows, int vectors, int pairs,
+                                                             size_t depth, int rows, int vectors, int pairs,
                                                              int adds) {
   lanes sum[panel_rows][panel_vectors];
   const uint32_t *a[panel_rows];
@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) void panel_tile(float *restrict to,
     for (int j = 0; j < vectors; j++)
       sum[i][j] = adds ? *(const lanes *)(to + i * tc_panels_columns + j * TC_LANES) : (lanes){};
   }
-  for (size_t u = 0; u < units_; u++) {
+  for (size_t u = 0; u < depth; u++) {
     units row[panel_vectors];
     for (int j = 0; j < vectors; j++) {
       size_t column = (size_t)j * TC_LANES;

@@ -66,7 +66,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     }
   }
 
-  /// How long pictures under way wait for the frame after it. One that comes later than it takes to paint a picture
+  /// How long pictures under way wait for the frame after them. One that comes later than it takes to paint a picture
   /// alone could not have been painted sooner beside it.
   private func patience(_ link: FilterLink) -> UInt64 {
     if underWay.isEmpty { return 0 }
