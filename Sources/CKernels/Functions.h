@@ -21,24 +21,15 @@ static inline float total(lanes x) {
   return r[0] + r[1];
 }
 
+// `exponential` of each; with AVX-512 the scaling instruction gives zeros and infinities by itself.
 static inline lanes exponential_lanes(lanes x) {
 #if TC_LANES == 16
-  // Exact for the far ends too: the scaling instruction gives zeros and infinities by itself.
   lanes n = (lanes)_mm512_roundscale_ps((__m512)(x * 1.44269504088896341f), 8);
-  lanes f = x - n * 0.693359375f;
-  f = f + n * 2.12194440e-4f;
-  lanes y = f * 1.9875691500e-4f + 1.3981999507e-3f;
-  y = y * f + 8.3334519073e-3f;
-  y = y * f + 4.1665795894e-2f;
-  y = y * f + 1.6666665459e-1f;
-  y = y * f + 5.0000001201e-1f;
-  y = y * f * f + f + 1.0f;
-  return (lanes)_mm512_scalef_ps((__m512)y, (__m512)n);
 #else
-  // `exponential` of each.
   x = __builtin_elementwise_min(__builtin_elementwise_max(x, (lanes){} - 104), (lanes){} + 89);
   const float magic = 12582912.0f;
   lanes n = (x * 1.44269504088896341f + magic) - magic;
+#endif
   lanes f = x - n * 0.693359375f;
   f = f + n * 2.12194440e-4f;
   lanes y = f * 1.9875691500e-4f + 1.3981999507e-3f;
@@ -47,6 +38,9 @@ static inline lanes exponential_lanes(lanes x) {
   y = y * f + 1.6666665459e-1f;
   y = y * f + 5.0000001201e-1f;
   y = y * f * f + f + 1.0f;
+#if TC_LANES == 16
+  return (lanes)_mm512_scalef_ps((__m512)y, (__m512)n);
+#else
   ints power = __builtin_convertvector(n, ints), half = power >> 1;
   return y * (lanes)((half + 127) << 23) * (lanes)((power - half + 127) << 23);
 #endif
