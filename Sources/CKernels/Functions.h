@@ -26,7 +26,10 @@ static inline lanes exponential_lanes(lanes x) {
 #if TC_LANES == 16
   lanes n = (lanes)_mm512_roundscale_ps((__m512)(x * 1.44269504088896341f), 8);
 #else
-  x = __builtin_elementwise_min(__builtin_elementwise_max(x, (lanes){} - 104), (lanes){} + 89);
+  // Bounds by masks: NaN, which minima and maxima would drop, stays.
+  const lanes least = (lanes){} - 104, most = (lanes){} + 89;
+  ints low = x < least, high = x > most;
+  x = (lanes)(((ints)x & ~(low | high)) | ((ints)least & low) | ((ints)most & high));
   const float magic = 12582912.0f;
   lanes n = (x * 1.44269504088896341f + magic) - magic;
 #endif
