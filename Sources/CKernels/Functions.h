@@ -2,6 +2,16 @@
 
 typedef float lanes __attribute__((vector_size(TC_LANES * 4), aligned(4)));
 typedef int32_t ints __attribute__((vector_size(TC_LANES * 4), aligned(4)));
+typedef uint32_t units __attribute__((vector_size(TC_LANES * 4), aligned(4)));
+
+// A vector of bf16 or f32.
+static inline __attribute__((always_inline)) lanes load_lanes(const void *p, tc_element element) {
+  if (element == tc_bf16) {
+    typedef uint16_t halves __attribute__((vector_size(TC_LANES * 2), aligned(2)));
+    return (lanes)(__builtin_convertvector(*(const halves *)p, units) << 16);
+  }
+  return (lanes)*(const units *)p;
+}
 
 static inline float total(lanes x) {
 #if TC_LANES == 16

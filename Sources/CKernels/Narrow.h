@@ -4,14 +4,6 @@
 // Pixels whose sums are in registers at a time.
 enum { narrow_pixels = TC_LANES == 16 ? 6 : 2 };
 
-static inline __attribute__((always_inline)) lanes load_lanes(const void *p, tc_element element) {
-  if (element == tc_bf16) {
-    typedef uint16_t halves __attribute__((vector_size(TC_LANES * 2), aligned(2)));
-    return (lanes)(__builtin_convertvector(*(const halves *)p, units) << 16);
-  }
-  return (lanes)*(const units *)p;
-}
-
 // sums[pixels][outputs] += the products of one tap: `x` has the first pixel's channels, `w` the tap's of the first
 // output.
 static inline __attribute__((always_inline)) void narrow_tap(lanes sums[][4], const tc_narrow_convolution *p,

@@ -22,7 +22,14 @@ typedef struct {
   // The piece after it, a few lines of which are fetched beside each tile.
   const char *ahead;
   size_t ahead_step, ahead_bytes, ahead_lines;
+  // Whether sums become results after it.
+  int is_last;
 } panel_piece;
+
+// Results that a thread works on.
+typedef struct {
+  size_t row, rows, column, columns;
+} panel_block;
 
 // to[rows][vectors · lanes] (+)= Σ from[row][unit] · weights[unit][...]
 static inline __attribute__((always_inline)) void panel_tile(float *restrict to, const uint32_t *const *restrict from,
@@ -59,53 +66,67 @@ static inline __attribute__((always_inline)) void panel_fetch(const panel_piece 
       __builtin_prefetch(w->ahead + panel * w->ahead_step + byte, 0, 2);
 }
 
-// Columns from `column` on, for `count` rows.
-static inline __attribute__((always_inline)) void panel_column(float *restrict to, const uint32_t *const *restrict from,
-                                                               const panel_piece *w, size_t column, size_t count,
+// The residual of a tile's rows, and where their results go: other cores wrote there last.
+static inline void panel_fetch_results(const tc_panels *p, panel_block b, size_t i) {
+  size_t halved = p->gated ? 2 : 1, column = b.column / halved;
+  size_t bytes = b.columns / halved * element_size(p->element);
+  for (size_t row = b.row + i; row < b.row + i + panel_rows; row++)
+    for (size_t byte = 0; byte < bytes; byte += panel_line) {
+      __builtin_prefetch((const char *)at(p->destination, row * p->destination_stride + column, p->element) + byte, 1, 2);
+      if (p->residual)
+        __builtin_prefetch((const char *)at(p->residual, row * p->residual_stride + column, p->element) + byte, 0, 2);
+    }
+}
+
+// Columns of the block from `column` on.
+static inline __attribute__((always_inline)) void panel_column(const tc_panels *p, float *restrict to,
+                                                               const uint32_t *const *restrict from,
+                                                               const panel_piece *w, panel_block b, size_t column,
                                                                int vectors, int pairs, int adds) {
   size_t i = 0, panel = column / panel_columns, panels = (size_t)vectors * TC_LANES / panel_columns;
   const uint32_t *weights = w->weights + panel * w->step + column % panel_columns;
   to += column;
-  for (; i + panel_rows <= count; i += panel_rows) {
+  for (; i + panel_rows <= b.rows; i += panel_rows) {
     if (column % panel_columns == 0) panel_fetch(w, i, panel, panels ? panels : 1);
+    if (column == 0 && w->is_last) panel_fetch_results(p, b, i);
     panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, panel_rows, vectors, pairs, adds);
   }
-  for (; i + 2 <= count; i += 2)
+  for (; i + 2 <= b.rows; i += 2)
     panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, 2, vectors, pairs, adds);
-  for (; i < count; i++)
+  for (; i < b.rows; i++)
     panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, 1, vectors, pairs, adds);
 }
 
-static inline __attribute__((always_inline)) void panel_multiply_as(float *to, const uint32_t *const *from,
-                                                                    const panel_piece *w, size_t columns,
-                                                                    size_t count, int pairs, int adds) {
+static inline __attribute__((always_inline)) void panel_multiply_as(const tc_panels *p, float *to,
+                                                                    const uint32_t *const *from, const panel_piece *w,
+                                                                    panel_block b, int pairs, int adds) {
   size_t wide = panel_vectors * TC_LANES, column = 0;
-  for (; column + wide <= columns; column += wide) panel_column(to, from, w, column, count, panel_vectors, pairs, adds);
+  for (; column + wide <= b.columns; column += wide)
+    panel_column(p, to, from, w, b, column, panel_vectors, pairs, adds);
 #if TC_LANES == 16
-  switch ((columns - column) / 16) {
-  case 3: panel_column(to, from, w, column, count, 3, pairs, adds); break;
-  case 2: panel_column(to, from, w, column, count, 2, pairs, adds); break;
-  case 1: panel_column(to, from, w, column, count, 1, pairs, adds); break;
+  switch ((b.columns - column) / 16) {
+  case 3: panel_column(p, to, from, w, b, column, 3, pairs, adds); break;
+  case 2: panel_column(p, to, from, w, b, column, 2, pairs, adds); break;
+  case 1: panel_column(p, to, from, w, b, column, 1, pairs, adds); break;
   default: break;
   }
 #endif
 }
 
-static void panel_multiply(float *to, const uint32_t *const *from, const panel_piece *w, size_t columns, size_t count,
-                           int pairs, int adds) {
-  if (pairs)
-    panel_multiply_as(to, from, w, columns, count, 1, adds);
+static void panel_multiply(const tc_panels *p, float *to, const uint32_t *const *from, const panel_piece *w,
+                           panel_block b, int adds) {
+  if (p->pairs)
+    panel_multiply_as(p, to, from, w, b, 1, adds);
   else
-    panel_multiply_as(to, from, w, columns, count, 0, adds);
+    panel_multiply_as(p, to, from, w, b, 0, adds);
 }
 
-// Where each of `count` results from `first` on reads its inputs for a tap, from `unit` on: zeros outside.
-static void panel_inputs(const tc_panels *p, const uint32_t **from, size_t first, size_t count, size_t tap,
-                         size_t unit) {
+// Where each result of the block reads its inputs for a tap, from `unit` on: zeros outside.
+static void panel_inputs(const tc_panels *p, const uint32_t **from, panel_block b, size_t tap, size_t unit) {
   static const uint32_t zeros[tc_panels_units];
   size_t r = tap / p->kernel_width, s = tap % p->kernel_width;
-  size_t row = first / p->result_width, column = first % p->result_width;
-  for (size_t i = 0; i < count; i++) {
+  size_t row = b.row / p->result_width, column = b.row % p->result_width;
+  for (size_t i = 0; i < b.rows; i++) {
     // What lies above or left of the picture has wrapped around and is larger than any size.
     size_t y = row * p->stride + r - p->top, x = column * p->stride + s - p->left;
     const void *pixel = at(p->source, (y * p->width + x) * p->source_stride, p->element);
@@ -126,60 +147,74 @@ static void panel_inputs(const tc_panels *p, const uint32_t **from, size_t first
 #define ODDS 1, 3, 5, 7
 #endif
 
-// Results of one row, for the columns from `column` on: bias and what follows it. Values and gates lie in turns.
+// Results of one row of the block: bias and what follows it. Values and gates lie in turns.
 static inline __attribute__((always_inline)) void panel_gate(const tc_panels *p, const float *sums, size_t row,
-                                                             size_t column, size_t columns) {
-  for (size_t j = 0; j < columns; j += 2 * TC_LANES) {
+                                                             panel_block b, tc_element element) {
+  for (size_t j = 0; j < b.columns; j += 2 * TC_LANES) {
     lanes x = *(const lanes *)(sums + j), y = *(const lanes *)(sums + j + TC_LANES);
     if (p->bias) {
-      x += *(const lanes *)(p->bias + column + j);
-      y += *(const lanes *)(p->bias + column + j + TC_LANES);
+      x += *(const lanes *)(p->bias + b.column + j);
+      y += *(const lanes *)(p->bias + b.column + j + TC_LANES);
     }
     lanes z = __builtin_shufflevector(x, y, EVENS) * gelu_lanes(__builtin_shufflevector(x, y, ODDS));
-    store_floats(at_mutable(p->destination, row * p->destination_stride + (column + j) / 2, p->element),
-                 (const float *)&z, p->element, TC_LANES);
+    store_floats(at_mutable(p->destination, row * p->destination_stride + (b.column + j) / 2, element),
+                 (const float *)&z, element, TC_LANES);
   }
 }
 #undef EVENS
 #undef ODDS
 
 static inline __attribute__((always_inline)) void panel_store(const tc_panels *p, const float *sums, size_t row,
-                                                              size_t column, size_t columns) {
-  for (size_t j = 0; j < columns; j += TC_LANES) {
+                                                              panel_block b, tc_element element) {
+  for (size_t j = 0; j < b.columns; j += TC_LANES) {
+    size_t column = b.column + j;
     lanes x = *(const lanes *)(sums + j);
-    if (p->bias) x += *(const lanes *)(p->bias + column + j);
-    if (p->residual) {
-      float more[TC_LANES];
-      load_floats(more, at(p->residual, row * p->residual_stride + column + j, p->element), p->element, TC_LANES);
-      x += *(const lanes *)more;
-    }
+    if (p->bias) x += *(const lanes *)(p->bias + column);
+    if (p->residual) x += load_lanes(at(p->residual, row * p->residual_stride + column, element), element);
     x = activated(x, p->activation);
-    store_floats(at_mutable(p->destination, row * p->destination_stride + column + j, p->element), (const float *)&x,
-                 p->element, TC_LANES);
+    store_floats(at_mutable(p->destination, row * p->destination_stride + column, element), (const float *)&x, element,
+                 TC_LANES);
   }
 }
 
-// Weights of a tap from `unit` on, for the group of columns from `column` on: as they lie, or unpacked.
-static inline panel_piece panel_weights(const tc_panels *p, float *unpacked, size_t column, size_t columns, size_t tap,
-                                        size_t unit) {
+static inline __attribute__((always_inline)) void panel_results(const tc_panels *p, const float *sums, panel_block b,
+                                                                tc_element element) {
+  for (size_t i = 0; i < b.rows; i++)
+    if (p->gated)
+      panel_gate(p, sums + i * tc_panels_columns, b.row + i, b, element);
+    else
+      panel_store(p, sums + i * tc_panels_columns, b.row + i, b, element);
+}
+
+// Units of each piece of a tap's but the last: pieces are as equal as can be, for each costs a pass over the sums.
+static inline size_t panel_units(size_t all) {
+  size_t pieces = (all + tc_panels_units - 1) / tc_panels_units;
+  return (all + pieces - 1) / pieces;
+}
+
+// Weights of a tap from `unit` on, for the columns of the block: as they lie, or unpacked.
+static inline panel_piece panel_weights(const tc_panels *p, float *unpacked, panel_block b, size_t tap, size_t unit) {
   size_t taps = p->kernel_height * p->kernel_width, all = p->pairs ? p->channels / 2 : p->channels;
-  size_t rest = all - unit, size = p->pairs ? 4 : 2, length = taps * all * panel_columns;
-  const char *group = (const char *)p->weights + column / panel_columns * length * size;
-  panel_piece w = {.units = rest < tc_panels_units ? rest : tc_panels_units};
+  size_t rest = all - unit, most = panel_units(all), size = p->pairs ? 4 : 2, length = taps * all * panel_columns;
+  const char *group = (const char *)p->weights + b.column / panel_columns * length * size;
+  panel_piece w = {.units = rest < most ? rest : most};
   const char *begin = group + (tap * all + unit) * panel_columns * size;
+  w.is_last = tap + 1 == taps && unit + w.units == all;
   // The piece after it, over the end of a tap too; after the last the next group's first.
-  int is_last = tap + 1 == taps && unit + w.units == all;
-  w.ahead = is_last ? group + tc_panels_columns / panel_columns * length * size : begin + w.units * panel_columns * size;
+  w.ahead = w.is_last ? group + tc_panels_columns / panel_columns * length * size
+                      : begin + w.units * panel_columns * size;
   w.ahead_step = length * size;
-  w.ahead_bytes = tc_panels_units * panel_columns * size;
-  w.ahead_lines = 2 * size;
+  w.ahead_bytes = most * panel_columns * size;
+  // So many for each tile that 32 of them, or all there are, fetch a piece.
+  size_t tiles = b.rows / panel_rows < 32 ? b.rows / panel_rows : 32;
+  w.ahead_lines = tiles ? (w.ahead_bytes / panel_line + tiles - 1) / tiles : 0;
   if (p->pairs) {
     w.weights = (const uint32_t *)begin;
     w.step = length;
     return w;
   }
   w.step = w.units * panel_columns;
-  for (size_t panel = 0; panel < columns / panel_columns; panel++)
+  for (size_t panel = 0; panel < b.columns / panel_columns; panel++)
     load_floats(unpacked + panel * w.step, begin + panel * length * size, p->stored, w.step);
   w.weights = (const uint32_t *)unpacked;
   return w;
@@ -193,22 +228,19 @@ static void panels_body(const void *parameters, size_t begin, size_t end, int th
   size_t rows = p->result_height * p->result_width, blocks = (rows + p->block - 1) / p->block;
   size_t taps = p->kernel_height * p->kernel_width, units = p->pairs ? p->channels / 2 : p->channels;
   for (size_t item = begin; item < end; item++) {
-    size_t column = item / blocks * tc_panels_columns, first = item % blocks * p->block;
-    size_t columns = p->outputs - column < tc_panels_columns ? p->outputs - column : tc_panels_columns;
-    size_t count = rows - first < p->block ? rows - first : p->block;
+    panel_block b = {.row = item % blocks * p->block, .column = item / blocks * tc_panels_columns};
+    b.columns = p->outputs - b.column < tc_panels_columns ? p->outputs - b.column : tc_panels_columns;
+    b.rows = rows - b.row < p->block ? rows - b.row : p->block;
     for (size_t tap = 0; tap < taps; tap++)
-      for (size_t unit = 0; unit < units; unit += tc_panels_units) {
-        panel_piece w = panel_weights(p, unpacked, column, columns, tap, unit);
-        panel_inputs(p, from, first, count, tap, unit);
-        panel_multiply(sums, from, &w, columns, count, p->pairs, tap > 0 || unit > 0);
+      for (size_t unit = 0; unit < units; unit += panel_units(units)) {
+        panel_piece w = panel_weights(p, unpacked, b, tap, unit);
+        panel_inputs(p, from, b, tap, unit);
+        panel_multiply(p, sums, from, &w, b, tap > 0 || unit > 0);
       }
-    for (size_t i = 0; i < count; i++) {
-      const float *row = sums + i * tc_panels_columns;
-      if (p->gated)
-        panel_gate(p, row, first + i, column, columns);
-      else
-        panel_store(p, row, first + i, column, columns);
-    }
+    if (p->element == tc_bf16)
+      panel_results(p, sums, b, tc_bf16);
+    else
+      panel_results(p, sums, b, tc_f32);
   }
 }
 

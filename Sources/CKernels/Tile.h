@@ -1,7 +1,6 @@
 // Small matrix products for attention, whose sums stay in registers. Operands are made of units of four bytes:
 // a float, or, where the processor multiplies bf16 (TC_BF16_DOT), a pair of bf16.
 
-typedef uint32_t units __attribute__((vector_size(TC_LANES * 4), aligned(4)));
 enum { tile_vectors = TC_LANES == 16 ? 4 : 2 };
 
 static inline __attribute__((always_inline)) lanes fused_dot(lanes sum, uint32_t a, units b, int pairs) {

@@ -257,7 +257,7 @@ typedef struct {
   /// `tc_panels_scratch` bytes for each thread.
   void *scratch;
 } tc_panels;
-enum { tc_panels_columns = 64, tc_panels_units = 256 };
+enum { tc_panels_columns = 64, tc_panels_units = 320 };
 size_t tc_panels_scratch(const tc_panels *parameters);
 size_t tc_panels_items(const tc_panels *parameters);
 /// Whether products of bf16 in pairs run here.
