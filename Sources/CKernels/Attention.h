@@ -55,17 +55,16 @@ static void pack_keys(const tc_attention *p, attention_shape s, uint32_t *restri
                       size_t column) {
   size_t j = 0;
 #if defined(TC_BF16_DOT)
-  // Sixteen at a time, a pair of numbers of each.
-  int far = p->k_stride * 2 * 16 > INT32_MAX;
-  if (in_pairs(p) && p->dimension % 2 == 0 && !far) {
-    __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i rows = _mm512_mullo_epi32(lane, _mm512_set1_epi32((int)p->k_stride * 2));
-    for (; j + 16 <= count; j += 16) {
-      const char *from = at(p->k, (first + j) * p->k_stride + column, p->element);
-      for (size_t d = 0; d < s.depth; d++)
-        _mm512_storeu_si512(to + d * p->key_block + j, _mm512_i32gather_epi32(rows, from + 4 * d, 1));
-    }
-  }
+  // Sixteen at a time, sixteen pairs of numbers of each.
+  if (in_pairs(p) && s.depth % 16 == 0 && p->dimension % 2 == 0)
+    for (; j + 16 <= count; j += 16)
+      for (size_t d = 0; d < s.depth; d += 16) {
+        units row[16];
+        for (size_t i = 0; i < 16; i++)
+          row[i] = *(const units *)at(p->k, (first + j + i) * p->k_stride + column + 2 * d, p->element);
+        transpose(row);
+        for (size_t i = 0; i < 16; i++) *(units *)(to + (d + i) * p->key_block + j) = row[i];
+      }
 #endif
   for (; j < count; j++)
     pack_row(to + j, p->key_block, at(p->k, (first + j) * p->k_stride + column, p->element), p, s.depth);
@@ -116,11 +115,15 @@ static inline lanes larger(lanes a, lanes b) {
 }
 
 static inline float highest(lanes x) {
+#if TC_LANES == 16
+  return _mm512_reduce_max_ps((__m512)x);
+#else
   float y[TC_LANES];
   memcpy(y, &x, sizeof y);
   for (int half = TC_LANES / 2; half; half /= 2)
     for (int i = 0; i < half; i++) y[i] = y[i + half] > y[i] ? y[i + half] : y[i];
   return y[0];
+#endif
 }
 
 // Stores a vector of probabilities for the next product.
@@ -134,39 +137,56 @@ static inline void store_weights(void *row, size_t j, lanes x, int pairs) {
   *(lanes *)((float *)row + j) = x;
 }
 
-// What is known of a query's row: its highest score so far, times scale and log2(e), and the sum of 2^(score - highest).
+// What is known of each query of a block: its highest score so far, times scale and log2(e), and the sum of
+// 2^(score - highest).
 typedef struct {
-  float highest, sum;
+  float highest[tc_query_block], sum[tc_query_block];
 } softmax_state;
 
-// One row of scores becomes probabilities relative to the new maximum; sum and result so far follow. `scale`: times
-// log2(e), and positive.
-static inline void rescale(float *restrict scores, void *weights, float *restrict result, softmax_state *state,
-                           size_t visible, size_t keys, size_t width, float scale, int pairs, int is_first) {
+// The highest score of a row that meets new ones; sum and result so far follow. `scale`: times log2(e), and positive.
+static inline void raise_highest(softmax_state *state, size_t row, float *restrict scores, size_t visible,
+                                 float *restrict result, size_t width, float scale, int is_first) {
   // Hidden scores take the first one's place until the end, where they count nothing.
   size_t covered = (visible + TC_LANES - 1) / TC_LANES * TC_LANES;
   for (size_t j = visible; j < covered; j++) scores[j] = scores[0];
   lanes high = *(const lanes *)scores;
   for (size_t j = TC_LANES; j < covered; j += TC_LANES) high = larger(high, *(const lanes *)(scores + j));
-  float top = highest(high) * scale;
-  if (!is_first && state->highest > top) top = state->highest;
+  float top = highest(high) * scale, before = state->highest[row];
+  if (is_first) {
+    state->highest[row] = top;
+    state->sum[row] = 0;
+    return;
+  }
+  if (before >= top) return;
+  float factor = exponential((before - top) * 0.693147181f);
+  state->highest[row] = top;
+  state->sum[row] *= factor;
+  for (size_t d = 0; d < width; d++) result[d] *= factor;
+}
+
+// The first `count` of a vector, and zeros.
+static inline lanes first_of(lanes x, size_t count) {
+  ints index;
+  for (int i = 0; i < TC_LANES; i++) index[i] = i;
+  return (lanes)((ints)x & (index < (int)count));
+}
+
+// One row of scores becomes probabilities relative to the highest.
+static inline __attribute__((always_inline)) void weigh(softmax_state *state, size_t row, const float *scores,
+                                                        void *weights, size_t visible, size_t keys, float scale,
+                                                        int pairs) {
+  size_t covered = (visible + TC_LANES - 1) / TC_LANES * TC_LANES;
+  float top = state->highest[row];
   lanes part = {};
   for (size_t j = 0; j < covered; j += TC_LANES) {
-    lanes x = power_of_two_lanes(*(const lanes *)(scores + j) * scale - top);
-    if (j + TC_LANES > visible)
-      for (size_t i = visible - j; i < TC_LANES; i++) x[i] = 0;
+    lanes x = *(const lanes *)(scores + j) * scale - top;
+    x = pairs ? rough_power_of_two_lanes(x) : power_of_two_lanes(x);
+    if (j + TC_LANES > visible) x = first_of(x, visible - j);
     part += x;
     store_weights(weights, j, x, pairs);
   }
   for (size_t j = covered; j < keys; j += TC_LANES) store_weights(weights, j, (lanes){}, pairs);
-  float sum = total(part);
-  if (!is_first) {
-    float factor = exponential((state->highest - top) * 0.693147181f);
-    sum += state->sum * factor;
-    if (factor != 1)
-      for (size_t d = 0; d < width; d++) result[d] *= factor;
-  }
-  *state = (softmax_state){top, sum};
+  state->sum[row] += total(part);
 }
 
 typedef struct {
@@ -190,30 +210,56 @@ static inline size_t visible_keys(const tc_attention *p, size_t position, size_t
   return position + 1 - key < count ? position + 1 - key : count;
 }
 
-static inline void attend(const tc_attention *p, attention_shape s, attention_memory m, size_t head,
-                          size_t first, size_t rows, softmax_state *states) {
-  int pairs = in_pairs(p);
+// Scores of a block of keys become probabilities. Rows wait for nothing but their own highest score, so all of them are
+// found first.
+static inline __attribute__((always_inline)) void soften(const tc_attention *p, attention_shape s, attention_memory m,
+                                                         softmax_state *state, size_t first, size_t rows, size_t key,
+                                                         size_t count, uint32_t *weights, int pairs) {
   float scale = p->scale * 1.44269504f;
+  for (size_t i = 0; i < rows; i++) {
+    size_t visible = visible_keys(p, first + i, key, count);
+    if (visible)
+      raise_highest(state, i, m.scores + i * p->key_block, visible, m.result + i * s.width, s.width, scale, key == 0);
+  }
+  for (size_t i = 0; i < rows; i++) {
+    size_t visible = visible_keys(p, first + i, key, count);
+    uint32_t *row = weights + i * s.key_depth;
+    if (visible)
+      weigh(state, i, m.scores + i * p->key_block, row, visible, p->key_block, scale, pairs);
+    else
+      memset(row, 0, s.key_depth * 4);
+  }
+}
+
+static inline void attend(const tc_attention *p, attention_shape s, attention_memory m, size_t head, size_t first,
+                          size_t rows, softmax_state *state) {
+  int pairs = in_pairs(p);
   size_t block = p->key_block, keys = p->causal && first + rows < p->keys ? first + rows : p->keys;
   for (size_t key = 0; key < keys; key += block) {
     size_t count = p->keys - key < block ? p->keys - key : block;
     const uint32_t *packed = packed_keys(p, s, head, key / block);
     multiply(m.scores, block, m.query, s.depth, packed, block, rows, block, s.depth, pairs);
+    // Floats become probabilities where they lie.
     uint32_t *weights = pairs ? m.probabilities : (uint32_t *)m.scores;
-    for (size_t i = 0; i < rows; i++) {
-      size_t visible = visible_keys(p, first + i, key, count);
-      if (visible)
-        rescale(m.scores + i * block, weights + i * s.key_depth, m.result + i * s.width, &states[i], visible, block,
-                s.width, scale, pairs, key == 0);
-      else
-        memset(weights + i * s.key_depth, 0, s.key_depth * 4);
-    }
+    if (pairs)
+      soften(p, s, m, state, first, rows, key, count, weights, 1);
+    else
+      soften(p, s, m, state, first, rows, key, count, weights, 0);
     const uint32_t *values = packed + s.depth * block;
     if (key == 0)
       multiply(m.result, s.width, weights, s.key_depth, values, s.width, rows, s.width, s.key_depth, pairs);
     else
       multiply_add(m.result, s.width, weights, s.key_depth, values, s.width, rows, s.width, s.key_depth, pairs);
   }
+}
+
+static inline void pack_query(const tc_attention *p, attention_shape s, uint32_t *restrict to, size_t query,
+                              size_t column) {
+  const void *row = at(p->q, query * p->q_stride + column, p->element);
+  if (in_pairs(p) && p->dimension % 2 == 0)
+    memcpy(to, row, s.depth * 4);
+  else
+    pack_row(to, 1, row, p, s.depth);
 }
 
 static void attention_body(const void *parameters, size_t begin, size_t end, int thread) {
@@ -225,12 +271,11 @@ static void attention_body(const void *parameters, size_t begin, size_t end, int
     size_t head = item / blocks, first = item % blocks * tc_query_block;
     size_t rows = p->queries - first < tc_query_block ? p->queries - first : tc_query_block;
     size_t column = head * p->dimension;
-    softmax_state states[tc_query_block];
-    for (size_t i = 0; i < rows; i++)
-      pack_row(m.query + i * s.depth, 1, at(p->q, (first + i) * p->q_stride + column, p->element), p, s.depth);
-    attend(p, s, m, head, first, rows, states);
+    softmax_state state;
+    for (size_t i = 0; i < rows; i++) pack_query(p, s, m.query + i * s.depth, first + i, column);
+    attend(p, s, m, head, first, rows, &state);
     for (size_t i = 0; i < rows; i++) {
-      float *restrict result = m.result + i * s.width, factor = 1.0f / states[i].sum;
+      float *restrict result = m.result + i * s.width, factor = 1.0f / state.sum[i];
       for (size_t d = 0; d < p->dimension; d++) result[d] *= factor;
       store_floats(at_mutable(p->destination, (first + i) * p->destination_stride + column, p->element),
                    result, p->element, p->dimension);

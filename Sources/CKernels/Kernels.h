@@ -4,6 +4,7 @@
 #include "Rows.h"
 #include "Norms.h"
 #include "Tile.h"
+#include "Transpose.h"
 #include "Attention.h"
 #include "Narrow.h"
 #include "Winograd.h"

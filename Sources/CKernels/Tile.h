@@ -1,7 +1,7 @@
 // Small matrix products for attention, whose sums stay in registers. Operands are made of units of four bytes:
 // a float, or, where the processor multiplies bf16 (TC_BF16_DOT), a pair of bf16.
 
-enum { tile_vectors = TC_LANES == 16 ? 4 : 2 };
+enum { tile_vectors = TC_LANES == 16 ? 4 : 2, tile_rows = 6, tile_widest = 5 };
 
 static inline __attribute__((always_inline)) lanes fused_dot(lanes sum, uint32_t a, units b, int pairs) {
 #if defined(TC_BF16_DOT)
@@ -18,12 +18,12 @@ static inline __attribute__((always_inline)) void tile(float *restrict c, size_t
                                                        const uint32_t *restrict a, size_t lda,
                                                        const uint32_t *restrict b, size_t ldb, size_t k,
                                                        int rows, int vectors, int pairs, int adds) {
-  lanes sum[6][tile_vectors];
+  lanes sum[tile_rows][tile_widest];
   for (int i = 0; i < rows; i++)
     for (int j = 0; j < vectors; j++)
       sum[i][j] = adds ? *(const lanes *)(c + i * ldc + j * TC_LANES) : (lanes){};
   for (size_t p = 0; p < k; p++) {
-    units row[tile_vectors];
+    units row[tile_widest];
     for (int j = 0; j < vectors; j++) row[j] = *(const units *)(b + p * ldb + j * TC_LANES);
     for (int i = 0; i < rows; i++)
       for (int j = 0; j < vectors; j++) sum[i][j] = fused_dot(sum[i][j], a[i * lda + p], row[j], pairs);
@@ -32,14 +32,17 @@ static inline __attribute__((always_inline)) void tile(float *restrict c, size_t
     for (int j = 0; j < vectors; j++) *(lanes *)(c + i * ldc + j * TC_LANES) = sum[i][j];
 }
 
-// All rows of a column of tiles that is `vectors` wide.
+// All rows of a column of tiles that is `vectors` wide; what is wider than usual has fewer rows in registers.
 static inline __attribute__((always_inline)) void tile_column(float *restrict c, size_t ldc,
                                                               const uint32_t *restrict a, size_t lda,
                                                               const uint32_t *restrict b, size_t ldb,
                                                               size_t m, size_t k, int vectors, int pairs,
                                                               int adds) {
   size_t i = 0;
-  for (; i + 6 <= m; i += 6) tile(c + i * ldc, ldc, a + i * lda, lda, b, ldb, k, 6, vectors, pairs, adds);
+  if (vectors <= tile_vectors)
+    for (; i + tile_rows <= m; i += tile_rows)
+      tile(c + i * ldc, ldc, a + i * lda, lda, b, ldb, k, tile_rows, vectors, pairs, adds);
+  for (; i + 4 <= m; i += 4) tile(c + i * ldc, ldc, a + i * lda, lda, b, ldb, k, 4, vectors, pairs, adds);
   for (; i + 2 <= m; i += 2) tile(c + i * ldc, ldc, a + i * lda, lda, b, ldb, k, 2, vectors, pairs, adds);
   for (; i < m; i++) tile(c + i * ldc, ldc, a + i * lda, lda, b, ldb, k, 1, vectors, pairs, adds);
 }
@@ -51,6 +54,13 @@ static inline __attribute__((always_inline)) void multiply_as(float *restrict c,
                                                               size_t m, size_t n, size_t k, int pairs,
                                                               int adds) {
   size_t j = 0;
+#if TC_LANES == 16
+  // The keys of a prompt, 77, are five vectors.
+  if (n == tile_widest * TC_LANES) {
+    tile_column(c, ldc, a, lda, b, ldb, m, k, tile_widest, pairs, adds);
+    return;
+  }
+#endif
   for (; j + tile_vectors * TC_LANES <= n; j += tile_vectors * TC_LANES)
     tile_column(c + j, ldc, a, lda, b + j, ldb, m, k, tile_vectors, pairs, adds);
   for (; j + 2 * TC_LANES <= n; j += 2 * TC_LANES)
