@@ -244,7 +244,8 @@ final class CUDAExecutable: Executable {
     settingsInputs[name]?.operand.type ?? (frameInputs + outputs).first { $0.name == name }?.operand.type
   }
 
-  /// Runs the settings and the frame program once, without the captured graph, with an event after each step.
+  /// Runs the settings once with an event after each step, and the frame program as a graph that has marks of time
+  /// between its steps.
   func profile() throws -> [OpTime] {
     try context.enter()
     for port in settingsInputs.values {
@@ -259,14 +260,14 @@ final class CUDAExecutable: Executable {
       try self.steps(of: group).map { Step(work: $0.work, value: $0.value) }
     }
     let clock = StreamClock(streams.compute)
-    let all = settings + frame
     try clock.mark()
-    for step in all {
+    for step in settings {
       try step.work.run()
       try clock.mark()
     }
     try streams.compute.synchronize("a profile")
-    return zip(all, try clock.intervals()).map { step, seconds in
+    let times = try clock.intervals() + StreamClock.times(of: frame.map { $0.work.run }, in: streams.compute)
+    return zip(settings + frame, times).map { step, seconds in
       let node = plan.graph[step.value]
       let types = node.inputs.map { plan.graph.type($0) }
       return OpTime(

@@ -36,27 +36,3 @@ final class CapturedGraph {
     if let graph { _ = library.find("cuGraphDestroy", tc_cuGraphDestroy.self)?(graph) }
   }
 }
-
-/// Points in a stream whose times the GPU takes.
-final class StreamClock {
-  private let stream: GPUStream
-  private var events: [GPUEvent] = []
-
-  init(_ stream: GPUStream) { self.stream = stream }
-
-  func mark() throws {
-    let event = try GPUEvent(stream.context, isTimed: true)
-    events.append(event)
-    try stream.mark(event)
-  }
-
-  /// Seconds from each mark to the next; the stream must have come by.
-  func intervals() throws -> [Double] {
-    let elapsed = try stream.driver.get("cuEventElapsedTime", tc_cuEventElapsedTime.self)
-    return try zip(events, events.dropFirst()).map { start, end in
-      var milliseconds: Float = 0
-      try stream.driver.check(elapsed(&milliseconds, start.raw, end.raw), "cuEventElapsedTime", "a profile")
-      return Double(milliseconds) / 1e3
-    }
-  }
-}

@@ -54,6 +54,13 @@ final class GPUStream: @unchecked Sendable {
   /// Marks this point.
   func mark(_ event: GPUEvent) throws { try driver.check(record(event.raw, raw), "cuEventRecord", "a frame") }
 
+  /// Marks this point of the graph that is being captured, each time the graph runs.
+  func markInGraph(_ event: GPUEvent) throws {
+    try driver.check(
+      driver.get("cuEventRecordWithFlags", tc_cuEventRecordWithFlags.self)(
+        event.raw, raw, UInt32(TC_CUDA_EVENT_RECORD_EXTERNAL)), "cuEventRecordWithFlags", "a profile")
+  }
+
   /// What is put in from here on waits for the mark in the other stream.
   func wait(for event: GPUEvent) throws {
     try driver.check(waitEvent(raw, event.raw, 0), "cuStreamWaitEvent", "a frame")

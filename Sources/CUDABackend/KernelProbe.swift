@@ -50,6 +50,7 @@ public final class KernelProbe {
       try bytes.withUnsafeBytes { try uploader.upload($0, to: buffer.address) }
       return buffer
     }
+    try uploader.finish()
     var parameters = memory.map(\.address) + numbers
     let launch = try context.driver.get("cuLaunchKernel", tc_cuLaunchKernel.self)
     let code = parameters.withUnsafeMutableBytes { bytes in

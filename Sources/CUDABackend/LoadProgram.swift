@@ -59,6 +59,8 @@ final class LoadProgram {
       }
       try stream.synchronize("loading weights")
     } catch {
+      // What was put into the stream reads memory that goes next.
+      try? stream.synchronize("loading weights")
       cache.forget(needs.indices.filter { needs[$0] != nil }.map { key(Value(index: $0)) })
       throw error
     }
@@ -105,27 +107,5 @@ final class LoadProgram {
     let to = Operand(address: buffer.address, type: type, rowStride: type.columns)
     try lowering.map(from, to, TC_IDENTITY).run()
     try stream.synchronize(name)
-  }
-}
-
-/// Brings bytes of any kind of memory to the GPU, a piece at a time through memory that it can read by itself.
-struct Uploader {
-  private let stream: GPUStream
-  private let staging: PinnedBuffer
-
-  init(_ stream: GPUStream) throws {
-    self.stream = stream
-    staging = try PinnedBuffer(stream.context, 16 << 20)
-  }
-
-  func upload(_ bytes: UnsafeRawBufferPointer, to address: tc_CUdeviceptr) throws {
-    var offset = 0
-    while offset < bytes.count, let base = bytes.baseAddress {
-      let count = min(staging.byteCount, bytes.count - offset)
-      staging.pointer.copyMemory(from: base + offset, byteCount: count)
-      try stream.upload(staging.pointer, to: address + UInt64(offset), count)
-      try stream.synchronize("loading weights")
-      offset += count
-    }
   }
 }

@@ -28,6 +28,7 @@ enum Result {
   illegal_address = 700,
   misaligned_address = 716,
   launch_failed = 719,
+  operation_unsupported = 801,
   capture_unsupported = 900,
   capture_invalidated = 901,
   capture_unmatched = 903,

@@ -232,6 +232,7 @@ CUDA_API(cuStreamWaitEvent, tc_CUstream handle, tc_CUevent event_handle, unsigne
     return success;
   }
   if (!event.record) return success;
+  if (!event.record->place.stream) return operation_unsupported;
   if (stream->capture) {
     stream->capture->invalid = true;
     return capture_isolation;
@@ -258,13 +259,15 @@ CUDA_API(cuEventDestroy_v2, tc_CUevent handle) {
   return events.erase(handle) ? success : invalid_handle;
 }
 
-CUDA_API(cuEventRecord, tc_CUevent handle, tc_CUstream stream_handle) {
-  BEGIN("event");
+namespace {
+
+int record_event(tc_CUevent handle, tc_CUstream stream_handle, bool in_graph) {
   std::shared_ptr<Stream> stream = find_stream(stream_handle);
   auto found = events.find(handle);
   if (!stream || found == events.end()) return invalid_handle;
   Event &event = *found->second;
-  if (stream->capture) {
+  if (in_graph && !stream->capture) return invalid_value;
+  if (stream->capture && !in_graph) {
     if (stream->capture->invalid) return capture_invalidated;
     event.capture = stream->capture;
     event.tail = stream->tail;
@@ -278,8 +281,22 @@ CUDA_API(cuEventRecord, tc_CUevent handle, tc_CUstream stream_handle) {
         return 0;
       }))
     return error;
-  record->place = {stream, stream->queued};
+  // In a graph, the place is where the graph runs.
+  if (!in_graph) record->place = {stream, stream->queued};
   return success;
+}
+
+}  // namespace
+
+CUDA_API(cuEventRecord, tc_CUevent handle, tc_CUstream stream_handle) {
+  BEGIN("event");
+  return record_event(handle, stream_handle, false);
+}
+
+CUDA_API(cuEventRecordWithFlags, tc_CUevent handle, tc_CUstream stream_handle, unsigned flags) {
+  BEGIN("event");
+  if (flags > TC_CUDA_EVENT_RECORD_EXTERNAL) return invalid_value;
+  return record_event(handle, stream_handle, flags == TC_CUDA_EVENT_RECORD_EXTERNAL);
 }
 
 CUDA_API(cuEventSynchronize, tc_CUevent handle) {
@@ -293,6 +310,8 @@ CUDA_API(cuEventSynchronize, tc_CUevent handle) {
   }
   if (!event.record) return success;
   Place place = event.record->place;
+  // Of a graph's events nobody here asks but after the stream.
+  if (!place.stream) return operation_unsupported;
   return synchronise(place, lock);
 }
 
@@ -303,8 +322,11 @@ CUDA_API(cuEventElapsedTime, float *milliseconds, tc_CUevent start_handle, tc_CU
   if (!milliseconds) return invalid_value;
   const Event &first = *start->second, &last = *end->second;
   if (!first.timed || !last.timed || !first.record || !last.record) return invalid_handle;
-  for (const Event *event : {&first, &last})
-    if (event->record->place.stream->done < event->record->place.position) return not_ready;
+  for (const Event *event : {&first, &last}) {
+    const Event::Record &record = *event->record;
+    bool reached = record.place.stream ? record.place.stream->done >= record.place.position : record.milliseconds >= 0;
+    if (!reached) return not_ready;
+  }
   *milliseconds = (float)(last.record->milliseconds - first.record->milliseconds);
   return success;
 }

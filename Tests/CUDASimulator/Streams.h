@@ -58,7 +58,7 @@ struct Stream {
 
 struct Event {
   struct Record {
-    Place place;
+    Place place;  // none: in a graph
     double milliseconds = -1;  // when it was reached
   };
   bool timed = true;

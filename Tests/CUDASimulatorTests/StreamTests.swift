@@ -125,6 +125,29 @@ extension SimulatorTests {
       #expect(milliseconds > 0)
     }
 
+    /// Marks in a graph take the time whenever it runs, and belong nowhere else.
+    @Test func graphsMeasureTime() throws {
+      let start = try makeEvent(), end = try makeEvent()
+      let record = simulator.call("cuEventRecordWithFlags", as: tc_cuEventRecordWithFlags.self)
+      let elapsed = simulator.call("cuEventElapsedTime", as: tc_cuEventElapsedTime.self)
+      let external = UInt32(TC_CUDA_EVENT_RECORD_EXTERNAL)
+      #expect(record(start, session.stream, external) == 1)
+      #expect(record(start, session.stream, 2) == 1)
+      let number = try session.upload([Float(1)])
+      try session.synchronize()
+      try begin(session.stream)
+      try Session.check(record(start, session.stream, external))
+      try add(to: number)
+      try Session.check(record(end, session.stream, external))
+      let executable = try instantiate(try self.end(session.stream))
+      var milliseconds: Float = -1
+      #expect(elapsed(&milliseconds, start, end) == 600)
+      try replay(executable)
+      try session.synchronize()
+      #expect(elapsed(&milliseconds, start, end) == 0)
+      #expect(milliseconds > 0)
+    }
+
     @Test func graphsReplayWhatWasCaptured() throws {
       let number = try session.upload([Float(1)])
       try session.synchronize()

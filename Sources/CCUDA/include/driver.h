@@ -60,6 +60,7 @@ TC_CUDA(cuGraphDestroy, tc_CUgraph graph);
 TC_CUDA(cuEventCreate, tc_CUevent *event, unsigned flags);
 TC_CUDA(cuEventDestroy_v2, tc_CUevent event);
 TC_CUDA(cuEventRecord, tc_CUevent event, tc_CUstream stream);
+TC_CUDA(cuEventRecordWithFlags, tc_CUevent event, tc_CUstream stream, unsigned flags);
 TC_CUDA(cuEventSynchronize, tc_CUevent event);
 TC_CUDA(cuEventElapsedTime, float *milliseconds, tc_CUevent start, tc_CUevent end);
 #undef TC_CUDA
@@ -98,6 +99,7 @@ TC_CUDA(cuEventElapsedTime, float *milliseconds, tc_CUevent start, tc_CUevent en
 #define TC_CUDA_STREAM_NON_BLOCKING 1
 #define TC_CUDA_EVENT_DISABLE_TIMING 2
 #define TC_CUDA_CAPTURE_THREAD_LOCAL 1
+#define TC_CUDA_EVENT_RECORD_EXTERNAL 1
 
 typedef struct tc_nvrtc_program_st *tc_nvrtcProgram;
 #define TC_NVRTC(name, ...) typedef int (*tc_##name)(__VA_ARGS__)

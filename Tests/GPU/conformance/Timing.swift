@@ -97,6 +97,7 @@ enum Timing {
           .init(name: "levels", value: .number(Double(levels))),
           .init(
             name: "memory_mb", value: .number(Double(memory.weights + memory.settings + memory.arena) / 1e6)),
+          .init(name: "ops_ms", value: .number(ops.reduce(0) { $0 + $1.seconds } * 1e3)),
           .init(name: "floor_ms", value: .number(floor(predicted, card) * 1e3)),
           .init(name: "predicted_ms", value: .number(predicted.reduce(0) { $0 + $1.seconds } * 1e3)),
           .init(name: "stages", value: table(ops, predicted, card, \.stage)),
