@@ -7,11 +7,25 @@ final class CapturedGraph {
   private var executable: tc_CUgraphExec?
   private let launch: tc_cuGraphLaunch
 
-  /// Records what `body` puts into the stream; nothing of it runs yet.
+  /// Records what `body` puts into the stream; nothing of it runs yet. `body` is called again where the driver does not
+  /// take kernels that may begin early.
   init(_ stream: GPUStream, _ body: () throws -> Void) throws {
     self.stream = stream
+    launch = try stream.driver.get("cuGraphLaunch", tc_cuGraphLaunch.self)
+    stream.overlapsLaunches = stream.context.overlapsLaunches
+    defer { stream.overlapsLaunches = false }
+    do {
+      try capture(body)
+    } catch let error as CUDAError where stream.overlapsLaunches && !error.endsPrograms {
+      stream.context.refuseOverlap()
+      stream.overlapsLaunches = false
+      try capture(body)
+    }
+  }
+
+  private func capture(_ body: () throws -> Void) throws {
     let driver = stream.driver
-    launch = try driver.get("cuGraphLaunch", tc_cuGraphLaunch.self)
+    destroy()
     try driver.check(
       driver.get("cuStreamBeginCapture_v2", tc_cuStreamBeginCapture_v2.self)(
         stream.raw, TC_CUDA_CAPTURE_THREAD_LOCAL), "cuStreamBeginCapture", "the frame")
@@ -29,10 +43,15 @@ final class CapturedGraph {
     try stream.driver.check(launch(executable, stream.raw), "cuGraphLaunch", "a frame")
   }
 
-  deinit {
-    try? stream.context.enter()
+  private func destroy() {
     let library = stream.driver.library
     if let executable { _ = library.find("cuGraphExecDestroy", tc_cuGraphExecDestroy.self)?(executable) }
     if let graph { _ = library.find("cuGraphDestroy", tc_cuGraphDestroy.self)?(graph) }
+    (executable, graph) = (nil, nil)
+  }
+
+  deinit {
+    try? stream.context.enter()
+    destroy()
   }
 }

@@ -12,6 +12,7 @@ final class GPUContext: @unchecked Sendable {
   private let setCurrent: tc_cuCtxSetCurrent
   private let heldByteCount = Atomic<Int>(0)
   let loading = LoadLock()
+  private let refusedOverlap = Atomic<Bool>(false)
 
   /// Bytes that our buffers hold.
   var held: Int { heldByteCount.load(ordering: .relaxed) }
@@ -38,6 +39,15 @@ final class GPUContext: @unchecked Sendable {
 
   /// Makes the context the calling thread's.
   func enter() throws { try driver.check(setCurrent(context), "cuCtxSetCurrent", device.name) }
+
+  /// Whether graphs keep it that a kernel may begin before the one before it has ended: drivers since CUDA 12.3 do, for
+  /// cards since Hopper (kernels that do not wait by themselves are not launched so).
+  var overlapsLaunches: Bool {
+    device.capability >= 90 && driver.version >= 12030 && !refusedOverlap.load(ordering: .relaxed)
+  }
+
+  /// The driver did not take it.
+  func refuseOverlap() { refusedOverlap.store(true, ordering: .relaxed) }
 
   // MARK: Memory
 

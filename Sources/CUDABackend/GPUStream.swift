@@ -5,6 +5,8 @@ final class GPUStream: @unchecked Sendable {
   let context: GPUContext
   private(set) var raw: tc_CUstream?
   var driver: Driver { context.driver }
+  /// Whether kernels that are put in may begin before the one before them has ended.
+  var overlapsLaunches = false
   // Looked up once: they are called for every frame.
   private let wait: tc_cuStreamSynchronize
   private let waitEvent: tc_cuStreamWaitEvent

@@ -6,6 +6,8 @@ struct Kernel {
   let function: tc_CUfunction?
   /// For profiles: "product ELEMENT=TC_F16 TILE_M=128".
   let label: String
+  /// Whether it waits for the kernel before it by itself, and so may be launched before that one has ended.
+  let awaitsPrevious: Bool
 }
 
 /// Gives kernels: from memory, from the cache on disk, or compiled by NVRTC.
@@ -18,6 +20,10 @@ final class KernelLibrary {
   /// Opened when something has to be compiled.
   private lazy var compiler = Result { try Compiler(driver: context.driver.version) }
   private var modules: [KernelModule: tc_CUmodule?] = [:]
+  /// Those compiled beforehand, for architectures older than the card may be.
+  private var fromPTX: Set<KernelModule> = []
+  /// The first architecture whose code waits for the kernel before it (device.cuh, await_previous).
+  private static let overlapping = 90
   private var kernels: [Name: Kernel] = [:]
   /// Dynamic shared memory that a kernel was allowed, where that is more than all may have.
   private var allowed: [tc_CUfunction?: Int] = [:]
@@ -67,7 +73,8 @@ final class KernelLibrary {
     }
     let kernel = Kernel(
       function: function,
-      label: ([name] + module.defines).joined(separator: " "))
+      label: ([name] + module.defines).joined(separator: " "),
+      awaitsPrevious: context.device.capability >= Self.overlapping && !fromPTX.contains(module))
     kernels[key] = kernel
     return kernel
   }
@@ -87,6 +94,7 @@ final class KernelLibrary {
       guard let code = prebuilt?.read(module, capability: context.device.capability) else { throw error }
       let loaded = try open(code, module)
       modules[module] = loaded
+      fromPTX.insert(module)
       return loaded
     }
     let code = try compile(module, compiler)

@@ -40,6 +40,7 @@ extension StreamClock {
   private static func replay(_ steps: [() throws -> Void], in stream: GPUStream) throws -> [Double] {
     let clock = StreamClock(stream, isInGraph: true)
     let graph = try CapturedGraph(stream) {
+      clock.events = []
       try clock.mark()
       for step in steps {
         try step()

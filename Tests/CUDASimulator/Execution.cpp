@@ -251,6 +251,8 @@ void run_thread() {
   worker.launch->kernel->run(worker.launch->parameters.data());
   Warp &warp = block.warps[thread / warp_size];
   uint32_t bit = 1u << thread % warp_size;
+  if (worker.launch->overlaps && !(warp.awaited & bit))
+    fail(&block, thread, launch_failed, "may run before the kernel before it has finished, and does not wait for it");
   warp.finished |= bit;
   warp.ready &= ~bit;
   void **save = &block.stack_pointers[thread];
@@ -278,7 +280,7 @@ void Worker::run_block(uint64_t number) {
     Warp &warp = block.warps[i];
     unsigned lanes = std::min(warp_size, block.threads - i * warp_size);
     warp.members = warp.ready = lanes == 32 ? ~0u : (1u << lanes) - 1;
-    warp.arrived = warp.stopped = warp.finished = 0;
+    warp.arrived = warp.stopped = warp.finished = warp.awaited = 0;
   }
   // Comes back when all have finished, or at a failure; fibers that wait are then simply left.
   start_another(&scheduler, most_threads);

@@ -15,6 +15,7 @@ struct Launch {
   size_t shared_bytes;
   std::vector<unsigned char> parameters;
   int device;
+  bool overlaps = false;  // may begin before the kernel before it has ended
   uint64_t seed;
 };
 

@@ -170,24 +170,29 @@ CUDA_API(cuFuncSetAttribute, tc_CUfunction handle, int attribute, int value) {
   return success;
 }
 
-CUDA_API(cuLaunchKernel, tc_CUfunction handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-         unsigned block_y, unsigned block_z, unsigned shared_bytes, tc_CUstream stream_handle, void **parameters,
-         void **extra) {
-  BEGIN("launch");
+namespace {
+
+// `state` is held.
+int launch_kernel(const tc_CUlaunchConfig &config, tc_CUfunction handle, void **parameters, void **extra) {
   auto found = functions.find(handle);
-  std::shared_ptr<Stream> stream = find_stream(stream_handle);
+  std::shared_ptr<Stream> stream = find_stream(config.stream);
   if (found == functions.end() || !stream) return invalid_handle;
   const Function &function = *found->second;
   Launch launch;
   launch.kernel = function.kernel;
   launch.name = function.name;
-  launch.grid = {grid_x, grid_y, grid_z};
-  launch.block = {block_x, block_y, block_z};
-  launch.shared_bytes = shared_bytes;
+  launch.grid = {config.grid_x, config.grid_y, config.grid_z};
+  launch.block = {config.block_x, config.block_y, config.block_z};
+  launch.shared_bytes = config.shared_bytes;
   launch.device = stream->context->device;
+  for (unsigned i = 0; i < config.attribute_count; i++) {
+    if (config.attributes[i].id != TC_CUDA_LAUNCH_OVERLAPPING) return invalid_value;
+    launch.overlaps = config.attributes[i].value != 0;
+  }
+  if (launch.overlaps && configuration().archs[(size_t)launch.device] < 90) return operation_unsupported;
   if (!fits(launch.grid, 2147483647, 65535, 65535) || !fits(launch.block, 1024, 1024, 64)) return invalid_value;
-  if ((uint64_t)block_x * block_y * block_z > launch.kernel->most_threads) return invalid_value;
-  if (launch.kernel->most_threads > most_threads || shared_bytes > (unsigned)function.most_shared)
+  if ((uint64_t)config.block_x * config.block_y * config.block_z > launch.kernel->most_threads) return invalid_value;
+  if (launch.kernel->most_threads > most_threads || launch.shared_bytes > (size_t)function.most_shared)
     return invalid_value;
   if (!parameters || !parameters[0] || extra) return invalid_value;
   const unsigned char *first = (const unsigned char *)parameters[0];
@@ -199,4 +204,23 @@ CUDA_API(cuLaunchKernel, tc_CUfunction handle, unsigned grid_x, unsigned grid_y,
     lock.unlock();
     return execute(launch);
   });
+}
+
+}  // namespace
+
+CUDA_API(cuLaunchKernel, tc_CUfunction handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+         unsigned block_y, unsigned block_z, unsigned shared_bytes, tc_CUstream stream, void **parameters,
+         void **extra) {
+  BEGIN("launch");
+  tc_CUlaunchConfig config = {grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream, nullptr, 0};
+  return launch_kernel(config, handle, parameters, extra);
+}
+
+CUDA_API(cuLaunchKernelEx, const tc_CUlaunchConfig *config, tc_CUfunction handle, void **parameters, void **extra) {
+  BEGIN("launch");
+  if (!config || (config->attribute_count && !config->attributes)) return invalid_value;
+  if (config->attribute_count) {
+    if (int error = injected("overlap")) return error;
+  }
+  return launch_kernel(*config, handle, parameters, extra);
 }

@@ -46,6 +46,28 @@ extension SimulatorTests {
       return parts.joined(separator: other)
     }
 
+    /// What may begin before the kernel before it has ended must wait for it, in every thread; cards before Hopper know
+    /// no such launches.
+    @Test(arguments: [
+      (arch: 90, kernel: "add_one_after", argument: UInt64(0), result: Int32(0)),
+      (90, "add_one_after", 1, 719), (90, "add_one", 0, 719), (89, "add_one_after", 0, 801),
+    ]) func aKernelThatDoesNotWait(arch: Int, kernel: String, argument: UInt64, result: Int32) throws {
+      let session = try Session(["ARCH": "\(arch)"])
+      let function = try session.function(kernel, of: File.source("wrappers.cu"), arch: arch)
+      let number = try session.upload([Float(1)])
+      try session.synchronize()
+      let code: Int32
+      do {
+        try session.launchOverlapping(function, block: kernel == "add_one" ? 1 : 2, [0, 0, number, argument])
+        let found = try session.download(number, Float.self, count: 1)
+        #expect(found == [2])
+        code = 0
+      } catch let failure as CUDAFailure {
+        code = failure.code
+      }
+      #expect(code == result)
+    }
+
     @Test(arguments: 1...6) func aRightKernelIsRight(seed: Int) throws {
       #expect(try run(File.source("matrix.cu"), seed: seed) == .right)
     }

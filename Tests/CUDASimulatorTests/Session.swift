@@ -165,6 +165,25 @@ final class Session {
   }
 }
 
+extension Session {
+  /// Queues a kernel that may begin before the one before it has ended.
+  func launchOverlapping(_ function: tc_CUfunction, block: Int, _ parameters: [UInt64]) throws {
+    var parameters = parameters
+    var attribute = tc_CUlaunchAttribute()
+    (attribute.id, attribute.value) = (TC_CUDA_LAUNCH_OVERLAPPING, 1)
+    try parameters.withUnsafeMutableBytes { bytes in
+      try withUnsafeMutablePointer(to: &attribute) {
+        var config = tc_CUlaunchConfig(
+          grid_x: 1, grid_y: 1, grid_z: 1, block_x: UInt32(block), block_y: 1, block_z: 1, shared_bytes: 0,
+          stream: stream, attributes: $0, attribute_count: 1)
+        var pointers: [UnsafeMutableRawPointer?] = [bytes.baseAddress]
+        try Self.check(
+          simulator.call("cuLaunchKernelEx", as: tc_cuLaunchKernelEx.self)(&config, function, &pointers, nil))
+      }
+    }
+  }
+}
+
 /// A C string of a text that may not be terminated; the caller deallocates it.
 private func strdup(_ text: UnsafePointer<CChar>, _ count: Int) -> UnsafeMutablePointer<CChar> {
   let copy = UnsafeMutablePointer<CChar>.allocate(capacity: count + 1)

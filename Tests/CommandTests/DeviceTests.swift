@@ -82,6 +82,37 @@ struct DeviceTests {
     #expect(missing.errors.contains("there is no GPU 2"), "\(missing.errors)")
   }
 
+  /// On a card whose kernels may begin before the one before them has ended, whether the driver takes it (every one of
+  /// them has to wait then) or refuses: the clip of a card that knows nothing of it. A GPU that is lost at such a launch
+  /// shows that there are any.
+  @Test func kernelsThatBeginEarlyMakeTheSamePictures() throws {
+    let folder = try Folder()
+    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
+    func run(_ name: String, _ settings: String...) throws -> Program.Result {
+      try Running(
+        "/usr/bin/env",
+        settings.map { "TURBOCAM_SIMULATOR_" + $0 } + [
+          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
+          "TURBOCAM_CACHE=\(library)-cache", Program.path, "run", "--device", "cuda", "--input",
+          RunTests.clip,
+          "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--frames", "3",
+          "--output", folder.file(name),
+        ]
+      ).wait(seconds: 400)
+    }
+    for (name, settings) in [
+      ("plain.mjpeg", ["ARCH=80", "FAULT=overlap=719"]), ("early.mjpeg", ["ARCH=90", "FAULT="]),
+      ("refused.mjpeg", ["ARCH=90", "FAULT=overlap@9=801"]),
+    ] {
+      let result = try run(name, settings[0], settings[1])
+      #expect(result.code == 0 && result.errors.contains("3 frames"), "\(name): \(result.errors)")
+    }
+    #expect(try read(folder.file("early.mjpeg")) == read(folder.file("plain.mjpeg")))
+    #expect(try read(folder.file("refused.mjpeg")) == read(folder.file("plain.mjpeg")))
+    #expect(
+      try run("lost.mjpeg", "ARCH=90", "FAULT=overlap@9=719").errors.contains("the GPU stopped working"))
+  }
+
   /// Where NVRTC is missing, kernels compiled beforehand do; without them it says what is missing.
   @Test func kernelsCompiledBeforehandNeedNoNVRTC() throws {
     let folder = try Folder()

@@ -47,6 +47,20 @@ TC_CUDA(cuFuncGetAttribute, int *value, int attribute, tc_CUfunction function);
 TC_CUDA(cuFuncSetAttribute, tc_CUfunction function, int attribute, int value);
 TC_CUDA(cuLaunchKernel, tc_CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
         unsigned block_y, unsigned block_z, unsigned shared_bytes, tc_CUstream stream, void **parameters, void **extra);
+// CUlaunchAttribute and CUlaunchConfig. `value` is a union of up to 64 bytes that begins with the number we set.
+typedef struct {
+  int id;
+  int pad;
+  int value;
+  char rest[60];
+} tc_CUlaunchAttribute;
+typedef struct {
+  unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes;
+  tc_CUstream stream;
+  tc_CUlaunchAttribute *attributes;
+  unsigned attribute_count;
+} tc_CUlaunchConfig;
+TC_CUDA(cuLaunchKernelEx, const tc_CUlaunchConfig *config, tc_CUfunction function, void **parameters, void **extra);
 TC_CUDA(cuStreamCreate, tc_CUstream *stream, unsigned flags);
 TC_CUDA(cuStreamDestroy_v2, tc_CUstream stream);
 TC_CUDA(cuStreamSynchronize, tc_CUstream stream);
@@ -100,6 +114,8 @@ TC_CUDA(cuEventElapsedTime, float *milliseconds, tc_CUevent start, tc_CUevent en
 #define TC_CUDA_EVENT_DISABLE_TIMING 2
 #define TC_CUDA_CAPTURE_THREAD_LOCAL 1
 #define TC_CUDA_EVENT_RECORD_EXTERNAL 1
+// CUlaunchAttributeID: programmatic stream serialization
+#define TC_CUDA_LAUNCH_OVERLAPPING 6
 
 typedef struct tc_nvrtc_program_st *tc_nvrtcProgram;
 #define TC_NVRTC(name, ...) typedef int (*tc_##name)(__VA_ARGS__)

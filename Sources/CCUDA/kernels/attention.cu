@@ -200,6 +200,7 @@ struct Warp {
 };
 
 KERNEL(attention, tc_cuda_attention, THREADS) {
+  await_previous();
   SHARED(memory);
   QueryTile queries{memory};
   u8 *stages = memory + QueryTile::bytes;  // two of a key tile and a value tile

@@ -21,6 +21,7 @@ DEVICE float block_reduce(float own, bool sum, float *shared) {
 }
 
 KERNEL(attention_plain, tc_cuda_attention, KEYS) {
+  await_previous();
   SHARED(memory);
   int size = p.head_dimension, t = threadIdx.x, query = blockIdx.x;
   float *q = (float *)memory, *sums = q + size, *weights = sums + size, *highs = weights + KEYS, *totals = highs + 4;

@@ -25,6 +25,18 @@ typedef unsigned char u8;
 // All of a block's dynamic shared memory, 128-byte aligned: SHARED(memory); float *sums = (float *)memory;
 #define SHARED(name) extern __shared__ __align__(128) u8 name[]
 
+// Waits until the kernel before this one has finished and what it wrote is there. Where a launch allows it, a kernel is
+// brought to the GPU before that (programmatic dependent launch; PTX ISA, griddepcontrol), and the one after it then as
+// soon as every block of this one has come here. So this comes before the first access to memory, in every thread.
+#if __CUDA_ARCH__ >= 900
+DEVICE void await_previous() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+#else
+DEVICE void await_previous() {}
+#endif
+
 DEVICE void sync_threads() { __syncthreads(); }
 DEVICE void sync_warp() { __syncwarp(); }
 

@@ -25,6 +25,7 @@ struct Vector {
 DEVICE long long vectors(long long rows, long long columns) { return rows * ((columns + 7) / 8); }
 
 KERNEL(map, tc_cuda_map, 256) {
+  await_previous();
   bool aligned = is_aligned(p.x | p.result, 16) && (p.rows == 1 || (p.x_stride | p.result_stride) % 8 == 0);
   for (long long i = first_vector(); i < vectors(p.rows, p.columns); i += all_threads()) {
     Vector at(i, p.columns);
@@ -91,6 +92,7 @@ DEVICE void combine_rows(const tc_cuda_binary &p) {
 }
 
 KERNEL(binary, tc_cuda_binary, 256) {
+  await_previous();
   if (p.x_strides[3] == 1 && p.result_strides[3] == 1 && (p.y_strides[3] | 1) == 1) return combine_rows(p);
   long long count = p.shape[0] * p.shape[1] * p.shape[2] * p.shape[3];
   for (long long i = first_vector(); i < count; i += all_threads()) {
@@ -101,6 +103,7 @@ KERNEL(binary, tc_cuda_binary, 256) {
 }
 
 KERNEL(geglu, tc_cuda_geglu, 256) {
+  await_previous();
   bool aligned = is_aligned(p.x | p.result, 16) && (p.x_stride | p.result_stride | p.columns) % 8 == 0;
   for (long long i = first_vector(); i < vectors(p.rows, p.columns); i += all_threads()) {
     Vector at(i, p.columns);

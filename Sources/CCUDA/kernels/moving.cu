@@ -35,6 +35,7 @@ template <class T> DEVICE void copy_box(const tc_cuda_copy &p) {
 }
 
 KERNEL(copy, tc_cuda_copy, 256) {
+  await_previous();
   switch (p.element_size) {
     case 1: return copy_box<u8>(p);
     case 2: return copy_box<unsigned short>(p);
@@ -65,7 +66,10 @@ template <class T> DEVICE void upsample_units(const tc_cuda_upsample &p, int pix
     result[i] = x[(long long)source * pixel + unit];
   }
 }
-KERNEL(upsample, tc_cuda_upsample, 256) { WITH_WIDEST_UNIT(upsample_units, p.pixel_size, p.x, p.result, p) }
+KERNEL(upsample, tc_cuda_upsample, 256) {
+  await_previous();
+  WITH_WIDEST_UNIT(upsample_units, p.pixel_size, p.x, p.result, p)
+}
 
 template <class T> DEVICE void join_units(const tc_cuda_join_phases &p, int pixel) {
   const T *x = (const T *)p.x;
@@ -79,7 +83,10 @@ template <class T> DEVICE void join_units(const tc_cuda_join_phases &p, int pixe
     result[i] = x[(position * 4 + 2 * a + b) * pixel + unit];
   }
 }
-KERNEL(join_phases, tc_cuda_join_phases, 256) { WITH_WIDEST_UNIT(join_units, p.pixel_size, p.x, p.result, p) }
+KERNEL(join_phases, tc_cuda_join_phases, 256) {
+  await_previous();
+  WITH_WIDEST_UNIT(join_units, p.pixel_size, p.x, p.result, p)
+}
 
 template <class T> DEVICE void gather_units(const tc_cuda_gather &p, int row) {
   const T *table = (const T *)p.table;
@@ -93,7 +100,10 @@ template <class T> DEVICE void gather_units(const tc_cuda_gather &p, int row) {
     result[i] = table[(long long)source * row + (i - place * row)];
   }
 }
-KERNEL(gather, tc_cuda_gather, 256) { WITH_WIDEST_UNIT(gather_units, p.row_size, p.table, p.result, p) }
+KERNEL(gather, tc_cuda_gather, 256) {
+  await_previous();
+  WITH_WIDEST_UNIT(gather_units, p.row_size, p.table, p.result, p)
+}
 
 // MARK: Sinusoid
 
@@ -112,6 +122,7 @@ DEVICE float sine(float x, bool cosine) {
 }
 
 KERNEL(sinusoid, tc_cuda_sinusoid, 256) {
+  await_previous();
   int half = p.dimension / 2;
   long long count = (long long)p.count * p.dimension;
   for (long long i = first_unit(); i < count; i += all_threads()) {

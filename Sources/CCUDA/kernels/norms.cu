@@ -39,6 +39,7 @@ template <int N> DEVICE Moments group_moments(const element_t *x, int rows, int 
 }
 
 KERNEL(group_norm_sums, tc_cuda_group_norm, 256) {
+  await_previous();
   SHARED(memory);
   int block = blockIdx.x, group = blockIdx.y;
   int width = p.channels / p.groups;
@@ -79,6 +80,7 @@ DEVICE void merge_groups(const tc_cuda_group_norm &p, float *means, float *inver
 }
 
 KERNEL(group_norm_apply, tc_cuda_group_norm, 256) {
+  await_previous();
   SHARED(memory);
   float *means = (float *)memory, *inverses = means + p.groups;
   merge_groups(p, means, inverses);
@@ -117,6 +119,7 @@ KERNEL(group_norm_apply, tc_cuda_group_norm, 256) {
 
 // A warp's row.
 KERNEL(row_moments, tc_cuda_row_moments, 128) {
+  await_previous();
   int row = blockIdx.x * 4 + threadIdx.x / 32;
   if (row >= p.rows) return;
   bool aligned = is_aligned(p.x, 16) && p.x_stride % 8 == 0;
@@ -137,6 +140,7 @@ KERNEL(row_moments, tc_cuda_row_moments, 128) {
 }
 
 KERNEL(layer_norm, tc_cuda_layer_norm, 128) {
+  await_previous();
   SHARED(memory);
   long long from = (long long)blockIdx.x * p.x_stride, to = (long long)blockIdx.x * p.result_stride;
   bool aligned = is_aligned(p.x | p.result, 16) && (p.x_stride | p.result_stride) % 8 == 0;
@@ -185,6 +189,7 @@ DEVICE float block_sum(float own, float *shared) {
 }
 
 KERNEL(softmax, tc_cuda_softmax, 128) {
+  await_previous();
   SHARED(memory);
   float *highs = (float *)memory, *sums = highs + 4;
   const float *x = (const float *)p.x + (long long)blockIdx.x * p.x_stride;

@@ -208,6 +208,7 @@ DEVICE void store_partial(const tc_cuda_product &p, long long row, int n, const 
 }
 
 KERNEL(product, tc_cuda_product, THREADS) {
+  await_previous();
   SHARED(memory);
   int m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N, rows = product_rows(p);
   int batch = blockIdx.z / p.splits, split = blockIdx.z - batch * p.splits;

@@ -9,6 +9,7 @@
 #include "gather.cuh"
 
 KERNEL(product_finish, tc_cuda_product, 256) {
+  await_previous();
   int across = (p.filters + 7) / 8, rows = product_rows(p);
   long long all = (long long)p.batches * rows, count = all * across;
   bool aligned = p.filters % 4 == 0 && is_aligned(p.partial, 16);

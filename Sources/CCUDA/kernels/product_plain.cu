@@ -47,6 +47,7 @@ struct Loader {
 };
 
 KERNEL(product_plain, tc_cuda_product, 256) {
+  await_previous();
   SHARED(memory);
   float *x_tile = (float *)memory, *weight_tile = x_tile + DEPTH * PITCH;
   int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE, depth = product_depth(p);

@@ -41,6 +41,13 @@ DEVICE float min(float a, float b) { return fminf(a, b); }
 DEVICE float max(float a, float b) { return fmaxf(a, b); }
 DEVICE float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 
+// Kernels run one after the other here. Those that may be launched before their turn are refused where a thread ends
+// without having come by this.
+DEVICE void await_previous() {
+  unsigned thread = simulator::current_thread();
+  simulator::current_block().warps[thread / simulator::warp_size].awaited |= 1u << thread % simulator::warp_size;
+}
+
 DEVICE void sync_threads() {
   simulator::Block &block = simulator::current_block();
   block.machine->sync_threads(&block, simulator::current_thread());

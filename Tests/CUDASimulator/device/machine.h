@@ -30,6 +30,7 @@ struct alignas(64) Warp {
   uint32_t arrived;   // lanes that wait for the others at a warp operation
   uint32_t stopped;   // lanes that wait at sync_threads
   uint32_t finished;  // lanes that have returned
+  uint32_t awaited;   // lanes that waited for the kernel before
   Operation operation;
   // Fragments lie register by register, so that eight rows of eight elements lie together: mma of 8x8 blocks needs no
   // sorting.

@@ -17,8 +17,8 @@
 //   TURBOCAM_SIMULATOR_THREADS  host threads that run blocks (one a processor)
 //   TURBOCAM_SIMULATOR_FAULT    a list of call=error or call@n=error: what the calls, or the n-th call of that kind since
 //                               cuInit, give. Calls: init, count, device, context, info, alloc, host, free, copy, module,
-//                               function, launch, replay, kernel (one that runs, launched or replayed), sync, stream, event,
-//                               capture, graph. Those of 700 and above stay, as on a GPU, until the context is released.
+//                               function, launch, overlap (a launch that may begin early), replay, kernel (one that runs,
+//                               launched or replayed), sync, stream, event, capture, graph. Those of 700 and above stay, as on a GPU, until the context is released.
 // Read at each compilation:
 //   TURBOCAM_SIMULATOR_CXX      the compiler (clang++, else g++, else c++, as PATH has them)
 #pragma once

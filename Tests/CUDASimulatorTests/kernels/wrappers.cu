@@ -101,6 +101,11 @@ KERNEL(store_shared, Buffers, 1) {
   memory[p.argument] = 1;
 }
 KERNEL(add_one, Buffers, 1) { *(float *)p.result += 1; }
+KERNEL(add_one_after, Buffers, 2) {
+  if (threadIdx.x > 0 && p.argument) return;
+  await_previous();
+  if (threadIdx.x == 0) *(float *)p.result += 1;
+}
 KERNEL(overflow, Buffers, 1) {
   volatile u8 large[100000];
   for (int i = 99999; i >= 0; i--) large[i] = 1;
