@@ -70,12 +70,13 @@ static inline __attribute__((always_inline)) void panel_fetch(const panel_piece 
 static inline void panel_fetch_results(const tc_panels *p, panel_block b, size_t i) {
   size_t halved = p->gated ? 2 : 1, column = b.column / halved;
   size_t bytes = b.columns / halved * element_size(p->element);
-  for (size_t row = b.row + i; row < b.row + i + panel_rows; row++)
-    for (size_t byte = 0; byte < bytes; byte += panel_line) {
-      __builtin_prefetch((const char *)at(p->destination, row * p->destination_stride + column, p->element) + byte, 1, 2);
-      if (p->residual)
-        __builtin_prefetch((const char *)at(p->residual, row * p->residual_stride + column, p->element) + byte, 0, 2);
-    }
+  for (size_t row = b.row + i; row < b.row + i + panel_rows; row++) {
+    const char *result = at(p->destination, row * p->destination_stride + column, p->element);
+    for (size_t byte = 0; byte < bytes; byte += panel_line) __builtin_prefetch(result + byte, 1, 2);
+    if (!p->residual) continue;
+    const char *residual = at(p->residual, row * p->residual_stride + column, p->element);
+    for (size_t byte = 0; byte < bytes; byte += panel_line) __builtin_prefetch(residual + byte, 0, 2);
+  }
 }
 
 // Columns of the block from `column` on.

@@ -8,6 +8,8 @@ public final class CUDABackend: Backend {
   /// Tensor cores multiply bf16 from Ampere on.
   public var wideElement: ElementType { device.capability >= 80 ? .bf16 : .f32 }
   public let device: GPUDevice
+  /// Whether kernels of a frame begin before the one before them has ended; known when something was compiled.
+  public var overlapsLaunches: Bool { session?.context.overlapsLaunches ?? false }
   private let version: Int
   private let fuses: Bool
   private let reserve: Int
