@@ -28,6 +28,7 @@ typedef struct {
   void *data;
   int count;         // threads, the one that begins regions included
   unsigned active;   // of them, those that take part in the region
+  uint32_t float_mode;
   int ends;
   _Atomic uint32_t begun;    // regions; what the others wait for
   _Atomic uint32_t working;  // others that are not done yet
@@ -55,6 +56,28 @@ static void pause_briefly(void) {
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   __asm__ volatile("isb");
+#endif
+}
+
+uint32_t team_float_mode(void) {
+#if defined(__x86_64__)
+  return __builtin_ia32_stmxcsr();
+#elif defined(__aarch64__)
+  uint64_t mode;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+  return (uint32_t)mode;
+#else
+  return 0;
+#endif
+}
+
+void team_set_float_mode(uint32_t mode) {
+#if defined(__x86_64__)
+  __builtin_ia32_ldmxcsr(mode);
+#elif defined(__aarch64__)
+  __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode));
+#else
+  (void)mode;
 #endif
 }
 
@@ -99,7 +122,10 @@ static void *help(void *argument) {
   for (;;) {
     begun = await_change(t, &t->begun, begun);
     if (t->ends) return NULL;
-    if ((unsigned)here.number < t->active) t->body(t->data);
+    if ((unsigned)here.number < t->active) {
+      team_set_float_mode(t->float_mode);
+      t->body(t->data);
+    }
     if (atomic_fetch_sub(&t->working, 1) == 1) wake(t, &t->working);
   }
 }
@@ -156,6 +182,7 @@ void team_run(void (*body)(void *), void *data, unsigned count) {
   t->body = body;
   t->data = data;
   t->active = count < (unsigned)t->count ? count : (unsigned)t->count;
+  t->float_mode = team_float_mode();
   atomic_store_explicit(&t->working, (uint32_t)t->count - 1, memory_order_relaxed);
   atomic_fetch_add(&t->begun, 1);
   wake(t, &t->begun);

@@ -1,10 +1,14 @@
 #pragma once
+#include <stdint.h>
 
 /// The threads that work on a parallel region, oneDNN's and ours alike.
 
 /// Runs `body` on `count` threads, this one included, and returns when all are done; 0: as many as this thread was told
 /// to use. Inside a region it runs on the one thread.
 void team_run(void (*body)(void *), void *data, unsigned count);
+/// How the calling thread rounds, and whether subnormal numbers are zeros to it; its regions do as it does.
+uint32_t team_float_mode(void);
+void team_set_float_mode(uint32_t mode);
 /// The calling thread's place in its region, 0 outside.
 int team_number(void);
 /// Threads in the calling thread's region, 1 outside.

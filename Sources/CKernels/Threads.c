@@ -38,6 +38,18 @@ int tc_available_threads(void) {
 void tc_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 void tc_set_threads(int count) { team_set_most(count); }
 
+uint32_t tc_flush_subnormals(void) {
+  uint32_t mode = team_float_mode();
+#if defined(__x86_64__)
+  team_set_float_mode(mode | 1 << 15 | 1 << 6);  // results, operands
+#elif defined(__aarch64__)
+  team_set_float_mode(mode | 1 << 24);
+#endif
+  return mode;
+}
+
+void tc_set_float_mode(uint32_t mode) { team_set_float_mode(mode); }
+
 typedef struct {
   tc_body body;
   const void *parameters;

@@ -151,7 +151,7 @@ final class CPUExecutable: Executable {
   }
 
   private func packSettings(_ lane: Lane) throws {
-    for step in lane.programs.settings where step.mask & dirty != 0 { try step.work.run() }
+    for step in lane.programs.settings where step.mask & dirty != 0 { try step.run() }
   }
 
   // MARK: Frames under way
@@ -209,7 +209,7 @@ final class CPUExecutable: Executable {
 
   private func time(_ step: Step) throws -> OpTime {
     let start = Self.now()
-    try step.work.run()
+    try step.run()
     let seconds = Self.now() - start
     let node = plan.graph[step.value]
     let inputs = node.inputs.map { plan.graph.type($0) }

@@ -52,7 +52,7 @@ final class Lane {
 
   private static func run(_ programs: Programs, _ threads: Int) throws {
     tc_set_threads(Int32(threads))
-    for step in programs.frame { try step.work.run() }
+    for step in programs.frame { try step.run() }
   }
 
   /// Runs on a thread of its own; `wait` follows each.

@@ -45,7 +45,7 @@ final class SettingsGroup {
   }
 
   /// Runs all steps. `body` runs one: for clocks.
-  func run(_ body: (Step) throws -> Void = { try $0.work.run() }) throws {
+  func run(_ body: (Step) throws -> Void = { try $0.run() }) throws {
     if let resident {
       for step in resident.steps { try body(step) }
       return

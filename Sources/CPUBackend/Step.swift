@@ -26,6 +26,13 @@ struct Step {
   var label: String
   /// Whether it only brings the value into another form.
   var isPacking = false
+
+  /// Subnormal numbers, of which f32's softmax makes many, are zeros meanwhile.
+  func run() throws {
+    let mode = tc_flush_subnormals()
+    defer { tc_set_float_mode(mode) }
+    try work.run()
+  }
 }
 
 /// A oneDNN primitive with its memory bound.

@@ -120,6 +120,20 @@ import Testing
     try finish()
   }
 
+  /// Products with them are a hundred times as slow, and softmax makes many. The caller's own arithmetic stays as it was.
+  @Test(arguments: [1, 3]) func subnormalNumbersAreZerosInsideAlone(threads: Int) throws {
+    let count = 1 << 16
+    let graph = Graph()
+    graph.output("y", graph.affine(graph.input("x", [64, count / 64], .f32, .frame), scale: 0.25, offset: 0))
+    let program = try CPUBackend(precision: .f32, threads: threads).compile(graph, weights: DrawnWeights()) { _ in }
+    let least = [Float](repeating: .leastNormalMagnitude, count: count)
+    try least.withUnsafeBytes { try program.write("x", $0) }
+    try program.run()
+    let found = try #require(Case.outputs(program, graph)["y"])
+    #expect(found.allSatisfy { $0 == 0 })
+    #expect(least.map { $0 * 0.25 }.allSatisfy { $0 > 0 })
+  }
+
   /// A new strength must not run the text encoder again. Seen from outside: a change of the first input that
   /// the program is not told of stays without effect while the second is written.
   @Test func onlyWhatDependsOnTheChangedSettingRunsAgain() throws {

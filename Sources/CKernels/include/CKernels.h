@@ -49,6 +49,10 @@ int tc_available_threads(void);
 void tc_name_thread(const char *name);
 /// Number of threads that parallel work started by the calling thread uses, oneDNN's included.
 void tc_set_threads(int count);
+/// From here on the calling thread, and regions that it begins, take numbers below 2^-126 for zeros: products with them
+/// are a hundred times as slow. The mode it had.
+uint32_t tc_flush_subnormals(void);
+void tc_set_float_mode(uint32_t mode);
 /// Shares `count` items out in pieces of at least `grain`; returns when all are done.
 void tc_parallel(tc_body body, const void *parameters, size_t count, size_t grain);
 /// The same for items that each take long: a thread that is held up leaves what it has not begun to the others.
