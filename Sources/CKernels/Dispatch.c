@@ -13,7 +13,7 @@
 static int limit(void) {
   const char *isa = getenv("ONEDNN_MAX_CPU_ISA");
   if (!isa) isa = getenv("DNNL_MAX_CPU_ISA");
-  if (!isa || strcasecmp(isa, "ALL") == 0 || strcasecmp(isa, "DEFAULT") == 0) return 3;
+  if (!isa || !*isa || strcasecmp(isa, "ALL") == 0 || strcasecmp(isa, "DEFAULT") == 0) return 3;
   if (strncasecmp(isa, "AVX512", 6) == 0) return strcasestr(isa, "BF16") || strcasestr(isa, "AMX") ? 3 : 2;
   return strncasecmp(isa, "AVX2", 4) == 0 ? 1 : 0;
 }
@@ -92,4 +92,24 @@ size_t tc_panels_items(const tc_panels *p) {
 }
 
 // Inputs and results of 36 matrices.
-size_t tc_winograd_scratch(const tc_winograd *p) { return 36 * p->block * (p->channels + p->outputs); }
+size_t tc_winograd_scratch(const tc_winograd *p) {
+  return 36 * (p->block * (p->channels + p->outputs) + 2 * tc_winograd_gap);
+}
+
+// Transformed filters and results.
+size_t tc_winograd_piece_scratch(void) {
+  return tc_winograd_lines * 6 * (tc_winograd_columns * tc_winograd_channels + tc_winograd_gap)
+         + 36 * (tc_winograd_columns * tc_winograd_tiles + tc_winograd_gap);
+}
+
+size_t tc_winograd_inputs(const tc_winograd *p) { return 36 * (p->block * p->channels + tc_winograd_gap); }
+
+size_t tc_winograd_count(const tc_winograd *p) {
+  size_t rest = p->tiles - p->first;
+  return rest < p->block ? rest : p->block;
+}
+
+size_t tc_winograd_pieces(const tc_winograd *p) {
+  return (tc_winograd_count(p) + p->piece - 1) / p->piece
+         * ((p->outputs + tc_winograd_columns - 1) / tc_winograd_columns);
+}

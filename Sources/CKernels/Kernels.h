@@ -8,6 +8,7 @@
 #include "Attention.h"
 #include "Narrow.h"
 #include "Winograd.h"
+#include "WinogradPieces.h"
 #include "Panels.h"
 
 const tc_table TC_TABLE = {
@@ -25,8 +26,7 @@ const tc_table TC_TABLE = {
         [tc_kernel_winograd_filters] = winograd_filters_body,
         [tc_kernel_winograd_block] = winograd_block_body,
         [tc_kernel_winograd_in] = winograd_in_body,
-        [tc_kernel_winograd_multiply] = winograd_multiply_body,
-        [tc_kernel_winograd_out] = winograd_out_body,
+        [tc_kernel_winograd_pieces] = winograd_pieces_body,
         [tc_kernel_panels_pack] = panels_pack_body,
         [tc_kernel_panels] = panels_body,
         [tc_kernel_quantize] = quantize_body,

@@ -29,52 +29,63 @@ static inline __attribute__((always_inline)) void winograd_output(const lanes *m
   to[3] = b + 8 * d + m[5];
 }
 
+// Floats from one of the 36 matrices to the next.
+static inline size_t winograd_matrix(size_t rows, size_t columns) { return rows * columns + tc_winograd_gap; }
+
 // Inputs of a tile whose first is at `top`, `left`, transformed, to row `row` of the 36 matrices at `v`. What lies above
 // or left of the picture has wrapped around and is larger than any size.
 static inline __attribute__((always_inline)) void winograd_in(const tc_winograd *p, float *v, size_t row, size_t top,
                                                               size_t left, int inside, tc_element element) {
-  size_t matrix = p->block * p->channels;
-  for (size_t c = 0; c < p->channels; c += TC_LANES) {
-    lanes t[6][6];
+  size_t matrix = winograd_matrix(p->block, p->channels), most = p->filters ? tc_winograd_channels : p->channels;
+  for (size_t first = 0; first < p->channels; first += most) {
+    size_t width = p->channels - first < most ? p->channels - first : most;
+    for (size_t c = 0; c < width; c += TC_LANES) {
+      lanes t[6][6];
 #pragma unroll
-    for (size_t j = 0; j < 6; j++) {
-      lanes d[6], column[6];
-      size_t x = left + j;
+      for (size_t j = 0; j < 6; j++) {
+        lanes d[6], column[6];
+        size_t x = left + j;
+#pragma unroll
+        for (size_t i = 0; i < 6; i++) {
+          size_t y = top + i;
+          d[i] = inside || (y < p->height && x < p->width)
+                     ? load_lanes(at(p->source, (y * p->width + x) * p->channels + first + c, element), element)
+                     : (lanes){};
+        }
+        winograd_input(d, column);
+#pragma unroll
+        for (size_t i = 0; i < 6; i++) t[i][j] = column[i];
+      }
+      float *to = v + first * p->block + row * width + c;
 #pragma unroll
       for (size_t i = 0; i < 6; i++) {
-        size_t y = top + i;
-        d[i] = inside || (y < p->height && x < p->width)
-                   ? load_lanes(at(p->source, (y * p->width + x) * p->channels + c, element), element)
-                   : (lanes){};
+        lanes d[6];
+        winograd_input(t[i], d);
+#pragma unroll
+        for (size_t j = 0; j < 6; j++) *(lanes *)(to + (i * 6 + j) * matrix) = d[j];
       }
-      winograd_input(d, column);
-#pragma unroll
-      for (size_t i = 0; i < 6; i++) t[i][j] = column[i];
-    }
-    float *to = v + row * p->channels + c;
-#pragma unroll
-    for (size_t i = 0; i < 6; i++) {
-      lanes d[6];
-      winograd_input(t[i], d);
-#pragma unroll
-      for (size_t j = 0; j < 6; j++) *(lanes *)(to + (i * 6 + j) * matrix) = d[j];
     }
   }
 }
 
-// Results of the tile whose first is at `top`, `left`, from row `row` of the 36 matrices at `m`.
-static inline __attribute__((always_inline)) void winograd_out(const tc_winograd *p, const float *m, size_t row,
+// Where results lie: 36 matrices of rows of `columns`, which begin at output `first`.
+typedef struct {
+  const float *sums;
+  size_t matrix, first, columns;
+} winograd_results;
+
+// Results of the tile whose first is at `top`, `left`, from row `row`.
+static inline __attribute__((always_inline)) void winograd_out(const tc_winograd *p, winograd_results m, size_t row,
                                                                size_t top, size_t left, int inside,
                                                                tc_element element) {
-  size_t matrix = p->block * p->outputs;
-  for (size_t k = 0; k < p->outputs; k += TC_LANES) {
+  for (size_t k = m.first; k < m.first + m.columns; k += TC_LANES) {
     lanes t[4][6], bias = p->bias ? *(const lanes *)(p->bias + k) : (lanes){};
-    const float *from = m + row * p->outputs + k;
+    const float *from = m.sums + row * m.columns + k - m.first;
 #pragma unroll
     for (size_t j = 0; j < 6; j++) {
       lanes d[6], column[4];
 #pragma unroll
-      for (size_t i = 0; i < 6; i++) d[i] = *(const lanes *)(from + (i * 6 + j) * matrix);
+      for (size_t i = 0; i < 6; i++) d[i] = *(const lanes *)(from + (i * 6 + j) * m.matrix);
       winograd_output(d, column);
 #pragma unroll
       for (size_t i = 0; i < 4; i++) t[i][j] = column[i];
@@ -96,59 +107,68 @@ static inline __attribute__((always_inline)) void winograd_out(const tc_winograd
   }
 }
 
-// to[rows][vectors · lanes] = from[rows][channels] · weights: panels of 16 columns, `channels` rows each.
-static inline __attribute__((always_inline)) void winograd_tile(float *restrict to, size_t outputs,
-                                                                const float *restrict from, size_t channels,
-                                                                const float *restrict weights, int rows,
-                                                                int vectors) {
-  lanes sum[winograd_rows][winograd_vectors] = {};
-  for (size_t c = 0; c < channels; c++) {
+// to[rows][vectors · lanes] (+)= from[rows][depth] · weights: panels of 16 columns, `depth` rows each.
+static inline __attribute__((always_inline)) void winograd_tile(float *restrict to, size_t columns,
+                                                                const float *restrict from, size_t depth,
+                                                                const float *restrict weights, int rows, int vectors,
+                                                                int adds) {
+  lanes sum[winograd_rows][winograd_vectors];
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < vectors; j++)
+      sum[i][j] = adds ? *(const lanes *)(to + i * columns + j * TC_LANES) : (lanes){};
+  for (size_t c = 0; c < depth; c++) {
     lanes row[winograd_vectors];
     for (int j = 0; j < vectors; j++) {
       size_t column = (size_t)j * TC_LANES;
-      row[j] = *(const lanes *)(weights + column / 16 * channels * 16 + c * 16 + column % 16);
+      row[j] = *(const lanes *)(weights + column / 16 * depth * 16 + c * 16 + column % 16);
     }
     for (int i = 0; i < rows; i++)
-      for (int j = 0; j < vectors; j++) sum[i][j] += from[i * channels + c] * row[j];
+      for (int j = 0; j < vectors; j++) sum[i][j] += from[i * depth + c] * row[j];
   }
   for (int i = 0; i < rows; i++)
-    for (int j = 0; j < vectors; j++) *(lanes *)(to + i * outputs + j * TC_LANES) = sum[i][j];
+    for (int j = 0; j < vectors; j++) *(lanes *)(to + i * columns + j * TC_LANES) = sum[i][j];
 }
 
-static inline __attribute__((always_inline)) void winograd_column(float *restrict to, size_t outputs,
-                                                                  const float *restrict from, size_t channels,
-                                                                  const float *restrict weights, size_t count,
-                                                                  int vectors) {
-  size_t i = 0;
-  for (; i + winograd_rows <= count; i += winograd_rows)
-    winograd_tile(to + i * outputs, outputs, from + i * channels, channels, weights, winograd_rows, vectors);
-  for (; i + 2 <= count; i += 2)
-    winograd_tile(to + i * outputs, outputs, from + i * channels, channels, weights, 2, vectors);
-  for (; i < count; i++)
-    winograd_tile(to + i * outputs, outputs, from + i * channels, channels, weights, 1, vectors);
+// One of the 36 products: to[rows][columns] (+)= from[rows][depth] · weights.
+typedef struct {
+  float *to;
+  const float *from, *weights;
+  size_t rows, columns, depth;
+  // Rows of the next product, which are fetched meanwhile, or nil.
+  const float *ahead;
+} winograd_product;
+
+static inline __attribute__((always_inline)) void winograd_column(const winograd_product *x, size_t k, int vectors,
+                                                                  int adds) {
+  const float *weights = x->weights + k / 16 * 16 * x->depth + k % 16, *from = x->from;
+  float *to = x->to + k;
+  size_t i = 0, columns = x->columns, depth = x->depth;
+  for (; i + winograd_rows <= x->rows; i += winograd_rows) {
+    if (x->ahead && k == 0)
+      for (size_t n = 0; n < winograd_rows * depth; n += 16) __builtin_prefetch(x->ahead + i * depth + n, 0, 2);
+    winograd_tile(to + i * columns, columns, from + i * depth, depth, weights, winograd_rows, vectors, adds);
+  }
+  for (; i + 4 <= x->rows; i += 4)
+    winograd_tile(to + i * columns, columns, from + i * depth, depth, weights, 4, vectors, adds);
+  for (; i < x->rows; i++)
+    winograd_tile(to + i * columns, columns, from + i * depth, depth, weights, 1, vectors, adds);
 }
 
-// Columns `k`... of matrix `f`, for `count` tiles.
-static inline __attribute__((always_inline)) void winograd_columns(const tc_winograd *p, const float *v, float *m,
-                                                                   size_t f, size_t k, size_t count, int vectors) {
-  const float *weights = p->weights + (f * p->outputs + k / 16 * 16) * p->channels + k % 16;
-  winograd_column(m + f * p->block * p->outputs + k, p->outputs, v + f * p->block * p->channels, p->channels, weights,
-                  count, vectors);
-}
-
-// Matrix `f` of `count` tiles: products with the transformed weights.
-static void winograd_multiply(const tc_winograd *p, const float *v, float *m, size_t f, size_t count) {
+static inline __attribute__((always_inline)) void winograd_multiply_as(const winograd_product *x, int adds) {
   size_t k = 0, wide = winograd_vectors * TC_LANES;
-  for (; k + wide <= p->outputs; k += wide) winograd_columns(p, v, m, f, k, count, winograd_vectors);
+  for (; k + wide <= x->columns; k += wide) winograd_column(x, k, winograd_vectors, adds);
 #if TC_LANES == 16
-  switch ((p->outputs - k) / 16) {
-  case 3: winograd_columns(p, v, m, f, k, count, 3); break;
-  case 2: winograd_columns(p, v, m, f, k, count, 2); break;
-  case 1: winograd_columns(p, v, m, f, k, count, 1); break;
+  switch ((x->columns - k) / 16) {
+  case 3: winograd_column(x, k, 3, adds); break;
+  case 2: winograd_column(x, k, 2, adds); break;
+  case 1: winograd_column(x, k, 1, adds); break;
   default: break;
   }
 #endif
 }
+
+static void winograd_multiply(const winograd_product *x) { winograd_multiply_as(x, 0); }
+static void winograd_multiply_add(const winograd_product *x) { winograd_multiply_as(x, 1); }
 
 static inline __attribute__((always_inline)) void winograd_in_tile(const tc_winograd *p, float *v, size_t row,
                                                                    size_t tile, tc_element element) {
@@ -159,8 +179,8 @@ static inline __attribute__((always_inline)) void winograd_in_tile(const tc_wino
     winograd_in(p, v, row, top, left, 0, element);
 }
 
-static inline __attribute__((always_inline)) void winograd_out_tile(const tc_winograd *p, const float *m, size_t row,
-                                                                    size_t tile, tc_element element) {
+static inline __attribute__((always_inline)) void winograd_out_tile(const tc_winograd *p, winograd_results m,
+                                                                    size_t row, size_t tile, tc_element element) {
   size_t top = tile / p->tiles_across * 4, left = tile % p->tiles_across * 4;
   if (top + 4 <= p->result_height && left + 4 <= p->result_width)
     winograd_out(p, m, row, top, left, 1, element);
@@ -177,8 +197,9 @@ static void winograd_in_all(const tc_winograd *p, float *v, size_t first, size_t
       winograd_in_tile(p, v, row, first + row, tc_f32);
 }
 
-static void winograd_out_all(const tc_winograd *p, const float *m, size_t first, size_t begin, size_t end) {
-  for (size_t row = begin; row < end; row++)
+// The first `count` rows of results, the first of which is of tile `first`.
+static void winograd_out_all(const tc_winograd *p, winograd_results m, size_t first, size_t count) {
+  for (size_t row = 0; row < count; row++)
     if (p->element == tc_bf16)
       winograd_out_tile(p, m, row, first + row, tc_bf16);
     else
@@ -226,30 +247,22 @@ static void winograd_filters_body(const void *parameters, size_t begin, size_t e
 // Blocks of tiles whose matrices a core's own cache keeps, all of the work on each by one thread.
 static void winograd_block_body(const void *parameters, size_t begin, size_t end, int thread) {
   const tc_winograd *p = parameters;
-  float *v = p->scratch + (size_t)thread * tc_winograd_scratch(p);
-  float *m = v + 36 * p->block * p->channels;
+  size_t matrix = winograd_matrix(p->block, p->channels);
+  float *v = p->scratch + (size_t)thread * tc_winograd_scratch(p), *sums = v + 36 * matrix;
+  winograd_results m = {sums, winograd_matrix(p->block, p->outputs), 0, p->outputs};
   for (size_t block = begin; block < end; block++) {
     size_t first = block * p->block, rest = p->tiles - first;
     size_t count = rest < p->block ? rest : p->block;
     winograd_in_all(p, v, first, 0, count);
-    for (size_t f = 0; f < 36; f++) winograd_multiply(p, v, m, f, count);
-    winograd_out_all(p, m, first, 0, count);
+    for (size_t f = 0; f < 36; f++)
+      winograd_multiply(&(winograd_product){
+          .to = sums + f * m.matrix,
+          .from = v + f * matrix,
+          .weights = p->weights + f * p->outputs * p->channels,
+          .rows = count,
+          .columns = p->outputs,
+          .depth = p->channels,
+      });
+    winograd_out_all(p, m, first, count);
   }
-}
-
-// The three passes over one large block, which all threads share.
-static void winograd_in_body(const void *parameters, size_t begin, size_t end, int thread) {
-  const tc_winograd *p = parameters;
-  winograd_in_all(p, p->scratch, p->first, begin, end);
-}
-// Items are matrices.
-static void winograd_multiply_body(const void *parameters, size_t begin, size_t end, int thread) {
-  const tc_winograd *p = parameters;
-  size_t rest = p->tiles - p->first, count = rest < p->block ? rest : p->block;
-  for (size_t f = begin; f < end; f++)
-    winograd_multiply(p, p->scratch, p->scratch + 36 * p->block * p->channels, f, count);
-}
-static void winograd_out_body(const void *parameters, size_t begin, size_t end, int thread) {
-  const tc_winograd *p = parameters;
-  winograd_out_all(p, p->scratch + 36 * p->block * p->channels, p->first, begin, end);
 }

@@ -165,7 +165,8 @@ enum Packed {
       return lowering.map(operand, result, tc_identity)
     case .tiles:
       return Lowering.tiles(of: UnsafeRawPointer(operand.pointer), operand.type, into: buffer.pointer)
-    case .panels(let product): return Lowering.panels(operand, product, into: buffer.pointer)
+    case .panels(let element, let inPairs):
+      return Lowering.panels(operand, element, inPairs: inPairs, into: buffer.pointer)
     case .weights(let from, let to):
       let label = "packing \(operand.type)"
       let primitive = try Primitive.reorder(lowering.dnnl, from: from, to: to, op: label)

@@ -7,15 +7,17 @@ extension Lowering {
   ) throws -> any Runnable {
     let input = try operand(node.inputs[0])
     let epilogue = settings.epilogue
-    let weight = TensorType(plan.graph.shape(node.inputs[1]), packer.stored(node.inputs[1]))
+    let stored = PanelProduct.unpacksFast ? packer.stored(node.inputs[1]) : .f32
     let weights = try packer.pack(
-      node.inputs[1], tiles.keepsWeights ? .tiles : .dense(weight.element), for: value)
+      node.inputs[1], tiles.keepsWeights ? .tiles : .panels(stored, inPairs: false), for: value)
     let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
     let (x, y) = (input.type.shape, node.type.shape)
     var parameters = tc_winograd()
     parameters.source = UnsafeRawPointer(input.pointer)
     parameters.weights = tiles.keepsWeights ? Self.floats(weights) : nil
+    parameters.filters = tiles.keepsWeights ? nil : UnsafeRawPointer(weights.pointer)
+    parameters.stored = Self.code(stored)
     parameters.bias = Self.floats(bias)
     parameters.residual = residual.map { UnsafeRawPointer($0.pointer) }
     parameters.destination = result.pointer
@@ -28,16 +30,9 @@ extension Lowering {
     parameters.tiles = TiledConvolution.tiles(of: y)
     parameters.element = Self.code(input.type.element)
     parameters.activation = epilogue.activation.map(Self.function) ?? tc_identity
-    let work = WinogradWork(parameters, keep: [weights] + (bias.map { [$0] } ?? []))
-    let matrices = work.scratchFloats(threads: threads)
-    let transformed = tiles.keepsWeights ? 0 : weight.count / 9 * 36
-    scratch.request((matrices + transformed) * 4) { [unowned work] memory in
-      let floats = memory.assumingMemoryBound(to: Float.self)
-      work.parameters.pointee.scratch = floats
-      guard transformed > 0 else { return }
-      work.parameters.pointee.weights = UnsafePointer(floats + matrices)
-      work.transform = Self.tiles(
-        of: UnsafeRawPointer(weights.pointer), weight, into: floats + matrices)
+    let work = WinogradWork(parameters, threads: threads, keep: [weights] + (bias.map { [$0] } ?? []))
+    scratch.request(work.scratchFloats * 4) { [unowned work] in
+      work.use($0.assumingMemoryBound(to: Float.self))
     }
     return work
   }
@@ -55,30 +50,42 @@ extension Lowering {
   }
 }
 
-/// A convolution in tiles. Where a few tiles' matrices fit a core's own cache a thread does all of the work on them;
-/// else all threads go through many tiles together, so that each weight is used often while it is there.
+/// A convolution in tiles. With transformed weights a thread does all of the work on a few tiles whose matrices fit its
+/// core's own cache; else all threads go through many tiles together, and each transforms filters for its share of them.
 final class WinogradWork: Runnable {
   let parameters: UnsafeMutablePointer<tc_winograd>
-  /// Makes the weights of every frame, where they are not kept.
-  var transform: (any Runnable)?
-  private let isShared: Bool
+  private let threads: Int
   private let keep: [Buffer]
 
   /// Two rounds of the kernel's six rows.
   private static let fewTiles = 12
-  private static let manyTiles = 512
-  private static let cacheByteCount = 1 << 20
+  /// Inputs of many tiles, which stay in the cache that cores share.
+  private static let manyBytes = 10 << 20
+  /// Pieces for each thread, so that none waits long for the last.
+  private static let pieces = 4
+  private static let fewestTilesOfPiece = 16
 
-  init(_ values: tc_winograd, keep: [Buffer]) {
+  init(_ values: tc_winograd, threads: Int, keep: [Buffer]) {
     self.keep = keep
+    self.threads = threads
     parameters = .allocate(capacity: 1)
     parameters.initialize(to: values)
     parameters.pointee.block = Self.fewTiles
-    isShared = tc_winograd_scratch(parameters) * 4 > Self.cacheByteCount
-    if isShared { parameters.pointee.block = min(values.tiles, Self.manyTiles) }
+    guard isInPieces else { return }
+    let most = tc_winograd_tiles
+    parameters.pointee.block = min(
+      values.tiles, max(most, Self.manyBytes / (36 * 4 * values.channels) / most * most))
+    parameters.pointee.piece = most
+    while parameters.pointee.piece > Self.fewestTilesOfPiece,
+      tc_winograd_pieces(parameters) < Self.pieces * threads
+    {
+      parameters.pointee.piece /= 2
+    }
   }
 
-  var implementation: String { "winograd" }
+  private var isInPieces: Bool { parameters.pointee.filters != nil }
+
+  var implementation: String { isInPieces ? "winograd pieces" : "winograd" }
 
   /// Of its products, two for each multiply-add.
   var operations: Double {
@@ -86,22 +93,29 @@ final class WinogradWork: Runnable {
     return 2 * 36 * Double(products.tiles * products.channels * products.outputs)
   }
 
-  func scratchFloats(threads: Int) -> Int { tc_winograd_scratch(parameters) * (isShared ? 1 : threads) }
+  var scratchFloats: Int {
+    isInPieces
+      ? tc_winograd_inputs(parameters) + threads * tc_winograd_piece_scratch()
+      : threads * tc_winograd_scratch(parameters)
+  }
 
-  func run() throws {
-    try transform?.run()
+  /// Takes memory of `scratchFloats`.
+  func use(_ memory: UnsafeMutablePointer<Float>) {
+    parameters.pointee.inputs = memory
+    parameters.pointee.scratch = isInPieces ? memory + tc_winograd_inputs(parameters) : memory
+  }
+
+  func run() {
     withExtendedLifetime(self) {
       let (tiles, block) = (parameters.pointee.tiles, parameters.pointee.block)
-      guard isShared else {
+      guard isInPieces else {
         tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_block), parameters, (tiles + block - 1) / block)
         return
       }
       for first in stride(from: 0, to: tiles, by: block) {
         parameters.pointee.first = first
-        let count = min(block, tiles - first)
-        tc_parallel(tc_kernel(tc_kernel_winograd_in), parameters, count, 4)
-        tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_multiply), parameters, 36)
-        tc_parallel(tc_kernel(tc_kernel_winograd_out), parameters, count, 4)
+        tc_parallel(tc_kernel(tc_kernel_winograd_in), parameters, tc_winograd_count(parameters), 4)
+        tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_pieces), parameters, tc_winograd_pieces(parameters))
       }
     }
   }

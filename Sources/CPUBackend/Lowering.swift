@@ -23,8 +23,8 @@ enum Packing {
   case weights(from: Descriptor, to: Descriptor)
   /// f32 `[36, K/16, C, 16]`: weights `[K, 3, 3, C]` as convolutions in tiles want them (`WinogradWork`).
   case tiles
-  /// `[K/16, taps, C, 16]` of 16 bits, C in pairs for products of pairs: weights `[K, ..., C]` for `PanelWork`.
-  case panels(PanelProduct)
+  /// `[K/16, taps, C, 16]`, C in pairs for products of pairs: weights `[K, ..., C]` for `PanelWork` and `WinogradWork`.
+  case panels(ElementType, inPairs: Bool)
 
   /// Bytes that tell the form of a value from its others, and how many it takes.
   func form(of type: TensorType) -> (layout: [UInt8], byteCount: Int) {
@@ -33,11 +33,8 @@ enum Packing {
       return ([0, UInt8(Lowering.code(element).rawValue)], type.count * element.byteCount)
     case .weights(_, let to): return (to.bytes, to.byteCount)
     case .tiles: return ([1], type.count / 9 * 36 * 4)
-    case .panels(let product):
-      let element = product.element
-      return (
-        [product.isInPairs ? 2 : 3, UInt8(Lowering.code(element).rawValue)], type.count * element.byteCount
-      )
+    case .panels(let element, let inPairs):
+      return ([inPairs ? 2 : 3, UInt8(Lowering.code(element).rawValue)], type.count * element.byteCount)
     }
   }
 }

@@ -69,7 +69,8 @@ extension Lowering {
   ) throws -> any Runnable {
     let input = try operand(node.inputs[0])
     let shape = plan.graph.shape(node.inputs[1])
-    let weights = try packer.pack(node.inputs[1], .panels(product), for: value)
+    let weights = try packer.pack(
+      node.inputs[1], .panels(product.element, inPairs: product.isInPairs), for: value)
     let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
     var parameters = tc_panels()
@@ -106,15 +107,14 @@ extension Lowering {
   }
 
   /// Packs weights `[K, ..., C]`.
-  static func panels(_ weights: Operand, _ product: PanelProduct, into memory: UnsafeMutableRawPointer)
-    -> any Runnable
-  {
+  static func panels(
+    _ weights: Operand, _ element: ElementType, inPairs: Bool, into memory: UnsafeMutableRawPointer
+  ) -> any Runnable {
     let shape = weights.type.shape
     let taps = shape.dropFirst().dropLast().reduce(1, *)
     let parameters = tc_panels_pack(
       source: UnsafeRawPointer(weights.pointer), destination: memory, channels: weights.columns, taps: taps,
-      source_element: code(weights.type.element), element: code(product.element),
-      pairs: product.isInPairs ? 1 : 0)
+      source_element: code(weights.type.element), element: code(element), pairs: inPairs ? 1 : 0)
     return KernelWork(tc_kernel(tc_kernel_panels_pack), parameters, count: shape[0] / 16 * taps, grain: 1)
   }
 }

@@ -6,14 +6,15 @@ import Engine
 /// is nearly equal.
 ///
 /// Weights become four times as many, so pictures must be large enough that each is used often. Small ones are
-/// transformed when the model is opened; large ones, only where values are f32 too, in every frame: that takes a tiny part
-/// of the time, and a quarter of the memory.
+/// transformed when the model is opened; large ones stay in memory as they are in the file, and are transformed a piece at
+/// a time in a core's own cache, in every frame.
 struct TiledConvolution {
   let keepsWeights: Bool
 
-  /// Tiles below which moving the weights takes longer than what they save; the same for large weights.
+  /// Tiles below which moving and transforming weights takes longer than what they save.
   private static let fewestTiles = 64
-  private static let fewestTilesOfLarge = 256
+  /// The same of large weights, of which each vector is transformed once for all tiles, where plain products are of f32.
+  private static let fewestTilesOfLarge = 16
   private static let largeWeights = 4 << 20
 
   /// nil where a plain convolution is better.
@@ -25,8 +26,8 @@ struct TiledConvolution {
     else { return nil }
     let tiles = Self.tiles(of: node.type.shape)
     keepsWeights = 36 * 4 * shape[0] * shape[3] <= Self.largeWeights
-    guard keepsWeights ? tiles >= Self.fewestTiles : element == .f32 && tiles >= Self.fewestTilesOfLarge
-    else { return nil }
+    let isLargeInF32 = !keepsWeights && element == .f32
+    guard tiles >= (isLargeInF32 ? Self.fewestTilesOfLarge : Self.fewestTiles) else { return nil }
   }
 
   /// Tiles that cover a picture `[H, W, C]`.

@@ -125,7 +125,9 @@ import Testing
     let count = 1 << 16
     let graph = Graph()
     graph.output("y", graph.affine(graph.input("x", [64, count / 64], .f32, .frame), scale: 0.25, offset: 0))
-    let program = try CPUBackend(precision: .f32, threads: threads).compile(graph, weights: DrawnWeights()) { _ in }
+    let program = try CPUBackend(precision: .f32, threads: threads).compile(graph, weights: DrawnWeights()) {
+      _ in
+    }
     let least = [Float](repeating: .leastNormalMagnitude, count: count)
     try least.withUnsafeBytes { try program.write("x", $0) }
     try program.run()

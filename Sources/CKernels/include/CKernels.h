@@ -27,8 +27,7 @@ typedef enum {
   tc_kernel_winograd_filters,
   tc_kernel_winograd_block,
   tc_kernel_winograd_in,
-  tc_kernel_winograd_multiply,
-  tc_kernel_winograd_out,
+  tc_kernel_winograd_pieces,
   tc_kernel_panels_pack,
   tc_kernel_panels,
   tc_kernel_quantize,
@@ -211,12 +210,14 @@ typedef struct {
 } tc_winograd_filters;
 
 /// A 3x3 convolution of stride 1 in tiles of 4x4 results, over `[height, width, channels]` of bf16 or f32; channels and
-/// outputs are multiples of 16. Weights as `tc_winograd_filters` makes them. Small blocks: `tc_kernel_winograd_block` over
-/// blocks of `block` tiles. Large ones: for each, from tile `first` on, `in` and `out` over its tiles and `multiply` over
-/// 36 matrices.
+/// outputs are multiples of 16. With `weights`: `tc_kernel_winograd_block` over blocks of `block` tiles. With `filters`:
+/// for each large block of tiles, from tile `first` on, `in` over its tiles and then `pieces` over `tc_winograd_pieces`.
 typedef struct {
   const void *source;
+  /// As `tc_winograd_filters` makes them, or nil.
   const float *weights;
+  /// As `tc_panels_pack` makes them without pairs, of `stored`, or nil.
+  const void *filters;
   /// Or nil.
   const float *bias;
   /// Of the element type of source and destination, or nil.
@@ -224,12 +225,29 @@ typedef struct {
   void *destination;
   size_t height, width, channels, outputs, top, left;
   size_t result_height, result_width, residual_stride, destination_stride;
-  size_t tiles_across, tiles, block, first;
-  tc_element element;
+  /// Of a block's tiles, `piece` are one thread's at a time, at most `tc_winograd_tiles`.
+  size_t tiles_across, tiles, block, piece, first;
+  tc_element element, stored;
   tc_function activation;
-  /// `tc_winograd_scratch` floats, for each thread where blocks are small.
+  /// `tc_winograd_scratch` floats for each thread, or with filters `tc_winograd_piece_scratch`.
   float *scratch;
+  /// With filters, `tc_winograd_inputs` floats.
+  float *inputs;
 } tc_winograd;
+enum {
+  /// Outputs, channels and tiles of a piece at most, and lines of six matrices that are worked on at a time.
+  tc_winograd_columns = 64,
+  tc_winograd_channels = 64,
+  tc_winograd_tiles = 64,
+  tc_winograd_lines = 2,
+  /// Floats between two matrices, so that a tile's 36 numbers do not all want the same place in the cache.
+  tc_winograd_gap = 16
+};
+/// Tiles of the block.
+size_t tc_winograd_count(const tc_winograd *parameters);
+size_t tc_winograd_pieces(const tc_winograd *parameters);
+size_t tc_winograd_piece_scratch(void);
+size_t tc_winograd_inputs(const tc_winograd *parameters);
 size_t tc_winograd_scratch(const tc_winograd *parameters);
 
 /// Weights `[outputs, taps, channels]` of any float type to `[outputs/16, taps, channels, 16]` of f16 or bf16, or, of bf16
