@@ -5,16 +5,16 @@ import Engine
 /// and Gray 2015, arXiv 1509.09308): 36 products where a plain one takes 144, in f32 because its transforms subtract what
 /// is nearly equal.
 ///
-/// Weights become four times as many, so pictures must be large enough that each is used often. Small ones are
-/// transformed when the model is opened; large ones stay in memory as they are in the file, and are transformed a piece at
-/// a time in a core's own cache, in every frame.
+/// Weights become four times as many. Small ones, for pictures so large that each is used often, are transformed when the
+/// model is opened. Others stay in memory as they are in the file, and are transformed a piece at a time in a core's own
+/// cache, in every frame.
 struct TiledConvolution {
   let keepsWeights: Bool
 
-  /// Tiles below which moving and transforming weights takes longer than what they save.
+  /// Tiles below which moving transformed weights takes longer than what they save.
   private static let fewestTiles = 64
-  /// The same of large weights, of which each vector is transformed once for all tiles, where plain products are of f32.
-  private static let fewestTilesOfLarge = 16
+  /// Tiles below which transforming weights does, where plain products are of f32.
+  private static let fewestTilesInF32 = 16
   private static let largeWeights = 4 << 20
 
   /// nil where a plain convolution is better.
@@ -25,9 +25,8 @@ struct TiledConvolution {
       element == .f32 || (element == .bf16 && !Self.hasMatrixTiles)
     else { return nil }
     let tiles = Self.tiles(of: node.type.shape)
-    keepsWeights = 36 * 4 * shape[0] * shape[3] <= Self.largeWeights
-    let isLargeInF32 = !keepsWeights && element == .f32
-    guard tiles >= (isLargeInF32 ? Self.fewestTilesOfLarge : Self.fewestTiles) else { return nil }
+    guard tiles >= (element == .f32 ? Self.fewestTilesInF32 : Self.fewestTiles) else { return nil }
+    keepsWeights = tiles >= Self.fewestTiles && 36 * 4 * shape[0] * shape[3] <= Self.largeWeights
   }
 
   /// Tiles that cover a picture `[H, W, C]`.

@@ -28,7 +28,8 @@ public struct OpCase: Sendable, CustomStringConvertible {
       case .attention: return 30
       case .groupNorm, .narrowConvolution, .storedHalves: return 24
       case .moving, .quantizing: return 20
-      case .layerNorm, .normedLinear, .wideConvolution: return 12
+    case .wideConvolution: return 18
+      case .layerNorm, .normedLinear: return 12
       case .binaries: return 10
       case .activations, .peaks: return 6
       case .weightsOfEveryCadence, .attentionOfSlices, .geglu, .conversions, .pixels, .tables: return 1
@@ -243,17 +244,21 @@ extension Case {
 
   /// Large enough to be computed in tiles where a backend does that, with edges that are no whole tile.
   fileprivate func writeWideConvolution(_ seed: Int, _ element: ElementType) {
-    // Now and then matrices that leave a core's cache, and weights that are transformed in every frame.
-    let (isShared, isTransformed) = (seed % 6 == 5, seed % 6 == 2)
-    let channels = isShared ? 48 : isTransformed ? 96 : 16 * dice.pick(1...5)
+    // Weights that are transformed once, and those that are transformed in every frame, by pieces of their outputs and
+    // channels; and inputs in more than one block.
+    let (channels, filters, side): (Int, Int, Int)
+    switch seed % 3 {
+    case 0: (channels, filters, side) = (16 * dice.pick(1...5), 16 * dice.pick(1...7), 30)
+    case 1:
+      (channels, filters, side) = (16 * dice.pick(5...9), 16 * dice.pick(24...28), seed % 2 == 0 ? 14 : 30)
+    default: (channels, filters, side) = (16 * dice.pick(40...42), 16 * dice.pick(3...5), 32)
+    }
     let padding = Padding(
       top: dice.pick(0...2), left: dice.pick(0...2), bottom: dice.pick(0...2), right: dice.pick(0...2))
-    let side = isTransformed ? 30 : 0
-    let x = input([side + dice.pick(30...37), side + dice.pick(34...45), channels], element)
-    let filters = isShared ? 576 : isTransformed ? 320 : 16 * dice.pick(1...7)
-    let w = weight([filters, 3, 3, channels], element, stored: [.f32, .f16, .bf16][seed % 3])
+    let x = input([side + dice.pick(0...7), side + dice.pick(4...15), channels], element)
+    let w = weight([filters, 3, 3, channels], element, stored: [.f32, .f16, .bf16][seed / 3 % 3])
     var y = graph.convolution(x, weight: w, bias: seed % 4 < 2 ? weight([filters]) : nil, padding: padding)
-    if seed % 3 == 1 {
+    if seed / 2 % 3 == 1 {
       let residual = input(graph.shape(y), element)
       y = graph.add(y, seed % 2 == 0 ? residual : graph.activation(residual, .tanh))
     }
