@@ -7,7 +7,7 @@ extension Lowering {
   ) throws -> any Runnable {
     let input = try operand(node.inputs[0])
     let epilogue = settings.epilogue
-    let stored = PanelProduct.unpacksFast ? packer.stored(node.inputs[1]) : .f32
+    let stored = storedFilters(node.inputs[1])
     let weights = try packer.pack(
       node.inputs[1], tiles.keepsWeights ? .tiles : .panels(stored, inPairs: false), for: value)
     let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
@@ -35,6 +35,12 @@ extension Lowering {
       work.use($0.assumingMemoryBound(to: Float.self))
     }
     return work
+  }
+
+  /// The fewest bytes that hold every number of the weights and are unpacked fast.
+  private func storedFilters(_ weights: Value) -> ElementType {
+    guard PanelProduct.unpacksFast else { return .f32 }
+    return plan.graph.type(weights).element == .bf16 ? .bf16 : packer.stored(weights)
   }
 
   /// Transforms weights `[K, 3, 3, C]`.
