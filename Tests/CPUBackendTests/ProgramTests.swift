@@ -208,7 +208,7 @@ import Testing
         "y", test.graph.convolution(test.input([size, size, 16]), weight: w, bias: b, padding: Padding(1)))
     }
     write(small, 8)
-    write(large, 16)
+    write(large, 12)
     small.weights.set("w", [32, 16, 3, 3], .f16, small.dice.floats(32 * 16 * 9))
     small.weights.set("b", [32], .f32, small.dice.floats(32))
     let first = try backend.compile(small.graph, weights: small.weights) { _ in }

@@ -28,7 +28,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
       case .attention: return 30
       case .groupNorm, .narrowConvolution, .storedHalves: return 24
       case .moving, .quantizing: return 20
-    case .wideConvolution: return 18
+      case .wideConvolution: return 18
       case .layerNorm, .normedLinear: return 12
       case .binaries: return 10
       case .activations, .peaks: return 6
