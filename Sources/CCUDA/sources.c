@@ -1,5 +1,8 @@
 #include "CCUDA.h"
 
+// A kernel's is aligned to 64 bytes, and so as long as a multiple of it; the driver copies all of that.
+_Static_assert(sizeof(struct tc_cuda_warpgroup_product) % 64 == 0, "as long for a host as for a kernel");
+
 static const char parameters[] = {
 #embed "include/parameters.h"
 };
@@ -21,6 +24,12 @@ static const char gather[] = {
 static const char epilogue[] = {
 #embed "kernels/epilogue.cuh"
 };
+static const char staging[] = {
+#embed "kernels/staging.cuh"
+};
+static const char warpgroup[] = {
+#embed "kernels/warpgroup.cuh"
+};
 static const char elementwise[] = {
 #embed "kernels/elementwise.cu"
 };
@@ -38,6 +47,9 @@ static const char product_finish[] = {
 };
 static const char product_plain[] = {
 #embed "kernels/product_plain.cu"
+};
+static const char product_warpgroup[] = {
+#embed "kernels/product_warpgroup.cu"
 };
 static const char attention[] = {
 #embed "kernels/attention.cu"
@@ -58,10 +70,13 @@ static const struct tc_cuda_source all[] = {
     SOURCE("tile.cuh", tile),
     SOURCE("gather.cuh", gather),
     SOURCE("epilogue.cuh", epilogue),
+    SOURCE("staging.cuh", staging),
+    SOURCE("warpgroup.cuh", warpgroup),
     SOURCE("elementwise.cu", elementwise),
     SOURCE("moving.cu", moving),
     SOURCE("norms.cu", norms),
     SOURCE("product.cu", product),
+    SOURCE("product_warpgroup.cu", product_warpgroup),
     SOURCE("product_finish.cu", product_finish),
     SOURCE("product_plain.cu", product_plain),
     SOURCE("attention.cu", attention),

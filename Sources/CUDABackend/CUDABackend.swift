@@ -16,6 +16,8 @@ public final class CUDABackend: Backend {
   private let prebuilt: PrebuiltKernels?
   private let sums: ElementType
   private let tuning: Tuning
+  /// How many tiles there are for `Tuning.warpgroups`.
+  public static let warpgroupTiles = Tile.warpgroups.count
   /// nil between the loss of a GPU and its being had again.
   private var session: Session?
   private var caches: [WeightCache<DeviceBuffer>] = []

@@ -55,7 +55,9 @@ final class LibraryProduct: Runnable, ProductWork {
   private(set) var workspace = 0
   /// Written when the scratch memory is there.
   var scratch: tc_CUdeviceptr = 0
-  var weight: tc_CUdeviceptr
+  private var weight: tc_CUdeviceptr
+
+  func use(weight: tc_CUdeviceptr) { self.weight = weight }
 
   /// The most that are asked of the library for one product.
   static let algorithms = 8

@@ -34,6 +34,10 @@ final class KernelLibrary {
   /// The fastest way of each product that was measured on this GPU.
   lazy var choices = ChoiceTable(context, cache, library: products?.version)
   let tuning: Tuning
+  /// Whether products may go to warpgroups: on Hopper alone, with a driver that makes maps of tensors (12.0).
+  private(set) lazy var takesWarpgroups =
+    context.device.capability == 90 && tuning.takesWarpgroups
+    && context.driver.library.find("cuTensorMapEncodeTiled", tc_cuTensorMapEncodeTiled.self) != nil
 
   /// Those loaded so far, as in variants.txt.
   var loaded: [String] { modules.keys.map(\.description) }
@@ -117,9 +121,14 @@ final class KernelLibrary {
   private func compile(_ module: KernelModule, _ compiler: Compiler) throws -> [UInt8] {
     let code = try compiler.compile(
       name: module.file, source: KernelSources.text(module.file), headers: KernelSources.headers,
-      options: ["-arch=sm_\(context.device.capability)", "-std=c++17"] + module.options)
+      options: ["-arch=sm_\(architecture(module))", "-std=c++17"] + module.options)
     compiled += 1
     return code
+  }
+
+  /// "90a" for what only Hopper has, else the card's: "89".
+  private func architecture(_ module: KernelModule) -> String {
+    "\(context.device.capability)" + (KernelSources.exact.contains(module.file) ? "a" : "")
   }
 
   /// What the code depends on. A compiler that is there only now and then would compile the same code again, so its

@@ -39,13 +39,28 @@ enum KernelSources {
   /// What a source may include.
   static let headers = all.filter { !$0.name.hasSuffix(".cu") }
 
-  /// What stands in variants.txt: the modules that the backend may ask for, with the least architecture of each.
-  static let variants: [(module: KernelModule, least: Int)] = read(tc_cuda_variants).split(separator: "\n")
+  /// A module that the backend may ask for, and the least architecture that it is for. `isExact`: for that one alone,
+  /// with instructions that later ones have not ("90a").
+  struct Variant {
+    var module: KernelModule
+    var least: Int
+    var isExact: Bool
+  }
+
+  /// What stands in variants.txt.
+  static let variants: [Variant] = read(tc_cuda_variants).split(separator: "\n")
     .filter { !$0.hasPrefix("#") }.map { $0.split(separator: " ").map(String.init) }
     .compactMap { words in
-      guard words.count >= 2, let least = Int(words[1]) else { return nil }
-      return (KernelModule(words[0], Array(words.dropFirst(2))), least)
+      let isExact = words.count >= 2 && words[1].hasSuffix("a")
+      guard words.count >= 2, let least = Int(isExact ? words[1].dropLast() : words[1][...]) else {
+        return nil
+      }
+      return Variant(
+        module: KernelModule(words[0], Array(words.dropFirst(2))), least: least, isExact: isExact)
     }
+
+  /// Sources that are compiled for one architecture alone.
+  static let exact = Set(variants.filter(\.isExact).map(\.module.file))
 
   static func text(_ file: String) -> String {
     guard let source = all.first(where: { $0.name == file }) else {

@@ -18,11 +18,28 @@ public final class KernelProbe {
   /// A compiled source, for any number of launches.
   public struct Module: @unchecked Sendable { let module: tc_CUmodule? }
 
-  /// Compiles `source`, which may include what the kernels of the program include.
-  public func compile(_ name: String, _ source: String) throws -> Module {
+  /// A tensor of 16-bit elements among a kernel's parameters, by the boxes of it that are brought: see `TensorMap`.
+  /// `buffer`: which of the buffers it lies in.
+  public struct Map {
+    var buffer: Int
+    var sizes: (UInt64, UInt64, UInt64)
+    var strides: (UInt64, UInt64)
+    var rows: UInt32
+
+    /// Boxes of 64 by `rows` elements.
+    public init(
+      buffer: Int, sizes: (UInt64, UInt64, UInt64), strides: (UInt64, UInt64), rows: UInt32
+    ) {
+      (self.buffer, self.sizes, self.strides, self.rows) = (buffer, sizes, strides, rows)
+    }
+  }
+
+  /// Compiles `source`, which may include what the kernels of the program include. `isExact`: for this architecture
+  /// alone, with what later ones have not.
+  public func compile(_ name: String, _ source: String, isExact: Bool = false) throws -> Module {
     let code = try compiler.compile(
       name: name, source: source, headers: KernelSources.headers,
-      options: ["-arch=sm_\(device.capability)", "-std=c++17"])
+      options: ["-arch=sm_\(device.capability)\(isExact ? "a" : "")", "-std=c++17"])
     try context.enter()
     var module: tc_CUmodule?
     let result = try code.withUnsafeBytes {
@@ -33,17 +50,22 @@ public final class KernelProbe {
     return Module(module: module)
   }
 
-  /// Launches a kernel whose parameters are addresses, one of each of `buffers`, then `numbers`, all of 64 bits. Gives
-  /// what the buffers hold then.
+  /// Launches a kernel whose parameters are `maps`, then addresses, one of each of the buffers that no map is of, then
+  /// `numbers`, all of 64 bits. Gives what the buffers hold then.
   public func run(
     _ kernel: String, of module: Module, blocks: Int = 1, threads: Int, sharedMemory: Int = 0,
-    buffers: [[UInt8]], numbers: [UInt64] = []
+    maps: [Map] = [], buffers: [[UInt8]], numbers: [UInt64] = []
   ) throws -> [[UInt8]] {
     try context.enter()
     var function: tc_CUfunction?
     try context.driver.check(
       context.driver.get("cuModuleGetFunction", tc_cuModuleGetFunction.self)(
         &function, module.module, kernel), "cuModuleGetFunction", kernel)
+    if sharedMemory > 48 << 10 {
+      try context.driver.check(
+        context.driver.get("cuFuncSetAttribute", tc_cuFuncSetAttribute.self)(
+          function, TC_CUDA_FUNCTION_MOST_SHARED, Int32(sharedMemory)), "cuFuncSetAttribute", kernel)
+    }
     let uploader = try Uploader(stream)
     let memory = try buffers.map { bytes in
       let buffer = try DeviceBuffer(context, bytes.count)
@@ -51,7 +73,9 @@ public final class KernelProbe {
       return buffer
     }
     try uploader.finish()
-    var parameters = memory.map(\.address) + numbers
+    let mapped = Set(maps.map(\.buffer))
+    let addresses = memory.indices.filter { !mapped.contains($0) }.map { memory[$0].address }
+    var parameters = try maps.flatMap { try words($0, memory[$0.buffer].address) } + addresses + numbers
     let launch = try context.driver.get("cuLaunchKernel", tc_cuLaunchKernel.self)
     let code = parameters.withUnsafeMutableBytes { bytes in
       var pointers: [UnsafeMutableRawPointer?] = [bytes.baseAddress]
@@ -67,5 +91,12 @@ public final class KernelProbe {
       try stream.synchronize(kernel)
       return Array(UnsafeRawBufferPointer(start: host.pointer, count: bytes.count))
     }
+  }
+
+  private func words(_ map: Map, _ address: tc_CUdeviceptr) throws -> [UInt64] {
+    let encoded = try TensorMap(
+      address: address, sizes: map.sizes, strides: map.strides, box: (64, map.rows, 1)
+    ).encoded(context.driver)
+    return withUnsafeBytes(of: encoded) { Array($0.bindMemory(to: UInt64.self)) }
   }
 }

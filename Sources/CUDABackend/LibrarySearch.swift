@@ -21,8 +21,19 @@ enum LibrarySearch {
   /// driver (12040 for 12.4): an older driver does not load what a later NVRTC makes.
   static func compiler(driver: Int?) throws -> DynamicLibrary {
     let names = ordered([(13, "libnvrtc.so.13"), (12, "libnvrtc.so.12"), (11, "libnvrtc.so.11.2")], driver)
-    return try DynamicLibrary(
+    let library = try DynamicLibrary(
       "NVRTC", candidates: override(compilerVariable) ?? candidates(names), remedy: compilerRemedy)
+    openBuiltins(beside: library.path)
+    return library
+  }
+
+  /// NVRTC opens a second library when it first compiles. 11 looks for it by its name alone, and so finds it in an
+  /// unusual place only where it is open already.
+  private static func openBuiltins(beside path: String) {
+    guard let slash = path.lastIndex(of: "/") else { return }
+    for file in matches(path[..<slash] + "/libnvrtc-builtins.so.*") {
+      _ = dlopen(file, RTLD_NOW | RTLD_LOCAL)
+    }
   }
 
   static func products(driver: Int?) throws -> DynamicLibrary {

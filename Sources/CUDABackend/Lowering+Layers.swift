@@ -15,7 +15,7 @@ extension Lowering {
     let parts = settings.parts(of: result.type.shape)
     (product.out_height, product.out_width) = (Int32(parts[0]), Int32(parts[1]))
     product.joins_phases = settings.joinsPhases ? 1 : 0
-    return try launch(product, x.type.element, hasLoadedBias: hasLoadedBias(node, settings.epilogue))
+    return try launch(product, x.type.element, constants: constants(node, settings.epilogue))
   }
 
   func linear(_ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
@@ -24,12 +24,13 @@ extension Lowering {
     (product.height, product.width) = (Int32(x.rows), 1)
     (product.kernel_rows, product.kernel_columns, product.stride) = (1, 1, 1)
     (product.out_height, product.out_width) = (Int32(x.rows), 1)
-    return try launch(product, x.type.element, hasLoadedBias: hasLoadedBias(node, epilogue))
+    return try launch(product, x.type.element, constants: constants(node, epilogue))
   }
 
-  /// Whether the bias never changes.
-  private func hasLoadedBias(_ node: Node, _ epilogue: Epilogue) -> Bool {
-    epilogue.bias && plan.graph[node.inputs[2]].cadence == .load
+  private func constants(_ node: Node, _ epilogue: Epilogue) -> ProductConstants {
+    func isLoaded(_ value: Value) -> Bool { plan.graph[value].cadence == .load && node.cadence != .load }
+    return ProductConstants(
+      weight: isLoaded(node.inputs[1]), bias: epilogue.bias && isLoaded(node.inputs[2]))
   }
 
   /// What convolutions and linear layers have in common.

@@ -1,25 +1,37 @@
 import CCUDA
 import Engine
 
+/// Which operands of a product never change while its program runs.
+struct ProductConstants {
+  var weight: Bool
+  var bias: Bool
+}
+
 extension Lowering {
-  /// The launch of a product: on tensor cores where sizes and alignment allow it. `hasLoadedBias`: its bias is of the
-  /// load program.
-  func launch(_ product: tc_cuda_product, _ element: ElementType, hasLoadedBias: Bool) throws -> any Runnable
+  /// The launch of a product: on tensor cores where sizes and alignment allow it.
+  func launch(_ product: tc_cuda_product, _ element: ElementType, constants: ProductConstants) throws
+    -> any Runnable
   {
     guard runsOnTensorCores(product, element) else { return try plainLaunch(product, element) }
-    let ranked = TileChoice.ranked(
-      rows: Int(product.out_height * product.out_width * product.batches), columns: Int(product.filters),
-      depth: Int(product.kernel_rows * product.kernel_columns * product.channels), on: context.device
-    ).filter { product.batches == 1 || $0.splits == 1 }
-    let takesLibrary = suitsLibrary(product, element, hasLoadedBias)
+    let ranked = choices(Tile.all, product).filter { product.batches == 1 || $0.splits == 1 }
+    let takesLibrary = suitsLibrary(product, element, constants)
+    let takesWarpgroups = library.takesWarpgroups && suitsWarpgroups(product)
     func make(_ choice: ProductChoice, _ scratch: Scratch) throws -> (any ProductWork)? {
       switch choice {
+      case .tile(let choice) where choice.tile.isForWarpgroups:
+        guard takesWarpgroups else { return nil }
+        return try warpgroupLaunch(product, element, choice, constants, scratch)
       case .tile(let choice): return try tiledLaunch(product, element, choice, scratch)
       case .library(let rank): return takesLibrary ? try libraryLaunch(product, element, rank, scratch) : nil
       }
     }
+    if takesWarpgroups, case .warpgroups(let number) = library.tuning {
+      let tile = Tile.warpgroups[number % Tile.warpgroups.count]
+      return try warpgroupLaunch(product, element, choices([tile], product)[0], constants, scratch)
+    }
     guard let tuner else { return try tiledLaunch(product, element, ranked[0], scratch) }
-    let tiles = ranked.prefix(Self.candidates).map { ProductChoice.tile($0) }
+    let warpgroups = takesWarpgroups ? choices(Tile.warpgroups, product) : []
+    let tiles = [ranked, warpgroups].flatMap { $0.prefix(Self.candidates).map { ProductChoice.tile($0) } }
     let others = takesLibrary ? (0..<Self.candidates).map { ProductChoice.library($0) } : []
     let choice = try tuner.choice(
       for: ProductShape(product, element, sums: library.sums),
@@ -31,7 +43,14 @@ extension Lowering {
     return try tiledLaunch(product, element, ranked[0], scratch)
   }
 
-  /// So many tiles, the best by the model, and so many of cuBLASLt's proposals are measured.
+  private func choices(_ tiles: [Tile], _ product: tc_cuda_product) -> [TileChoice] {
+    TileChoice.ranked(
+      tiles, rows: Int(product.out_height * product.out_width * product.batches),
+      columns: Int(product.filters),
+      depth: Int(product.kernel_rows * product.kernel_columns * product.channels), on: context.device)
+  }
+
+  /// So many tiles of each kind, the best by the model, and so many of cuBLASLt's proposals are measured.
   private static let candidates = 6
 
   /// The kernel reads 8 elements of a pixel at a time.
@@ -57,24 +76,34 @@ extension Lowering {
       grid: Extent(
         x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns),
         z: Int(product.batches) * choice.splits),
-      threads: Tile.threads, sharedMemory: tile.sharedMemory)
-    guard choice.splits > 1 else { return TiledProduct(main, nil) }
-    let finish = try launch(
-      "product_finish", KernelModule("product_finish.cu"), product,
-      grid: Extent(x: ceiling(rows * ceiling(columns, 8), 256)), threads: 256)
-    scratch.request(choice.splits * rows * columns * 4) { address in
-      main.parameters.pointee.partial = address
-      finish.parameters.pointee.partial = address
+      threads: tile.threads, sharedMemory: tile.sharedMemory)
+    let finish = try finishLaunch(product)
+    if let finish {
+      scratch.request(choice.splits * rows * columns * 4) { address in
+        main.parameters.pointee.partial = address
+        finish.parameters.pointee.partial = address
+      }
     }
     return TiledProduct(main, finish)
   }
 
+  /// What sums the shares of k; nil where there is one.
+  func finishLaunch(_ product: tc_cuda_product) throws -> Launch<tc_cuda_product>? {
+    guard product.splits > 1 else { return nil }
+    let rows = Int(product.out_height * product.out_width)
+    return try launch(
+      "product_finish", KernelModule("product_finish.cu"), product,
+      grid: Extent(x: ceiling(rows * ceiling(Int(product.filters), 8), 256)), threads: 256)
+  }
+
   /// Whether cuBLASLt can do the same: a plain product, with a bias and a residual at most.
-  private func suitsLibrary(_ p: tc_cuda_product, _ element: ElementType, _ hasLoadedBias: Bool) -> Bool {
+  private func suitsLibrary(
+    _ p: tc_cuda_product, _ element: ElementType, _ constants: ProductConstants
+  ) -> Bool {
     library.products != nil && p.kernel_rows == 1 && p.kernel_columns == 1 && p.stride == 1 && p.pad_top == 0
       && p.pad_left == 0 && p.batches == 1 && p.geglu == 0 && p.joins_phases == 0 && p.moments == 0
       && p.activation == TC_IDENTITY && p.scale == 1 && p.result_element == element.code
-      && (p.bias == 0 || hasLoadedBias)
+      && (p.bias == 0 || constants.bias)
   }
 
   private func libraryLaunch(
@@ -123,28 +152,6 @@ extension Lowering {
       "product", module, product,
       grid: Extent(
         x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns), z: Int(product.batches)),
-      threads: Tile.threads, sharedMemory: tile.sharedMemory)
+      threads: tile.threads, sharedMemory: tile.sharedMemory)
   }
-}
-
-/// The tensor-core kernel, and where k is shared the one that sums the shares.
-final class TiledProduct: ProductWork {
-  private let main: Launch<tc_cuda_product>
-  private let finish: Launch<tc_cuda_product>?
-
-  init(_ main: Launch<tc_cuda_product>, _ finish: Launch<tc_cuda_product>?) {
-    (self.main, self.finish) = (main, finish)
-  }
-
-  var weight: tc_CUdeviceptr {
-    get { main.parameters.pointee.weight }
-    set { main.parameters.pointee.weight = newValue }
-  }
-
-  func run() throws {
-    try main.run()
-    try finish?.run()
-  }
-
-  var label: String { [main.label, finish?.label].compactMap { $0 }.joined(separator: " + ") }
 }

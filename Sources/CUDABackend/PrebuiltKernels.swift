@@ -23,7 +23,7 @@ public struct PrebuiltKernels: Sendable {
   func isComplete(for capability: Int) -> Bool {
     let architecture = Self.architectures.last { $0 <= capability } ?? 0
     return KernelSources.variants.allSatisfy { variant in
-      variant.least > architecture
+      variant.isExact || variant.least > architecture
         || access("\(folder)/\(Self.name(variant.module, architecture))", R_OK) == 0
     }
   }
@@ -33,7 +33,7 @@ public struct PrebuiltKernels: Sendable {
   public func make(progress: (Double) -> Void) throws {
     let compiler = try Compiler(driver: nil)
     let wanted = KernelSources.variants.flatMap { variant in
-      Self.architectures.filter { $0 >= variant.least }.map { (variant.module, $0) }
+      Self.architectures.filter { !variant.isExact && $0 >= variant.least }.map { (variant.module, $0) }
     }
     for (done, (module, architecture)) in wanted.enumerated() {
       let path = "\(folder)/\(Self.name(module, architecture))"

@@ -7,11 +7,10 @@ enum ProductChoice: Equatable {
   /// Which of the library's proposals.
   case library(Int)
 
-  /// "128x64x3/2": tile, stages and splits; "cublaslt 1".
+  /// "128x64x3/2": tile and splits; "cublaslt 1".
   var text: String {
     switch self {
-    case .tile(let choice):
-      return "\(choice.tile.rows)x\(choice.tile.columns)x\(choice.tile.stages)/\(choice.splits)"
+    case .tile(let choice): return "\(choice.tile.text)/\(choice.splits)"
     case .library(let rank): return "cublaslt \(rank)"
     }
   }
@@ -26,10 +25,7 @@ enum ProductChoice: Equatable {
     }
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     guard parts.count == 2, let splits = Int(parts[1]), TileChoice.splits.contains(splits) else { return nil }
-    let numbers = parts[0].split(separator: "x", omittingEmptySubsequences: false).compactMap { Int($0) }
-    guard let tile = Tile.all.first(where: { [$0.rows, $0.columns, $0.stages] == numbers }) else {
-      return nil
-    }
+    guard let tile = (Tile.all + Tile.warpgroups).first(where: { $0.text == parts[0] }) else { return nil }
     self = .tile(TileChoice(tile: tile, splits: splits))
   }
 }

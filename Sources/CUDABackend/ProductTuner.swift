@@ -3,27 +3,47 @@ import Engine
 import Glibc
 
 /// How the fastest way of computing a product is found.
-public enum Tuning: Sendable {
+public enum Tuning: Sendable, Equatable {
   /// A model of waves and tiles decides.
   case off
   /// Several are measured at a product's first use on a GPU, and the fastest is kept on disk.
   case measured
   /// cuBLASLt computes whatever it can: for comparisons.
   case library
+  /// As `measured`, with the kernels for Hopper's warpgroups among what is measured. No card has run those yet.
+  case measuredWithWarpgroups
+  /// Hopper's warpgroups compute whatever they can, in the so-manieth of their tiles: for comparisons.
+  case warpgroups(Int)
 
-  /// As TURBOCAM_TUNING says: 0, 1 or cublaslt; measured where it says nothing.
+  /// As TURBOCAM_TUNING says: 0, 1, cublaslt, warpgroups (measured with them) or warpgroups:0 and so on; measured where
+  /// it says nothing.
   public static var standard: Tuning {
-    switch getenv("TURBOCAM_TUNING").map({ String(cString: $0) }) {
+    let word = getenv("TURBOCAM_TUNING").map { String(cString: $0) } ?? ""
+    switch word {
     case "0": return .off
     case "cublaslt": return .library
-    default: return .measured
+    case "warpgroups": return .measuredWithWarpgroups
+    default:
+      let parts = word.split(separator: ":")
+      guard parts.count == 2, parts[0] == "warpgroups", let tile = Int(parts[1]), tile >= 0 else {
+        return .measured
+      }
+      return .warpgroups(tile)
+    }
+  }
+
+  var takesWarpgroups: Bool {
+    switch self {
+    case .measuredWithWarpgroups, .warpgroups: return true
+    case .off, .measured, .library: return false
     }
   }
 }
 
 /// A product that can be timed with weights in other places.
 protocol ProductWork: Runnable {
-  var weight: tc_CUdeviceptr { get set }
+  /// Errors: `CUDAError`.
+  func use(weight: tc_CUdeviceptr) throws
 }
 
 /// Measures which way of computing a product is fastest, once for each shape and GPU.
@@ -97,7 +117,7 @@ final class ProductTuner {
     let copies = max(1, place.byteCount / step)
     let graph = try CapturedGraph(stream) {
       for run in 0..<Self.runs {
-        work.weight = place.address + UInt64(run % copies * step)
+        try work.use(weight: place.address + UInt64(run % copies * step))
         try work.run()
       }
     }

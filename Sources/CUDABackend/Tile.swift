@@ -3,15 +3,20 @@ struct Tile: Hashable, Sendable {
   var rows, columns: Int
   /// k tiles under way in the pipeline.
   var stages: Int
+  /// Whether Hopper's warpgroups multiply it (product_warpgroup.cu), of 64 rows each; else four warps do.
+  var isForWarpgroups = false
 
   /// Of k at a time.
   static let depth = 64
-  static let threads = 128
   private static let warpsAcross = 2
 
-  /// Both operands for each stage, or the sums on their way out, in bytes.
+  /// Of a block; one warp more brings what warpgroups multiply.
+  var threads: Int { isForWarpgroups ? 2 * rows + 32 : 128 }
+
+  /// Both operands for each stage, or the sums on their way out, in bytes; and barriers.
   var sharedMemory: Int {
-    max(stages * (rows + columns) * Self.depth * 2, 4 * rows * (columns + 8 * Self.warpsAcross))
+    let operands = stages * (rows + columns) * Self.depth * 2
+    return isForWarpgroups ? operands + 1024 : max(operands, 4 * rows * (columns + 8 * Self.warpsAcross))
   }
 
   /// Larger ones read less and keep the tensor cores busier; of equal ones the first that fits in shared memory is
@@ -23,13 +28,26 @@ struct Tile: Hashable, Sendable {
     Tile(rows: 32, columns: 64, stages: 4), Tile(rows: 64, columns: 32, stages: 4),
   ]
 
+  /// Those for warpgroups. Widths of 80 and 160 share 1280 columns, or 10240, out to 64 or 128 blocks: as many as an
+  /// H200 has multiprocessors for.
+  static let warpgroups = [
+    (128, 256, 4), (128, 160, 6), (128, 128, 6), (64, 160, 7), (128, 80, 4), (64, 128, 4), (128, 64, 4),
+    (64, 80, 6), (64, 64, 6),
+  ].map { Tile(rows: $0.0, columns: $0.1, stages: $0.2, isForWarpgroups: true) }
+
+  /// "128x64x3"; with a "w" for warpgroups.
+  var text: String { "\(rows)x\(columns)x\(stages)\(isForWarpgroups ? "w" : "")" }
+
   /// Whether the kernel is made with sums of f16 too.
-  var takesHalfSums: Bool { rows * columns <= 128 * 64 && columns >= 32 && (rows, columns) != (128, 32) }
+  var takesHalfSums: Bool {
+    !isForWarpgroups && rows * columns <= 128 * 64 && columns >= 32 && (rows, columns) != (128, 32)
+  }
 
   var defines: [String] { ["TILE_M=\(rows)", "TILE_N=\(columns)", "STAGES=\(stages)"] }
 
   /// What a multiprocessor reaches with it, as a share of the largest's. A guess until it is measured.
   fileprivate var efficiency: Double {
+    if isForWarpgroups { return rows * columns >= 128 * 128 ? 1.6 : rows * columns > 64 * 80 ? 1.3 : 0.9 }
     switch rows * columns {
     case 128 * 128: return 1
     case 128 * 64: return 0.85
@@ -58,8 +76,10 @@ struct TileChoice: Hashable {
   }
 
   /// All that the device can do, from the cheapest by the model on.
-  static func ranked(rows: Int, columns: Int, depth: Int, on device: GPUDevice) -> [TileChoice] {
-    let candidates = Tile.all.filter { $0.sharedMemory <= device.sharedMemory }.flatMap { tile in
+  static func ranked(
+    _ tiles: [Tile] = Tile.all, rows: Int, columns: Int, depth: Int, on device: GPUDevice
+  ) -> [TileChoice] {
+    let candidates = tiles.filter { $0.sharedMemory <= device.sharedMemory }.flatMap { tile in
       Self.splits.filter { $0 == 1 || depth / $0 >= 4 * Tile.depth }.map {
         TileChoice(tile: tile, splits: $0)
       }

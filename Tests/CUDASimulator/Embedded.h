@@ -9,7 +9,7 @@ struct tc_simulator_file {
   const char *name, *text;
   size_t size;
 };
-extern const struct tc_simulator_file tc_simulator_files[2];
+extern const struct tc_simulator_file tc_simulator_files[3];
 #ifdef __cplusplus
 }
 #endif

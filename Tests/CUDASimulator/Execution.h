@@ -8,12 +8,17 @@
 
 namespace simulator {
 
+// Parameters lie at a multiple of 64 bytes, as tensor maps among them have to.
+struct alignas(64) ParameterLine {
+  unsigned char bytes[64];
+};
+
 struct Launch {
   const Kernel *kernel;
   std::string name;
   Index grid, block;
   size_t shared_bytes;
-  std::vector<unsigned char> parameters;
+  std::vector<ParameterLine> parameters;
   int device;
   bool overlaps = false;  // may begin before the kernel before it has ended
   uint64_t seed;

@@ -195,8 +195,8 @@ int launch_kernel(const tc_CUlaunchConfig &config, tc_CUfunction handle, void **
   if (launch.kernel->most_threads > most_threads || launch.shared_bytes > (size_t)function.most_shared)
     return invalid_value;
   if (!parameters || !parameters[0] || extra) return invalid_value;
-  const unsigned char *first = (const unsigned char *)parameters[0];
-  launch.parameters.assign(first, first + launch.kernel->parameter_bytes);
+  launch.parameters.resize((launch.kernel->parameter_bytes + sizeof(ParameterLine) - 1) / sizeof(ParameterLine));
+  memcpy(launch.parameters.data(), parameters[0], launch.kernel->parameter_bytes);
   return submit(stream, [launch, module = function.module]() mutable {
     if (int error = injected("kernel")) return error;
     std::unique_lock lock(state);

@@ -14,6 +14,9 @@ public enum Simulator {
     setenv("TURBOCAM_LIBCUBLASLT", library, 0)
     // Times of a simulated GPU say nothing, and take long.
     setenv("TURBOCAM_TUNING", "0", 0)
+    // The second GPU is a Hopper, for what only that has.
+    setenv("TURBOCAM_SIMULATOR_ARCH", "80,90", 0)
+    setenv("TURBOCAM_SIMULATOR_DEVICES", "2", 0)
     return true
   }()
 

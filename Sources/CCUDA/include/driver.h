@@ -61,6 +61,11 @@ typedef struct {
   unsigned attribute_count;
 } tc_CUlaunchConfig;
 TC_CUDA(cuLaunchKernelEx, const tc_CUlaunchConfig *config, tc_CUfunction function, void **parameters, void **extra);
+// The map is a tc_cuda_tensor_map at a multiple of 64. Of the tensor's rank: sizes, boxes and steps in elements, innermost
+// first; of one less: strides in bytes.
+TC_CUDA(cuTensorMapEncodeTiled, void *map, int element, unsigned rank, void *base, const unsigned long long *sizes,
+        const unsigned long long *strides, const unsigned *box, const unsigned *steps, int interleave, int swizzle,
+        int l2_promotion, int fill);
 TC_CUDA(cuStreamCreate, tc_CUstream *stream, unsigned flags);
 TC_CUDA(cuStreamDestroy_v2, tc_CUstream stream);
 TC_CUDA(cuStreamSynchronize, tc_CUstream stream);
@@ -114,6 +119,10 @@ TC_CUDA(cuEventElapsedTime, float *milliseconds, tc_CUevent start, tc_CUevent en
 #define TC_CUDA_EVENT_DISABLE_TIMING 2
 #define TC_CUDA_CAPTURE_THREAD_LOCAL 1
 #define TC_CUDA_EVENT_RECORD_EXTERNAL 1
+// CUtensorMapDataType, CUtensorMapSwizzle, CUtensorMapL2promotion
+#define TC_CUDA_MAP_UINT16 1
+#define TC_CUDA_MAP_SWIZZLE_128 3
+#define TC_CUDA_MAP_PROMOTE_256 3
 // CUlaunchAttributeID: programmatic stream serialization
 #define TC_CUDA_LAUNCH_OVERLAPPING 6
 

@@ -68,6 +68,27 @@ struct tc_cuda_product {
   float scale;
 };
 
+// How boxes of a tensor are brought to shared memory, as the driver writes it (CUtensorMap, cuTensorMapEncodeTiled).
+// Kernels want it at a multiple of 64 bytes; a host copies it from there.
+struct
+#ifdef __CUDACC_RTC__
+    alignas(64)
+#endif
+    tc_cuda_tensor_map {
+  unsigned long long words[16];
+};
+
+// product_warpgroup.cu `product_warpgroup`: the same product where there is one batch and the kernel's stride is 1. A
+// linear layer's picture has height 1 and width M here.
+struct tc_cuda_warpgroup_product {
+  struct tc_cuda_tensor_map x;       // [height][width][channels], boxes of 64 channels, 1 << box_shift by the rest of TILE_M
+  struct tc_cuda_tensor_map weight;  // [1][filters][depth], boxes of 64 of k by TILE_N
+  struct tc_cuda_product product;
+  int box_shift;  // what a block makes of the result is a box of pixels, 1 << box_shift wide
+  // 1: the weights were there before any kernel of this program ran, so they may be brought before it is this kernel's turn.
+  int has_early_weights;
+};
+
 // attention.cu `attention` (tensor cores), attention_plain.cu `attention_plain`: softmax(q k^T scale) v for each head;
 // head h is columns h * head_dimension...; `causal`: keys up to the query's own position.
 struct tc_cuda_attention {

@@ -13,14 +13,18 @@ typedef unsigned char u8;
 #define DEVICE __device__ __forceinline__
 // A kernel of one struct of parameters: KERNEL(map, tc_cuda_map, 256) { ... p.rows ... }
 // In the simulator such a kernel is an exported function that takes a pointer to the struct.
+// IN_PLACE, defined as __grid_constant__: the kernel takes addresses of its parameters, and no copy is made for that.
 // BLOCKS, where it is defined, is how many of them a multiprocessor has to hold: it bounds the registers. Where it is
 // not, the assembler sometimes spills a few bytes for the sake of one block more.
+#ifndef IN_PLACE
+#define IN_PLACE
+#endif
 #ifdef BLOCKS
 #define KERNEL(name, Parameters, threads) \
-  extern "C" __global__ void __launch_bounds__(threads, BLOCKS) name(const Parameters p)
+  extern "C" __global__ void __launch_bounds__(threads, BLOCKS) name(const IN_PLACE Parameters p)
 #else
 #define KERNEL(name, Parameters, threads) \
-  extern "C" __global__ void __launch_bounds__(threads) name(const Parameters p)
+  extern "C" __global__ void __launch_bounds__(threads) name(const IN_PLACE Parameters p)
 #endif
 // All of a block's dynamic shared memory, 128-byte aligned: SHARED(memory); float *sums = (float *)memory;
 #define SHARED(name) extern __shared__ __align__(128) u8 name[]

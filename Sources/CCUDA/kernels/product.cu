@@ -37,8 +37,8 @@
 #endif
 
 #include "device.cuh"
-#include "epilogue.cuh"
 #include "gather.cuh"
+#include "staging.cuh"
 #include "tile.cuh"
 
 typedef Tile<TILE_M, TILE_K> XTile;
@@ -181,31 +181,11 @@ class Sums {
 
 // MARK: Storing
 
-// Fragments hold two neighbouring columns; memory wants 16 bytes. So each warp lays its part of the result into shared
-// memory and takes it up again in rows of 8 columns. 8 floats between rows keep both from meeting in a bank.
-struct Staging {
-  static constexpr int pitch = WARP_N + 8;
-  float *memory;
-
-  DEVICE void put(const Sums &sums) const {
-    int row = lane_index() / 4, column = lane_index() % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < WARP_M / 16; i++)
-#pragma unroll
-      for (int j = 0; j < WARP_N / 8; j++)
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-          store_floats<2>(memory + (row + 16 * i + 8 * half) * pitch + column + 8 * j, sums.at[i][j] + 2 * half);
-    sync_warp();
-  }
-  DEVICE void take(float *values, int row, int column) const { load_floats<8>(values, memory + row * pitch + column); }
+// A warp's rows of the result.
+struct Rows {
+  int first, end;
+  DEVICE int operator()(int row) const { return first + row < end ? first + row : -1; }
 };
-
-DEVICE void store_partial(const tc_cuda_product &p, long long row, int n, const float *values) {
-  int count = min(8, p.filters - n);
-  bool wide = count == 8 && p.filters % 4 == 0 && is_aligned(p.partial, 16);
-  if (count > 0) store_elements<8>(p.partial, row * p.filters + n, TC_F32, values, count, wide);
-}
 
 KERNEL(product, tc_cuda_product, THREADS) {
   await_previous();
@@ -242,22 +222,7 @@ KERNEL(product, tc_cuda_product, THREADS) {
 
   copy_wait<0>();
   sync_threads();  // the stages become staging
-  Staging staging{(float *)memory + warp * (WARP_M * Staging::pitch)};
-  staging.put(sums);
-  // A lane keeps to its 8 columns.
-  constexpr int across = WARP_N / 8;
-  int column = lane_index() % across * 8, n = n0 + warp_column + column;
-  Epilogue<8> epilogue(p, n);
-#pragma unroll 1
-  for (int row = lane_index() / across; row < WARP_M; row += 32 / across) {
-    int m = m0 + warp_row + row;
-    if (m >= rows) break;
-    float values[8];
-    staging.take(values, row, column);
-    if (p.splits > 1) {
-      store_partial(p, ((long long)split * p.batches + batch) * rows + m, n, values);
-    } else {
-      epilogue.store(p, batch, m, values);
-    }
-  }
+  Staging<WARP_M, WARP_N> staging{(float *)memory + warp * Staging<WARP_M, WARP_N>::floats};
+  staging.put(sums.at);
+  staging.store(p, batch, split, n0 + warp_column, Rows{m0 + warp_row, rows});
 }

@@ -20,7 +20,15 @@ struct Index {
 };
 
 // What the lanes of a warp do together. All must do the same.
-enum class Operation : uint32_t { sync, shuffle, load_matrix, multiply };
+enum class Operation : uint32_t {
+  sync,
+  shuffle,
+  load_matrix,
+  multiply,
+  multiply_warpgroup,
+  commit_warpgroup,
+  wait_warpgroup,
+};
 
 // Lanes exchange values here. Each writes only its own slots and reads only its own slots; the lane that arrives last
 // does the work for all. So a lane that runs ahead to the next operation spoils nothing.
@@ -43,6 +51,39 @@ struct alignas(64) Warp {
   uint32_t masks[warp_size];
 };
 
+// A warp's share of a warpgroup's product that is under way.
+struct WarpProduct {
+  float *sums[warp_size];  // of each lane
+  const unsigned char *a, *b;
+  void (*run)(const WarpProduct &product, unsigned warp);
+};
+
+// Those of one warp, oldest first. `ends` are the ends of the committed groups.
+struct WarpProducts {
+  static constexpr unsigned most = 64;
+  unsigned count, groups;
+  uint64_t issued;
+  unsigned ends[most];
+  WarpProduct at[most];
+};
+
+// What the warps of a warpgroup multiplied, by number + 1, to hold them against each other.
+struct WarpgroupRecord {
+  static constexpr unsigned size = 64;
+  uint64_t number[size], what[size];
+};
+
+// What cuTensorMapEncodeTiled writes into 128 bytes.
+struct TensorMap {
+  static constexpr uint64_t right_magic = 0x74757262636d6170;
+  uint64_t magic;
+  uintptr_t base;
+  uint64_t sizes[3];    // elements, innermost first
+  uint64_t strides[2];  // bytes
+  uint32_t box[3];
+  uint32_t element_bytes, swizzle;
+};
+
 struct Block;
 
 // What a kernel calls. A table, because the simulator's own symbols are not visible to it where the program has opened
@@ -58,6 +99,11 @@ struct Machine {
   void (*copy_async16)(Block *block, unsigned thread, void *shared, const void *global, bool valid);
   void (*copy_commit)(Block *block, unsigned thread);
   void (*copy_wait)(Block *block, unsigned thread, unsigned groups);
+  void (*barrier_make)(Block *block, unsigned thread, void *barrier, int arrivals);
+  // Arrives, and has the phase wait for so many bytes more.
+  void (*barrier_arrive)(Block *block, unsigned thread, void *barrier, int bytes);
+  void (*barrier_wait)(Block *block, unsigned thread, void *barrier, int parity);
+  void (*load_box)(Block *block, unsigned thread, void *shared, const void *map, const int *at, void *barrier);
 };
 
 struct Block {
@@ -69,6 +115,8 @@ struct Block {
   Index thread_index[most_threads];
   void *stack_pointers[most_threads];
   Warp warps[most_warps];
+  WarpProducts products[most_warps];
+  WarpgroupRecord records[most_warps / 4];
 };
 
 // One kernel of a module: exported as `<name>_kernel`.

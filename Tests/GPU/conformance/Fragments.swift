@@ -9,9 +9,18 @@ final class Fragments {
   private let module: KernelProbe.Module
   private var report = Report()
 
+  /// Kernels for Hopper's warpgroups; nil on other cards.
+  private let warpgroups: WarpgroupWords?
+
+  /// `path`: of wrappers.cu, beside which warpgroups.cu lies.
   init(path: String) throws {
     probe = try KernelProbe()
     module = try probe.compile("wrappers.cu", String(decoding: try readFile(path), as: UTF8.self))
+    let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
+      separator: "/")
+    warpgroups =
+      probe.device.capability == 90
+      ? try WarpgroupWords(probe, path: (folder.isEmpty ? "." : folder) + "/warpgroups.cu") : nil
   }
 
   func run() throws -> Report {
@@ -26,6 +35,7 @@ final class Fragments {
     try check("copy_groups") { try self.copiesGroups() }
     try check("reverse") { try self.barriers() }
     try check("convert") { try self.converts() }
+    for (name, word) in warpgroups?.words ?? [] { try check(name, word) }
     return report
   }
 

@@ -12,12 +12,17 @@ enum Ops {
     // Products once more by cuBLASLt, where it is there.
     let library = try? CUDASystem.survey().products.get()
     let others = try library.map { _ in try CUDABackend(tuning: .library) }
+    // And by Hopper's warpgroups, in one of their tiles each.
+    let warpgroups =
+      backend.device.capability == 90
+      ? try (0..<CUDABackend.warpgroupTiles).map { try CUDABackend(tuning: .warpgroups($0)) } : []
     var report = Report()
     var (passed, failures): (Int, [JSON]) = (0, [])
     var worst: [String: Double] = [:]
     let cases = OpCase.all.enumerated().filter { $0.offset % every == 0 }.map(\.element)
     report.add("cases", .number(Double(3 * cases.count)))
     report.add("with_cublaslt", .bool(others != nil))
+    report.add("with_warpgroups", .bool(!warpgroups.isEmpty))
     // Neighbours are alike: in this order the first few are of every kind.
     for op in cases.sorted(by: { $0.seed < $1.seed }) {
       if now() > end { break }
@@ -25,8 +30,9 @@ enum Ops {
         let error: Double
         do {
           let multiplies = [.linear, .convolution, .normedLinear].contains(op.family)
-          let pair = [backend] + (multiplies ? [others].compactMap { $0 } : [])
-          error = try pair.map { try op.make(element).error(of: $0) }.max() ?? .infinity
+          let more = [others, warpgroups.isEmpty ? nil : warpgroups[Int(op.seed) % warpgroups.count]]
+          let all = [backend] + (multiplies ? more.compactMap { $0 } : [])
+          error = try all.map { try op.make(element).error(of: $0) }.max() ?? .infinity
         } catch {
           failures.append(.string("\(op) in \(element): \(error)"))
           // Nothing runs on a GPU that is lost.

@@ -1,0 +1,101 @@
+import CCUDA
+import Engine
+
+extension Lowering {
+  /// Whether boxes of a picture can be brought as a product needs them: one batch, every pixel.
+  func suitsWarpgroups(_ product: tc_cuda_product) -> Bool { product.batches == 1 && product.stride == 1 }
+
+  /// A product by Hopper's warpgroups (product_warpgroup.cu).
+  func warpgroupLaunch(
+    _ product: tc_cuda_product, _ element: ElementType, _ choice: TileChoice, _ constants: ProductConstants,
+    _ scratch: Scratch
+  ) throws -> WarpgroupProduct {
+    let tile = choice.tile
+    var product = inOneRow(product)
+    product.splits = Int32(choice.splits)
+    var parameters = tc_cuda_warpgroup_product()
+    parameters.product = product
+    parameters.box_shift = boxShift(product, pixels: tile.rows)
+    parameters.has_early_weights = constants.weight ? 1 : 0
+    let boxWidth = 1 << Int(parameters.box_shift)
+    parameters.x = try TensorMap(
+      address: product.x,
+      sizes: (UInt64(product.channels), UInt64(product.width), UInt64(product.height)),
+      strides: (UInt64(product.x_stride), UInt64(product.width) * UInt64(product.x_stride)),
+      box: (UInt32(Tile.depth), UInt32(boxWidth), UInt32(tile.rows / boxWidth))
+    ).encoded(stream.driver)
+    let boxes = (
+      ceiling(Int(product.out_width), boxWidth),
+      ceiling(Int(product.out_height), tile.rows / boxWidth)
+    )
+    let main = try launch(
+      "product_warpgroup", KernelModule("product_warpgroup.cu", element, tile.defines), parameters,
+      grid: Extent(x: boxes.0 * boxes.1, y: ceiling(Int(product.filters), tile.columns), z: choice.splits),
+      threads: tile.threads, sharedMemory: tile.sharedMemory)
+    let finish = try finishLaunch(product)
+    if let finish {
+      let byteCount = choice.splits * Int(product.out_height * product.out_width * product.filters) * 4
+      scratch.request(byteCount) { address in
+        main.parameters.pointee.product.partial = address
+        finish.parameters.pointee.partial = address
+      }
+    }
+    let work = WarpgroupProduct(stream.driver, main, finish, columns: tile.columns)
+    try work.use(weight: product.weight)
+    return work
+  }
+
+  /// A product without neighbours as that of a picture of one row: any box of it is full but the last.
+  private func inOneRow(_ product: tc_cuda_product) -> tc_cuda_product {
+    guard product.kernel_rows == 1, product.kernel_columns == 1, product.pad_top == 0, product.pad_left == 0,
+      product.joins_phases == 0, product.height == product.out_height, product.width == product.out_width
+    else { return product }
+    var row = product
+    (row.height, row.width) = (1, product.height * product.width)
+    (row.out_height, row.out_width) = (row.height, row.width)
+    return row
+  }
+
+  /// The width of a box of so many pixels that covers the result with the fewest boxes, as a power of 2; of equal ones
+  /// the widest.
+  private func boxShift(_ product: tc_cuda_product, pixels: Int) -> Int32 {
+    let shifts = (0...pixels.trailingZeroBitCount).reversed()
+    func count(_ shift: Int) -> Int {
+      ceiling(Int(product.out_width), 1 << shift) * ceiling(Int(product.out_height), pixels >> shift)
+    }
+    return Int32(shifts.min { count($0) < count($1) } ?? 0)
+  }
+}
+
+/// The kernel for warpgroups, and where k is shared the one that sums the shares.
+final class WarpgroupProduct: ProductWork {
+  private let driver: Driver
+  private let main: Launch<tc_cuda_warpgroup_product>
+  private let finish: Launch<tc_cuda_product>?
+  /// Filters of a tile.
+  private let columns: Int
+
+  init(
+    _ driver: Driver, _ main: Launch<tc_cuda_warpgroup_product>, _ finish: Launch<tc_cuda_product>?,
+    columns: Int
+  ) {
+    (self.driver, self.main, self.finish, self.columns) = (driver, main, finish, columns)
+  }
+
+  func use(weight: tc_CUdeviceptr) throws {
+    let product = main.parameters.pointee.product
+    let depth = UInt64(product.kernel_rows * product.kernel_columns * product.channels)
+    main.parameters.pointee.weight = try TensorMap(
+      address: weight, sizes: (depth, UInt64(product.filters), 1),
+      strides: (UInt64(product.weight_stride), UInt64(product.weight_stride) * UInt64(product.filters)),
+      box: (UInt32(Tile.depth), UInt32(columns), 1)
+    ).encoded(driver)
+  }
+
+  func run() throws {
+    try main.run()
+    try finish?.run()
+  }
+
+  var label: String { [main.label, finish?.label].compactMap { $0 }.joined(separator: " + ") }
+}
