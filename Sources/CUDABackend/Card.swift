@@ -15,6 +15,8 @@ public struct Card: Sendable {
   public let bandwidth: Double
   /// Seconds that a kernel of a captured graph takes beyond its work: start, first loads, last stores.
   public let launch: Double
+  /// Whether products may go to Hopper's warpgroups, as `Tuning` has it for a card that is there.
+  public var takesWarpgroups = false
 
   public init(
     name: String, capability: Int, multiprocessors: Int, tensorOperations: Double, plainOperations: Double,

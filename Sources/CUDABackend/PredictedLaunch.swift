@@ -78,13 +78,21 @@ struct PredictedLaunch {
           seconds: max(arithmetic, memory) + card.launch)
       ]
     }
-    let tiling = Tiling(rows: size.rows, columns: size.columns, depth: size.depth, card)
+    let takesWarpgroups = card.takesWarpgroups && isOfEveryPixel(node)
+    let tiling = Tiling(
+      rows: size.rows, columns: size.columns, depth: size.depth, card, takesWarpgroups: takesWarpgroups)
     let product = PredictedLaunch(
-      kernel: "product", operations: operations, byteCount: traffic,
+      kernel: tiling.kernel, operations: operations, byteCount: traffic,
       seconds: max(operations / (card.operations(element) * tiling.efficiency), memory) + card.launch)
     guard tiling.splits > 1 else { return [product] }
     // The sums stay in the cache.
     return [product, PredictedLaunch(kernel: "product_finish", byteCount: 0, seconds: tiling.finish)]
+  }
+
+  /// As `Lowering` decides of warpgroups.
+  private static func isOfEveryPixel(_ node: Node) -> Bool {
+    guard case .convolution(let convolution) = node.op else { return true }
+    return convolution.stride == 1
   }
 
   /// As `Lowering` decides: 8 elements are read at a time.
@@ -116,6 +124,7 @@ struct PredictedLaunch {
 
 /// What a product's tiles come to on a card.
 struct Tiling {
+  var kernel: String
   var splits: Int
   /// Of the peak, what is reached: a tile's own, and blocks that leave multiprocessors idle.
   var efficiency: Double
@@ -123,27 +132,34 @@ struct Tiling {
   var finish: Double
 
   /// The tiles that the lowering chooses.
-  init(rows: Int, columns: Int, depth: Int, _ card: Card) {
-    let choice = TileChoice.best(rows: rows, columns: columns, depth: depth, on: GPUDevice(card))
+  init(rows: Int, columns: Int, depth: Int, _ card: Card, takesWarpgroups: Bool = false) {
+    let tiles = Tile.all + (takesWarpgroups ? Tile.warpgroups : [])
+    let choice = TileChoice.ranked(
+      tiles, rows: rows, columns: columns, depth: depth, on: GPUDevice(card))[0]
     let tile = choice.tile
+    kernel = tile.isForWarpgroups ? "product_warpgroup" : "product"
     let (down, across) = (ceiling(rows, tile.rows), ceiling(columns, tile.columns))
     // What of the tiles is result, and what of the waves is full.
     let used = Double(rows * columns) / Double(down * tile.rows * across * tile.columns)
     let fill = Self.fill(blocks: down * across * choice.splits, multiprocessors: card.multiprocessors)
     splits = choice.splits
-    efficiency = Self.peakShare(tile) * used * fill
+    efficiency = Self.peakShare(tile, card) * used * fill
     // Sums in f32, written and read again: in the L2 cache, at twice the rate of memory.
     let traffic = Double(2 * 4 * splits * rows * columns)
     finish = splits == 1 ? 0 : traffic / (2 * card.bandwidth) + card.launch
   }
 
   /// The part of the peak that a full GPU reaches: larger tiles read less of shared memory. Guesses, until measured.
-  private static func peakShare(_ tile: Tile) -> Double {
+  ///
+  /// Hopper's peak is for warpgroups; the products of a warp alone are held to reach three fifths of it, and its rate here
+  /// is four fifths of it.
+  private static func peakShare(_ tile: Tile, _ card: Card) -> Double {
+    let ofWarps = card.capability == 90 ? 0.78 : 1
     switch tile.rows * tile.columns {
-    case (128 * 128)...: return 0.82
-    case (128 * 64)...: return 0.68
-    case (64 * 64)...: return 0.5
-    default: return 0.33
+    case (128 * 128)...: return tile.isForWarpgroups ? 0.9 : 0.82 * ofWarps
+    case (128 * 64)...: return tile.isForWarpgroups ? 0.75 : 0.68 * ofWarps
+    case (64 * 64)...: return tile.isForWarpgroups ? 0.55 : 0.5 * ofWarps
+    default: return 0.33 * ofWarps
     }
   }
 

@@ -69,13 +69,8 @@ struct TileChoice: Hashable {
   /// Of a launch more.
   private static let launchSeconds = 2e-6
 
-  /// The cheapest by a model of waves: all multiprocessors take blocks until none is left, and shares of k have to be
-  /// written and summed.
-  static func best(rows: Int, columns: Int, depth: Int, on device: GPUDevice) -> TileChoice {
-    ranked(rows: rows, columns: columns, depth: depth, on: device)[0]
-  }
-
-  /// All that the device can do, from the cheapest by the model on.
+  /// All that the device can do, from the cheapest on by a model of waves: all multiprocessors take blocks until none is
+  /// left, and shares of k have to be written and summed.
   static func ranked(
     _ tiles: [Tile] = Tile.all, rows: Int, columns: Int, depth: Int, on device: GPUDevice
   ) -> [TileChoice] {

@@ -26,8 +26,12 @@ typedef unsigned char u8;
 #define KERNEL(name, Parameters, threads) \
   extern "C" __global__ void __launch_bounds__(threads) name(const IN_PLACE Parameters p)
 #endif
-// All of a block's dynamic shared memory, 128-byte aligned: SHARED(memory); float *sums = (float *)memory;
-#define SHARED(name) extern __shared__ __align__(128) u8 name[]
+// All of a block's dynamic shared memory, aligned to 128 bytes or what SHARED_ALIGNMENT says:
+// SHARED(memory); float *sums = (float *)memory;
+#ifndef SHARED_ALIGNMENT
+#define SHARED_ALIGNMENT 128
+#endif
+#define SHARED(name) extern __shared__ __align__(SHARED_ALIGNMENT) u8 name[]
 
 // Waits until the kernel before this one has finished and what it wrote is there. Where a launch allows it, a kernel is
 // brought to the GPU before that (programmatic dependent launch; PTX ISA, griddepcontrol), and the one after it then as

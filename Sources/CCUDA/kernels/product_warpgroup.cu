@@ -12,6 +12,7 @@
 #include "parameters.h"
 
 #define IN_PLACE __grid_constant__
+#define SHARED_ALIGNMENT 1024
 #define TILE_K 64
 #define CONSUMERS (TILE_M / 64)
 #define THREADS (128 * CONSUMERS + 32)

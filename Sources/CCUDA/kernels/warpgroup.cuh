@@ -65,8 +65,11 @@ DEVICE void prefetch_map(const tc_cuda_tensor_map *map) {
 
 // MARK: Products
 
-// Before the first product after sums were written.
-DEVICE void warpgroup_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// Before the first product after sums were written. Lanes that waited for a barrier each by itself come together first.
+DEVICE void warpgroup_begin() {
+  __syncwarp();
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
 // Ends a group of products.
 DEVICE void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Waits until at most N groups are under way; before, neither sums nor what was multiplied may be touched.

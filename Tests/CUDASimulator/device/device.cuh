@@ -23,6 +23,7 @@ typedef unsigned char u8;
   const simulator::Kernel name##_kernel = {name, sizeof(Parameters), threads};                           \
   }                                                                                                      \
   static void name##_thread(const Parameters p)
+// Its end lies at a page's: where its size is a multiple of an alignment, so is its begin.
 #define SHARED(name) u8 *const name = simulator::current_block().shared
 
 #define threadIdx (simulator::current_block().thread_index[simulator::current_thread()])

@@ -2,6 +2,7 @@
 //
 // Boxes are of 64 elements, 64 rows, 1 plane. Matrices lie in rows of `depth` elements.
 #define IN_PLACE __grid_constant__
+#define SHARED_ALIGNMENT 1024
 #include "warpgroup.cuh"
 
 struct Boxes {
