@@ -51,6 +51,9 @@ static const char product_plain[] = {
 static const char product_warpgroup[] = {
 #embed "kernels/product_warpgroup.cu"
 };
+static const char quantize[] = {
+#embed "kernels/quantize.cu"
+};
 static const char attention[] = {
 #embed "kernels/attention.cu"
 };
@@ -77,6 +80,7 @@ static const struct tc_cuda_source all[] = {
     SOURCE("norms.cu", norms),
     SOURCE("product.cu", product),
     SOURCE("product_warpgroup.cu", product_warpgroup),
+    SOURCE("quantize.cu", quantize),
     SOURCE("product_finish.cu", product_finish),
     SOURCE("product_plain.cu", product_plain),
     SOURCE("attention.cu", attention),

@@ -14,7 +14,7 @@ public final class CUDABackend: Backend {
   private let fuses: Bool
   private let reserve: Int
   private let prebuilt: PrebuiltKernels?
-  private let sums: ElementType
+  private let products: ProductFormat
   private let tuning: Tuning
   /// How many tiles there are for `Tuning.warpgroups`.
   public static let warpgroupTiles = Tile.warpgroups.count
@@ -24,16 +24,14 @@ public final class CUDABackend: Backend {
 
   /// `ordinal`: as the driver counts. `element`: f16 unless tests want f32. `reserve`: bytes of the GPU's memory that
   /// should stay free; where less is, what only a change of settings needs leaves it in between (nil: a gigabyte or a
-  /// tenth). `prebuilt`: kernels for a machine without NVRTC. `sums`: f16
-  /// has the tensor cores sum 64 products in f16 before they go into f32, twice as fast on GeForce cards and a little
-  /// less exact. `tuning`: how the way of computing a product is found. Errors: `CUDAError`.
+  /// tenth). `prebuilt`: kernels for a machine without NVRTC. `tuning`: how the way of computing a product is found. Errors: `CUDAError`.
   public init(
     ordinal: Int = 0, element: ElementType = .f16, fuses: Bool = true, reserve: Int? = nil,
-    prebuilt: PrebuiltKernels? = nil, sums: ElementType = .f32, tuning: Tuning = .standard
+    prebuilt: PrebuiltKernels? = nil, products: ProductFormat = ProductFormat(), tuning: Tuning = .standard
   ) throws {
     self.prebuilt = prebuilt
     self.tuning = tuning
-    self.sums = sums
+    self.products = products
     preferredElement = element
     self.fuses = fuses
     let driver = try Driver()
@@ -44,6 +42,11 @@ public final class CUDABackend: Backend {
     }
     device = try GPUDevice(driver, ordinal)
     try device.checkSupport()
+    guard products.linears == .f16 || device.capability == KernelLibrary.hopper else {
+      throw CUDAError.unsupported(
+        "linear layers of 8 bits need a Hopper, compute capability 9.0; \(device.name) has \(device.capabilityText)",
+        remedy: "leave out --linears f8")
+    }
     self.reserve = reserve ?? max(1 << 30, device.memory / 10)
     session = try makeSession(driver)
   }
@@ -60,7 +63,7 @@ public final class CUDABackend: Backend {
 
   private func makeSession(_ driver: Driver) throws -> Session {
     let context = try GPUContext(driver, device)
-    return Session(context, KernelLibrary(context, prebuilt: prebuilt, sums: sums, tuning: tuning))
+    return Session(context, KernelLibrary(context, prebuilt: prebuilt, format: products, tuning: tuning))
   }
 
   /// The session at work; a new one where the GPU was lost. Everything that was compiled before has to be gone: a
@@ -91,13 +94,15 @@ public final class CUDABackend: Backend {
   }
 
   /// On the first GPU that kernels run on. Errors: `CUDAError`, where there is none that of the first.
-  public static func first(prebuilt: PrebuiltKernels? = nil, sums: ElementType = .f32) throws -> CUDABackend {
+  public static func first(prebuilt: PrebuiltKernels? = nil, products: ProductFormat = ProductFormat()) throws
+    -> CUDABackend
+  {
     let driver = try Driver()
     let count = try GPUDevice.count(driver)
     let ordinal = (0..<count).first { ordinal in
       (try? GPUDevice(driver, ordinal).checkSupport()) != nil
     }
-    return try CUDABackend(ordinal: ordinal ?? 0, prebuilt: prebuilt, sums: sums)
+    return try CUDABackend(ordinal: ordinal ?? 0, prebuilt: prebuilt, products: products)
   }
 
   /// Throws where kernels could not be had when they are needed: NVRTC is missing or does not know the GPU, and they

@@ -79,7 +79,9 @@ final class CUDAExecutable: Executable {
     // cuBLASLt loads a kernel at its first call, which a capture may not survive. What it computes here is of no use.
     for step in frame where step.work is LibraryProduct { try step.work.run() }
     try streams.compute.synchronize("preparing products")
-    kept = MemoryUse(weights: load.byteCount, settings: held, arena: plan.arenaSize + scratch.byteCount)
+    kept = MemoryUse(
+      weights: load.byteCount + lowering.eightBits.byteCount, settings: held,
+      arena: plan.arenaSize + scratch.byteCount)
     try makePorts()
     // What frames read is most of it; the groups' weights come after, one group at a time.
     try load.run { progress(.weights($0 * 0.8)) }

@@ -15,8 +15,7 @@ final class KernelLibrary {
   private let context: GPUContext
   private let cache: KernelCache
   private let prebuilt: PrebuiltKernels?
-  /// What products in f16 sum a tile of k in.
-  let sums: ElementType
+  let format: ProductFormat
   /// Opened when something has to be compiled.
   private lazy var compiler = Result { try Compiler(driver: context.driver.version) }
   private var modules: [KernelModule: tc_CUmodule?] = [:]
@@ -34,10 +33,16 @@ final class KernelLibrary {
   /// The fastest way of each product that was measured on this GPU.
   lazy var choices = ChoiceTable(context, cache, library: products?.version)
   let tuning: Tuning
-  /// Whether products may go to warpgroups: on Hopper alone, with a driver that makes maps of tensors (12.0).
-  private(set) lazy var takesWarpgroups =
-    context.device.capability == 90 && tuning.takesWarpgroups
+  /// The architecture that has warpgroups.
+  static let hopper = 90
+  /// Whether products can go to warpgroups: with a driver that makes maps of tensors (12.0).
+  private(set) lazy var hasWarpgroups =
+    context.device.capability == Self.hopper
     && context.driver.library.find("cuTensorMapEncodeTiled", tc_cuTensorMapEncodeTiled.self) != nil
+  /// Whether those of 16 bits may.
+  var takesWarpgroups: Bool { tuning.takesWarpgroups && hasWarpgroups }
+  /// Whether linear layers behind a layer norm go there in 8 bits.
+  var takesEightBits: Bool { format.linears == .f8 && hasWarpgroups }
 
   /// Those loaded so far, as in variants.txt.
   var loaded: [String] { modules.keys.map(\.description) }
@@ -50,10 +55,10 @@ final class KernelLibrary {
 
   init(
     _ context: GPUContext, cache: KernelCache = KernelCache(), prebuilt: PrebuiltKernels? = nil,
-    sums: ElementType = .f32, tuning: Tuning = .off
+    format: ProductFormat = ProductFormat(), tuning: Tuning = .off
   ) {
     self.tuning = tuning
-    self.sums = sums
+    self.format = format
     self.context = context
     self.cache = cache
     self.prebuilt = prebuilt

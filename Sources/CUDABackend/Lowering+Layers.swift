@@ -19,6 +19,7 @@ extension Lowering {
   }
 
   func linear(_ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
+    if takesEightBits(node) { return try eightBitLinear(node, epilogue, result) }
     let x = try operand(node.inputs[0])
     var product = try product(node, epilogue, result)
     (product.height, product.width) = (Int32(x.rows), 1)
@@ -27,14 +28,14 @@ extension Lowering {
     return try launch(product, x.type.element, constants: constants(node, epilogue))
   }
 
-  private func constants(_ node: Node, _ epilogue: Epilogue) -> ProductConstants {
+  func constants(_ node: Node, _ epilogue: Epilogue) -> ProductConstants {
     func isLoaded(_ value: Value) -> Bool { plan.graph[value].cadence == .load && node.cadence != .load }
     return ProductConstants(
       weight: isLoaded(node.inputs[1]), bias: epilogue.bias && isLoaded(node.inputs[2]))
   }
 
   /// What convolutions and linear layers have in common.
-  private func product(_ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> tc_cuda_product {
+  func product(_ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> tc_cuda_product {
     let (x, weight) = (try operand(node.inputs[0]), try operand(node.inputs[1]))
     guard weight.type.element == x.type.element else {
       throw EngineError.unsupported("\(x.type) times \(weight.type)", backend: "the CUDA backend")

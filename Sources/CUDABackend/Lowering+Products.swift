@@ -20,21 +20,21 @@ extension Lowering {
       switch choice {
       case .tile(let choice) where choice.tile.isForWarpgroups:
         guard takesWarpgroups else { return nil }
-        return try warpgroupLaunch(product, element, choice, constants, scratch)
+        return try warpgroupLaunch(product, element.name, choice, constants, scratch)
       case .tile(let choice): return try tiledLaunch(product, element, choice, scratch)
       case .library(let rank): return takesLibrary ? try libraryLaunch(product, element, rank, scratch) : nil
       }
     }
     if takesWarpgroups, case .warpgroups(let number) = library.tuning {
       let tile = Tile.warpgroups[number % Tile.warpgroups.count]
-      return try warpgroupLaunch(product, element, choices([tile], product)[0], constants, scratch)
+      return try warpgroupLaunch(product, element.name, choices([tile], product)[0], constants, scratch)
     }
     guard let tuner else { return try tiledLaunch(product, element, ranked[0], scratch) }
     let warpgroups = takesWarpgroups ? choices(Tile.warpgroups, product) : []
     let tiles = [ranked, warpgroups].flatMap { $0.prefix(Self.candidates).map { ProductChoice.tile($0) } }
     let others = takesLibrary ? (0..<Self.candidates).map { ProductChoice.library($0) } : []
     let choice = try tuner.choice(
-      for: ProductShape(product, element, sums: library.sums),
+      for: ProductShape(product, "\(element)", sums: library.format.sums),
       weightBytes: Int(product.filters * product.weight_stride) * element.byteCount,
       candidates: tiles + others,
       make: make)
@@ -43,7 +43,7 @@ extension Lowering {
     return try tiledLaunch(product, element, ranked[0], scratch)
   }
 
-  private func choices(_ tiles: [Tile], _ product: tc_cuda_product) -> [TileChoice] {
+  func choices(_ tiles: [Tile], _ product: tc_cuda_product) -> [TileChoice] {
     TileChoice.ranked(
       tiles, rows: Int(product.out_height * product.out_width * product.batches),
       columns: Int(product.filters),
@@ -51,7 +51,7 @@ extension Lowering {
   }
 
   /// So many tiles of each kind, the best by the model, and so many of cuBLASLt's proposals are measured.
-  private static let candidates = 6
+  static let candidates = 6
 
   /// The kernel reads 8 elements of a pixel at a time.
   func runsOnTensorCores(_ product: tc_cuda_product, _ element: ElementType) -> Bool {
@@ -69,7 +69,7 @@ extension Lowering {
     var product = product
     product.splits = Int32(choice.splits)
     let tile = choice.tile
-    let half = library.sums == .f16 && element == .f16 && tile.takesHalfSums
+    let half = library.format.sums == .f16 && element == .f16 && tile.takesHalfSums
     let module = KernelModule("product.cu", element, tile.defines + (half ? ["SUMS=TC_F16"] : []))
     let main = try launch(
       "product", module, product,

@@ -5,9 +5,9 @@ extension Lowering {
   /// Whether boxes of a picture can be brought as a product needs them: one batch, every pixel.
   func suitsWarpgroups(_ product: tc_cuda_product) -> Bool { product.batches == 1 && product.stride == 1 }
 
-  /// A product by Hopper's warpgroups (product_warpgroup.cu).
+  /// A product by Hopper's warpgroups (product_warpgroup.cu). `operand`: TC_F16 and so on; of TC_E4M3 pairs count as one.
   func warpgroupLaunch(
-    _ product: tc_cuda_product, _ element: ElementType, _ choice: TileChoice, _ constants: ProductConstants,
+    _ product: tc_cuda_product, _ operand: String, _ choice: TileChoice, _ constants: ProductConstants,
     _ scratch: Scratch
   ) throws -> WarpgroupProduct {
     let tile = choice.tile
@@ -29,7 +29,8 @@ extension Lowering {
       ceiling(Int(product.out_height), tile.rows / boxWidth)
     )
     let main = try launch(
-      "product_warpgroup", KernelModule("product_warpgroup.cu", element, tile.defines), parameters,
+      "product_warpgroup", KernelModule("product_warpgroup.cu", ["ELEMENT=\(operand)"] + tile.defines),
+      parameters,
       grid: Extent(x: boxes.0 * boxes.1, y: ceiling(Int(product.filters), tile.columns), z: choice.splits),
       threads: tile.threads, sharedMemory: tile.sharedMemory)
     let finish = try finishLaunch(product)

@@ -27,6 +27,8 @@ final class Lowering {
   var afterLoad: [any Runnable] = []
   /// Biases of the element that cuBLASLt wants, by the address of the original.
   var halfBiases: [tc_CUdeviceptr: DeviceBuffer] = [:]
+  /// Operands of eight bits.
+  private(set) lazy var eightBits = EightBitOperands(context)
 
   init(
     _ plan: Plan, _ stream: GPUStream, _ library: KernelLibrary, scratch: Scratch, tuner: ProductTuner? = nil
@@ -88,7 +90,9 @@ final class Lowering {
     case .groupNorm(let groups, let epsilon, let activation):
       return try groupNorm(node, groups, epsilon, activation, result)
     case .layerNorm(let epsilon): return try layerNorm(node, epsilon, result)
-    case .moments(let epsilon): return try moments(x, epsilon, result)
+    case .moments(let epsilon):
+      // Layers of eight bits have theirs from the kernel that rounds their rows.
+      return areReadInEightBits(value) ? nil : try moments(x, epsilon, result)
     case .attention(let heads, let scale, let causal):
       return try attention(node, heads, scale, causal, result)
     case .activation(let activation): return try map(x, result, activation.code)

@@ -35,11 +35,11 @@ struct ProductShape: Hashable {
   /// "f16 1024x1280x1280 1x1/1 bias residual"
   let text: String
 
-  init(_ p: tc_cuda_product, _ element: ElementType, sums: ElementType) {
+  init(_ p: tc_cuda_product, _ element: String, sums: ElementType) {
     let rows = Int(p.out_height * p.out_width) * Int(p.batches)
     let depth = Int(p.kernel_rows * p.kernel_columns * p.channels)
     var words = [
-      "\(element)", "\(rows)x\(p.filters)x\(depth)", "\(p.kernel_rows)x\(p.kernel_columns)/\(p.stride)",
+      element, "\(rows)x\(p.filters)x\(depth)", "\(p.kernel_rows)x\(p.kernel_columns)/\(p.stride)",
     ]
     if sums != .f32 { words.append("sums-\(sums)") }
     if p.batches > 1 { words.append("batches-\(p.batches)") }

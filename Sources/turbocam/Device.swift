@@ -56,14 +56,14 @@ enum Device: Equatable, CustomStringConvertible {
     var note: String? { reason.flatMap { GPU.hasNVIDIA ? "computing on the CPU: \($0)" : nil } }
   }
 
-  /// Makes a backend. `automatic` never throws for want of a GPU. `sums`: what a GPU's tensor cores sum in.
-  func choose(sums: ElementType = .f32) throws -> Choice {
+  /// Makes a backend. `automatic` never throws for want of a GPU. `products`: what a GPU's tensor cores multiply and sum in.
+  func choose(products: ProductFormat = ProductFormat()) throws -> Choice {
     switch self {
     case .cpu: return Choice(backend: try Self.processor())
-    case .cuda(let numbers): return Choice(backend: try Self.gpus(numbers, sums))
+    case .cuda(let numbers): return Choice(backend: try Self.gpus(numbers, products))
     case .automatic:
       do {
-        return Choice(backend: try Self.gpu(nil, sums))
+        return Choice(backend: try Self.gpu(nil, products))
       } catch {
         return Choice(backend: try Self.processor(), reason: "\(error)")
       }
@@ -74,20 +74,20 @@ enum Device: Equatable, CustomStringConvertible {
     try CPUBackend(precision: .automatic, threads: nil)
   }
 
-  private static func gpus(_ numbers: [Int], _ sums: ElementType) throws -> any Backend {
-    let backends = try numbers.map { try gpu($0, sums) }
+  private static func gpus(_ numbers: [Int], _ products: ProductFormat) throws -> any Backend {
+    let backends = try numbers.map { try gpu($0, products) }
     switch backends.count {
-    case 0: return try gpu(nil, sums)
+    case 0: return try gpu(nil, products)
     case 1: return backends[0]
     default: return TurnsBackend(backends)
     }
   }
 
-  private static func gpu(_ number: Int?, _ sums: ElementType) throws -> CUDABackend {
+  private static func gpu(_ number: Int?, _ products: ProductFormat) throws -> CUDABackend {
     let prebuilt = Resources.kernels.map { PrebuiltKernels(folder: $0) }
     let backend =
-      try number.map { try CUDABackend(ordinal: $0, prebuilt: prebuilt, sums: sums) }
-      ?? CUDABackend.first(prebuilt: prebuilt, sums: sums)
+      try number.map { try CUDABackend(ordinal: $0, prebuilt: prebuilt, products: products) }
+      ?? CUDABackend.first(prebuilt: prebuilt, products: products)
     try backend.checkCompiler()
     return backend
   }

@@ -1,3 +1,4 @@
+import CUDABackend
 import Diffusion
 import Engine
 import Filter
@@ -36,6 +37,7 @@ struct ModelBench {
     let opening = Double(Clock.now() - start) / 1e9
     let measured = try measure(pipeline, first)
     let peakMemory = Process.peakBytes
+    let loss = try options.products.linears == .f16 ? [] : [loss(of: pipeline, settings)]
     let frame = measured.ops.filter { $0.cadence == .frame }
     let whole = JSON.object([
       "model": .string(folder.name), "size": .string(settings.size.description),
@@ -46,9 +48,48 @@ struct ModelBench {
       "kinds": try table("op", frame, slowestFirst: true) { String($0.label.prefix { $0 != " " }) },
       "memory_mb": memory(pipeline.memory, peakMemory),
     ])
-    guard tellsOps, let members = whole.object?.members else { return whole }
-    let ops = try table("op", frame, slowestFirst: true) { $0.label }
-    return .object(JSONObject(members + [JSONObject.Member(name: "ops", value: ops)]))
+    let ops =
+      try tellsOps
+      ? [
+        JSONObject.Member(
+          name: "ops", value: table("op", frame, slowestFirst: true) { $0.label })
+      ] : []
+    return .object(JSONObject((whole.object?.members ?? []) + loss + ops))
+  }
+
+  // MARK: Loss
+
+  /// What linear layers of eight bits change of a picture, beside those of sixteen.
+  private func loss(of pipeline: Pipeline, _ settings: Settings) throws -> JSONObject.Member {
+    let exact = ProductFormat(sums: options.products.sums)
+    let other = try PipelineMaker(
+      folder, options.device.choose(products: exact).backend, .imageToImage, .mean
+    ).pipeline(settings.shape) { _, _ in }
+    let (found, expected) = (try paint(pipeline, settings), try paint(other, settings))
+    let (width, height) = (settings.size.width, settings.size.height)
+    return JSONObject.Member(
+      name: "loss",
+      value: .object([
+        "psnr_db": .number(rounded(min(Likeness.psnr(found, expected), 99), 1)),
+        "ssim": .number(rounded(Likeness.ssim(found, expected, width: width, height: height), 3)),
+      ]))
+  }
+
+  /// Of a drawing with soft and hard edges.
+  private func paint(_ pipeline: Pipeline, _ settings: Settings) throws -> [UInt8] {
+    let width = settings.size.width
+    _ = try pipeline.apply(
+      PipelineSettings(prompt: settings.prompt, strength: settings.strength, seed: Int(settings.seed)))
+    try pipeline.withImage { bytes in
+      for index in bytes.indices {
+        let (x, y) = (index / 3 % width, index / 3 / width)
+        let isDark = (x / 24 + y / 24) % 2 == 0
+        bytes[index] = UInt8(
+          truncatingIfNeeded: (x + y * (1 + index % 3)) * 255 / (4 * width) + (isDark ? 0 : 64))
+      }
+    }
+    try pipeline.run()
+    return try pipeline.withPicture { Array($0) }
   }
 
   // MARK: Measuring

@@ -1,4 +1,5 @@
 import CPUBackend
+import CUDABackend
 import Diffusion
 import Engine
 import Filter
@@ -24,6 +25,10 @@ struct ModelOptions {
       "sums", "f32|f16",
       "with CUDA: f16 sums short pieces of products in f16, faster on\nGeForce cards and a little less exact (default f32)"
     ),
+    Option(
+      "linears", "f16|f8",
+      "with CUDA on an H100 or H200: f8 multiplies linear layers\nbehind a layer norm in 8 bits (default f16)"
+    ),
   ]
   /// The embedded one.
   static let defaultModel = "spark"
@@ -36,8 +41,8 @@ struct ModelOptions {
   let seed: UInt64?
   let size: PictureSize?
   let device: Device
-  /// What a GPU's tensor cores sum in.
-  let sums: ElementType
+  /// What a GPU's tensor cores multiply and sum in.
+  let products: ProductFormat
 
   init(_ arguments: Arguments) throws(UsageError) {
     model = arguments.last("model") ?? Self.defaultModel
@@ -48,7 +53,7 @@ struct ModelOptions {
     seed = try arguments.integer("seed", in: seeds).map(UInt64.init)
     size = try arguments.size("size")
     device = try Self.device(arguments)
-    sums = try Self.sums(arguments, device)
+    products = try Self.products(arguments, device)
     guard !model.isEmpty else { throw arguments.fail("--model needs a name or a folder") }
     guard (prompt?.utf8.count ?? 0) <= Settings.longestPrompt else {
       throw arguments.fail("--prompt is longer than \(Settings.longestPrompt) bytes")
@@ -63,7 +68,7 @@ struct ModelOptions {
     return device
   }
 
-  private static func sums(_ arguments: Arguments, _ device: Device) throws(UsageError) -> ElementType {
+  private static func products(_ arguments: Arguments, _ device: Device) throws(UsageError) -> ProductFormat {
     let text = arguments.last("sums") ?? "f32"
     guard let sums = ElementType(rawValue: text), [.f32, .f16].contains(sums) else {
       throw arguments.fail("--sums must be f32 or f16, not '\(text)'")
@@ -71,7 +76,14 @@ struct ModelOptions {
     guard device != .cpu || sums == .f32 else {
       throw arguments.fail("--sums f16 is for a GPU, not --device cpu")
     }
-    return sums
+    let word = arguments.last("linears") ?? "f16"
+    guard let linears = ProductFormat.Linears(rawValue: word) else {
+      throw arguments.fail("--linears must be f16 or f8, not '\(word)'")
+    }
+    guard device != .cpu || linears == .f16 else {
+      throw arguments.fail("--linears f8 is for a GPU, not --device cpu")
+    }
+    return ProductFormat(sums: sums, linears: linears)
   }
 
   var isNone: Bool { model == "none" }
@@ -80,7 +92,7 @@ struct ModelOptions {
   /// there is.
   func chooseDevice(for folder: ModelFolder) throws -> Device.Choice {
     let isLeftToUs = device == .automatic && folder.isInt8
-    var choice = try (isLeftToUs ? .cpu : device).choose(sums: sums)
+    var choice = try (isLeftToUs ? .cpu : device).choose(products: products)
     if isLeftToUs { choice.reason = "\(folder.name) has weights of eight bits" }
     if let note = choice.note { Terminal.say("turbocam: \(note)") }
     return choice

@@ -28,7 +28,9 @@ struct StartBench {
       "run", "--quiet", "--input", "test", "--frames", "1", "--output", "-", "--model", options.model,
     ]
     if options.device != .automatic { words += ["--device", options.device.description] }
-    if options.sums != .f32 { words += ["--sums", options.sums.rawValue] }
+    let products = options.products
+    if products.sums != .f32 { words += ["--sums", products.sums.rawValue] }
+    if products.linears != .f16 { words += ["--linears", products.linears.rawValue] }
     if let size = options.size { words += ["--size", size.description] }
     if let steps = options.steps { words += ["--steps", String(steps)] }
     return words

@@ -161,7 +161,7 @@ import Testing
     test.graph.output(
       "y", test.graph.linear(x, weight: test.weight([64, depth], .f16, stored: .f16, -limit...limit)))
     let exact = try test.error(of: CUDABackend())
-    let half = try CUDABackend(sums: .f16)
+    let half = try CUDABackend(products: ProductFormat(sums: .f16))
     let error = try test.error(of: half)
     #expect(half.modules.contains { $0.contains("SUMS=TC_F16") })
     #expect(exact < 3e-4)

@@ -56,6 +56,21 @@ import Testing
     }
   }
 
+  /// Layers behind a layer norm in e4m3, whose three bits of mantissa lose some 4% of each product and less of a sum.
+  @Test(arguments: OpCase.all.filter { $0.family == .normedLinear })
+  func linearsOfEightBitsAreNear(op: OpCase) throws {
+    let test = try op.make(.f16)
+    let backend = try CUDABackend(
+      ordinal: 1, products: ProductFormat(linears: .f8), tuning: .warpgroups(Int(op.seed)))
+    let error = try test.error(of: backend)
+    #expect(error <= 0.06, "\(op): \(error)")
+    #expect(try kernels(test, backend).contains { $0.contains("ELEMENT=TC_E4M3") } == (error > 0.003))
+  }
+
+  @Test func onlyHopperMultipliesEightBits() {
+    #expect(throws: CUDAError.self) { try CUDABackend(products: ProductFormat(linears: .f8)) }
+  }
+
   /// They are taken only where they are wanted and can be had.
   @Test func onlyHopperTakesThem() throws {
     let test = Case(seed: 3)

@@ -52,16 +52,45 @@ extension SimulatorTests {
       #expect(try session.download(result, UInt32.self, count: 3) == [7, 8, 9])
     }
 
-    @Test(arguments: ["f16", "bf16"], [64, 80, 128, 160, 256])
+    /// The numbers of e4m3 from 0 on, by their bits.
+    static let eightBits = (0..<127).map { bits in
+      bits < 8
+        ? Float(bits) / 512
+        : Float(8 + bits % 8) * Float(sign: .plus, exponent: bits / 8 - 10, significand: 1)
+    }
+
+    /// All of them, what lies between two, and what lies outside.
+    @Test func roundsToEightBits() throws {
+      let session = try Session(["ARCH": "90"])
+      let between = zip(Self.eightBits, Self.eightBits.dropFirst()).map { ($0 + $1) / 2 }
+      // Halves go to the even one; 1000 and infinity to the largest.
+      let values = Self.eightBits + between.prefix(126).map { -$0 } + [1000, -.infinity, 450]
+      let expected =
+        (0..<127).map { $0 } + (0..<126).map { 128 + ($0 % 2 == 0 ? $0 : $0 + 1) } + [126, 254, 126]
+      let result = try session.upload(values)
+      let none = [UInt64](repeating: 0, count: 16)
+      try session.launch(
+        session.function("eight_bits", of: Self.source.get(), arch: 90), block: 128,
+        parameters(none, none, result: result))
+      #expect(try session.download(result, UInt8.self, count: 256).map(Int.init) == expected)
+    }
+
+    @Test(arguments: ["f16", "bf16", "e4m3x2"], [64, 80, 128, 160, 256])
     func multiplies(element: String, columns: Int) throws {
       let session = try Session(["ARCH": "90"])
-      let (a, b) = (numbers(64 * 64, 7), numbers(columns * 64, 11))
-      func bits(_ x: Float) -> UInt16 {
-        element == "f16" ? Float16(x).bitPattern : UInt16(x.bitPattern >> 16)
+      let depth = element == "e4m3x2" ? 128 : 64
+      let (a, b) = (numbers(64 * depth, 7), numbers(columns * depth, 11))
+      func bytes(_ x: Float) -> [UInt8] {
+        guard element == "e4m3x2" else {
+          let bits = element == "f16" ? Float16(x).bitPattern : UInt16(x.bitPattern >> 16)
+          return [UInt8(bits & 255), UInt8(bits >> 8)]
+        }
+        let bits = Self.eightBits.firstIndex(of: abs(x)) ?? 127
+        return [UInt8(bits) | (x < 0 ? 128 : 0)]
       }
-      let first = try session.map(session.upload(a.map(bits)), (64, 64, 1), (64, 4096), rows: 64)
+      let first = try session.map(session.upload(a.flatMap(bytes)), (64, 64, 1), (64, 4096), rows: 64)
       let second = try session.map(
-        session.upload(b.map(bits)), (64, UInt64(columns), 1), (64, UInt64(64 * columns)),
+        session.upload(b.flatMap(bytes)), (64, UInt64(columns), 1), (64, UInt64(64 * columns)),
         rows: UInt32(columns))
       let result = try session.allocate(64 * columns * 4)
       try session.launch(
@@ -70,7 +99,9 @@ extension SimulatorTests {
       let found = try session.download(result, Float.self, count: 64 * columns)
       for row in 0..<64 {
         for column in 0..<columns {
-          let expected = (0..<64).reduce(Float(1)) { $0 + a[row * 64 + $1] * b[column * 64 + $1] }
+          let expected = (0..<depth).reduce(Float(1)) {
+            $0 + a[row * depth + $1] * b[column * depth + $1]
+          }
           #expect(found[row * columns + column] == expected)
         }
       }

@@ -113,6 +113,30 @@ struct DeviceTests {
       try run("lost.mjpeg", "ARCH=90", "FAULT=overlap@9=719").errors.contains("the GPU stopped working"))
   }
 
+  /// Linear layers of eight bits: the bench tells what they change of a picture, and a card without them is told of.
+  @Test func eightBitsTellTheirLoss() throws {
+    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
+    func run(_ arch: Int) throws -> Program.Result {
+      try Running(
+        "/usr/bin/env",
+        [
+          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
+          "TURBOCAM_CACHE=\(library)-cache", "TURBOCAM_SIMULATOR_ARCH=\(arch)", Program.path, "bench",
+          "--suite", "model", "--json", "--device", "cuda", "--linears", "f8", "--size", "64x64", "--model",
+          Program.checkout + "/Fixtures/parity/sdxl-tiny",
+        ]
+      ).wait(seconds: 400)
+    }
+    let result = try run(90)
+    #expect(result.code == 0, "\(result.errors)")
+    let loss = try JSON.parse(result.output).object?["model"]?.object?["loss"]?.object
+    let psnr = try #require(loss?["psnr_db"]?.double)
+    #expect(psnr > 25 && psnr < 90, "\(psnr)")
+    let refused = try run(89)
+    #expect(refused.code == 69)
+    #expect(refused.errors.contains("need a Hopper"), "\(refused.errors)")
+  }
+
   /// Where NVRTC is missing, kernels compiled beforehand do; without them it says what is missing.
   @Test func kernelsCompiledBeforehandNeedNoNVRTC() throws {
     let folder = try Folder()

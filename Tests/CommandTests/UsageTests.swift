@@ -64,6 +64,8 @@ import Testing
     (["run", "--device", "cuda:-1"], "not 'cuda:-1'"),
     (["run", "--sums", "f8"], "--sums must be f32 or f16, not 'f8'"),
     (["run", "--sums", "f16", "--device", "cpu"], "--sums f16 is for a GPU"),
+    (["run", "--linears", "f32"], "--linears must be f16 or f8, not 'f32'"),
+    (["run", "--linears", "f8", "--device", "cpu"], "--linears f8 is for a GPU"),
     (["run", "--size", "513x512"], "the nearest is 512x512"),
     (["run", "--size", "512"], "must be WxH"),
     (["run", "--size", "8x8"], "must be from 64"),

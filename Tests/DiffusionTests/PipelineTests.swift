@@ -97,9 +97,22 @@ struct PipelineTests {
   /// What `--sums f16` costs, beside what computing on another machine changes.
   @Test(.enabled(if: Simulator.isReady)) func halfSumsChangeNothingThatIsSeen() throws {
     let exact = try paintEmbedded(CUDABackend())
-    let half = try paintEmbedded(CUDABackend(sums: .f16))
+    let half = try paintEmbedded(CUDABackend(products: ProductFormat(sums: .f16)))
     let differences = zip(exact, half).map { abs(Float($0) - Float($1)) }
     #expect(differences.max() ?? 255 <= 2)
     #expect(differences.contains { $0 > 0 }, "it is another computation")
+  }
+
+  /// The second of the simulated GPUs is a Hopper.
+  @Test(.enabled(if: Simulator.isReady)) func warpgroupsAndEightBitsPaintTheSame() throws {
+    let exact = try paintEmbedded(CUDABackend())
+    func largest(_ backend: CUDABackend) throws -> Float {
+      let differences = zip(exact, try paintEmbedded(backend)).map { abs(Float($0) - Float($1)) }
+      #expect(differences.contains { $0 > 0 }, "it is another computation")
+      return differences.max() ?? 255
+    }
+    #expect(try largest(CUDABackend(ordinal: 1, tuning: .warpgroups(4))) <= 2)
+    let eightBits = ProductFormat(linears: .f8)
+    #expect(try largest(CUDABackend(ordinal: 1, products: eightBits, tuning: .off)) <= 16)
   }
 }

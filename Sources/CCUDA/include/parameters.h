@@ -13,6 +13,9 @@ typedef unsigned long long tc_address;
 #define TC_BF16 2
 #define TC_I32 3
 #define TC_U8 4
+// Eight bits: a sign, 4 of exponent, 3 of mantissa, to 448 (PTX ISA, e4m3). Only for product_warpgroup's operands, where
+// two of them count as one element.
+#define TC_E4M3 5
 
 // Activations and what `map` does. AFFINE: a x + b. QUANTIZE: round(clamp(a x + b, 0, 255)), half to even, NaN to 0.
 // CLAMP: to a...b.
@@ -121,6 +124,20 @@ struct tc_cuda_group_norm {
 struct tc_cuda_row_moments {
   tc_address x, result;
   int rows, columns, x_stride;
+  float epsilon;
+};
+
+// quantize.cu `largest`: scale = the largest |x| / 448, or 0; `quantize`: x / scale as e4m3. x: dense f16.
+struct tc_cuda_quantize {
+  tc_address x, result, scale;  // scale: f32 [1]
+  long long count;              // a multiple of 8
+};
+
+// quantize.cu `quantize_rows`: rows of f16, each less its mean and by its deviation, as e4m3 by a scale of its own.
+// moments: f32 [rows][2], 0 and what a product of the row and the weights has to be multiplied by: both scales.
+struct tc_cuda_quantize_rows {
+  tc_address x, result, moments, weight_scale;
+  int rows, columns, x_stride;  // columns: a multiple of 16
   float epsilon;
 };
 

@@ -4,7 +4,7 @@
 // pixel, and what lies outside the picture comes as zeros); warpgroups of 64 rows each multiply them where they land.
 // Weights that no kernel of this program writes are asked for before it is this kernel's turn.
 //
-// Defines: ELEMENT (TC_F16, TC_BF16), of x and weight. TILE_M (64, 128), TILE_N (64, 80, 128, 160, 256): of the result
+// Defines: ELEMENT (TC_F16, TC_BF16; TC_E4M3: what counts below are pairs of numbers), of x and weight. TILE_M (64, 128), TILE_N (64, 80, 128, 160, 256): of the result
 //   in a block. STAGES: k tiles under way.
 // Grid: (ceil(out_width / box width) * ceil(out_height / box height), ceil(filters / TILE_N), splits), where a box has
 //   TILE_M pixels. Block: 2 * TILE_M + 32. Shared: STAGES * (TILE_M + TILE_N) * 128 + 1024, at a multiple of 1024.
@@ -24,6 +24,11 @@
 
 #define X_BYTES (TILE_M * TILE_K * 2)
 #define STAGE_BYTES (X_BYTES + TILE_N * TILE_K * 2)
+#if ELEMENT == TC_E4M3
+typedef e4m3x2 operand_t;
+#else
+typedef element_t operand_t;
+#endif
 typedef Staging<16, TILE_N> WarpStaging;
 static_assert(4 * CONSUMERS * WarpStaging::floats * 4 <= STAGES * STAGE_BYTES, "sums leave through the stages");
 
@@ -134,7 +139,7 @@ DEVICE void consume(const Pipeline &pipeline, const Part &part, int group, float
     const u8 *x = pipeline.x(turn.stage) + group * (64 * TILE_K * 2), *weight = pipeline.weight(turn.stage);
     warpgroup_begin();
 #pragma unroll
-    for (int k = 0; k < TILE_K / 16; k++) multiply_warpgroup<element_t, TILE_N>(sums, x + 32 * k, weight + 32 * k);
+    for (int k = 0; k < TILE_K / 16; k++) multiply_warpgroup<operand_t, TILE_N>(sums, x + 32 * k, weight + 32 * k);
     warpgroup_commit();
     // The tile before this one is done with.
     warpgroup_wait<1>();

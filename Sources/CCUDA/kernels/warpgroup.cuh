@@ -63,6 +63,18 @@ DEVICE void prefetch_map(const tc_cuda_tensor_map *map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 
+// MARK: Eight bits
+
+// Two numbers of e4m3 in the place of one of 16 bits.
+struct e4m3x2 { unsigned short bits; };
+
+// To the nearest, halves to even; what is larger than 448 becomes 448.
+DEVICE e4m3x2 to_e4m3x2(float first, float second) {
+  e4m3x2 both;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(both.bits) : "f"(second), "f"(first));
+  return both;
+}
+
 // MARK: Products
 
 // Before the first product after sums were written. Lanes that waited for a barrier each by itself come together first.
@@ -99,33 +111,34 @@ DEVICE unsigned long long matrix_at(const void *p) {
       "+f"(c[i + 6]), "+f"(c[i + 7])
 #define WG_SUMS_32(i) WG_SUMS_8(i), WG_SUMS_8(i + 8), WG_SUMS_8(i + 16), WG_SUMS_8(i + 24)
 #define WG_SUMS_64 WG_SUMS_32(0), WG_SUMS_32(32)
-#define WG_MULTIPLY(n, type, names, a_name, b_name, ...)                                                \
+#define WG_MULTIPLY(n, types, turns, names, a_name, b_name, ...)                                        \
   asm volatile("{\n.reg .pred adds;\nsetp.eq.u32 adds, 0, 0;\n"                                         \
-               "wgmma.mma_async.sync.aligned.m64n" n "k16.f32." type "." type " {" names "}, " a_name   \
-               ", " b_name ", adds, 1, 1, 0, 0;\n}"                                                     \
+               "wgmma.mma_async.sync.aligned.m64n" n types " {" names "}, " a_name ", " b_name          \
+               ", adds, 1, 1" turns ";\n}"                                                              \
                : __VA_ARGS__                                                                            \
                : "l"(matrix_at(a)), "l"(matrix_at(b))                                                   \
                : "memory")
-#define WG_PRODUCTS(T, type)                                                                                         \
+#define WG_PRODUCTS(T, types, turns)                                                                                       \
   template <> DEVICE void multiply_warpgroup<T, 64>(float *c, const void *a, const void *b) {                        \
-    WG_MULTIPLY("64", type, WG_NAMES_32, "%32", "%33", WG_SUMS_32(0));                                               \
+    WG_MULTIPLY("64", types, turns, WG_NAMES_32, "%32", "%33", WG_SUMS_32(0));                                               \
   }                                                                                                                  \
   template <> DEVICE void multiply_warpgroup<T, 80>(float *c, const void *a, const void *b) {                        \
-    WG_MULTIPLY("80", type, WG_NAMES_40, "%40", "%41", WG_SUMS_32(0), WG_SUMS_8(32));                                \
+    WG_MULTIPLY("80", types, turns, WG_NAMES_40, "%40", "%41", WG_SUMS_32(0), WG_SUMS_8(32));                                \
   }                                                                                                                  \
   template <> DEVICE void multiply_warpgroup<T, 128>(float *c, const void *a, const void *b) {                       \
-    WG_MULTIPLY("128", type, WG_NAMES_64, "%64", "%65", WG_SUMS_64);                                                 \
+    WG_MULTIPLY("128", types, turns, WG_NAMES_64, "%64", "%65", WG_SUMS_64);                                                 \
   }                                                                                                                  \
   template <> DEVICE void multiply_warpgroup<T, 160>(float *c, const void *a, const void *b) {                       \
-    WG_MULTIPLY("160", type, WG_NAMES_80, "%80", "%81", WG_SUMS_64, WG_SUMS_8(64), WG_SUMS_8(72));                   \
+    WG_MULTIPLY("160", types, turns, WG_NAMES_80, "%80", "%81", WG_SUMS_64, WG_SUMS_8(64), WG_SUMS_8(72));                   \
   }                                                                                                                  \
   template <> DEVICE void multiply_warpgroup<T, 256>(float *c, const void *a, const void *b) {                       \
-    WG_MULTIPLY("256", type, WG_NAMES_128, "%128", "%129", WG_SUMS_64, WG_SUMS_32(64), WG_SUMS_32(96));              \
+    WG_MULTIPLY("256", types, turns, WG_NAMES_128, "%128", "%129", WG_SUMS_64, WG_SUMS_32(64), WG_SUMS_32(96));              \
   }
 
 // c [64][N] += a [64][16] b [N][16]^T by the four warps together, with f32 sums: warp w has rows 16 w...16 w + 15, in
 // fragments of 16x8 as mma_16x8x16 has them, one after the other (N / 2 floats). a and b: 16 columns of matrices as
-// matrix_at has them, so 32 bytes on for the next 16. Not there before warpgroup_wait.
+// matrix_at has them, so 32 bytes on for the next 16; 32 columns of e4m3. Not there before warpgroup_wait.
 template <class T, int N> DEVICE void multiply_warpgroup(float *c, const void *a, const void *b);
-WG_PRODUCTS(f16, "f16")
-WG_PRODUCTS(bf16, "bf16")
+WG_PRODUCTS(f16, "k16.f32.f16.f16", ", 0, 0")
+WG_PRODUCTS(bf16, "k16.f32.bf16.bf16", ", 0, 0")
+WG_PRODUCTS(e4m3x2, "k32.f32.e4m3.e4m3", "")

@@ -40,9 +40,52 @@ DEVICE void load_box(void *shared, const tc_cuda_tensor_map *map, int x, int y, 
 }
 DEVICE void prefetch_map(const tc_cuda_tensor_map *) {}
 
+// MARK: Eight bits
+
+struct e4m3x2 { unsigned short bits; };
+
+namespace simulator {
+
+// Steps are eighths of a power of 2, and 2^-9 below 2^-6.
+inline unsigned e4m3(float x) {
+  unsigned sign = signbit(x) ? 0x80 : 0;
+  float size = fabsf(x);
+  if (x != x) return sign | 0x7f;
+  if (size >= 448.0f) return sign | 0x7e;
+  int exponent;
+  frexpf(size, &exponent);
+  exponent = size < ldexpf(1, -6) ? -6 : exponent - 1;
+  unsigned steps = (unsigned)rintf(ldexpf(size, 3 - exponent));
+  // 16 steps are 8 of the next power, and so in bits: one more above them.
+  return sign | (steps < 8 ? steps : ((unsigned)(exponent + 7) << 3) + steps - 8);
+}
+
+inline float from_e4m3(unsigned bits) {
+  unsigned exponent = bits >> 3 & 15, steps = bits & 7;
+  if (exponent == 15 && steps == 7) return NAN;
+  float size = exponent == 0 ? ldexpf((float)steps, -9) : ldexpf((float)(8 + steps), (int)exponent - 10);
+  return bits & 0x80 ? -size : size;
+}
+
+}  // namespace simulator
+
+DEVICE e4m3x2 to_e4m3x2(float first, float second) {
+  e4m3x2 both;
+  both.bits = (unsigned short)(simulator::e4m3(first) | simulator::e4m3(second) << 8);
+  return both;
+}
+
 // MARK: Products
 
 namespace simulator {
+
+// Numbers in a step of 32 bytes.
+template <class T> struct Step {
+  static constexpr unsigned depth = 16;
+};
+template <> struct Step<e4m3x2> {
+  static constexpr unsigned depth = 32;
+};
 
 // Rows of 128 bytes, and where in the first of them (a k step's 32 bytes).
 DEVICE void check_matrix(const Lane &lane, const void *matrix, unsigned rows) {
@@ -53,31 +96,40 @@ DEVICE void check_matrix(const Lane &lane, const void *matrix, unsigned rows) {
     lane.block.machine->fail(&lane.block, lane.thread, 700, "a warpgroup's matrix lies outside shared memory");
 }
 
-// 16 elements of a row, where the swizzle has put them: bits 4 to 6 of an address by bits 7 to 9.
+// 16 bytes as numbers.
+template <class T> DEVICE void widen_chunk(float *to, const void *from) {
+  Short8 x;
+  memcpy(&x, from, sizeof x);
+  Float8 wide = widen<T>(x);
+  memcpy(to, &wide, sizeof wide);
+}
+template <> DEVICE void widen_chunk<e4m3x2>(float *to, const void *from) {
+  for (unsigned i = 0; i < 16; i++) to[i] = from_e4m3(((const unsigned char *)from)[i]);
+}
+
+// A step of a row, where the swizzle has put it: bits 4 to 6 of an address by bits 7 to 9.
 template <class T> DEVICE void widen_row(float *to, const unsigned char *matrix, unsigned row) {
   for (unsigned half = 0; half < 2; half++) {
     uintptr_t address = (uintptr_t)matrix + row * 128 + 16 * half;
-    Short8 x;
-    memcpy(&x, (const void *)(address ^ (address >> 7 & 7) << 4), sizeof x);
-    Float8 wide = widen<T>(x);
-    memcpy(to + 8 * half, &wide, sizeof wide);
+    widen_chunk<T>(to + Step<T>::depth / 2 * half, (const void *)(address ^ (address >> 7 & 7) << 4));
   }
 }
 
 // The 16 rows of a warp.
 template <class T, int N> COLLECTIVE void multiply_rows(const WarpProduct &product, unsigned warp) {
-  alignas(64) float columns[16][N];
+  constexpr unsigned depth = Step<T>::depth;
+  alignas(64) float columns[depth][N];
   for (unsigned n = 0; n < N; n++) {
-    float row[16];
+    float row[depth];
     widen_row<T>(row, product.b, n);
-    for (unsigned k = 0; k < 16; k++) columns[k][n] = row[k];
+    for (unsigned k = 0; k < depth; k++) columns[k][n] = row[k];
   }
   for (unsigned row = 0; row < 16; row++) {
-    float a[16];
+    float a[depth];
     widen_row<T>(a, product.a, warp % 4 * 16 + row);
     for (unsigned n = 0; n < N; n += 8) {
       Float8 sum = {};
-      for (unsigned k = 0; k < 16; k++) {
+      for (unsigned k = 0; k < depth; k++) {
         Float8 b;
         memcpy(&b, &columns[k][n], sizeof b);
         sum += a[k] * b;

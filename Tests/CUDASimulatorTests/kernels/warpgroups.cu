@@ -59,7 +59,7 @@ KERNEL(take_turns, Boxes, 32) {
   }
 }
 
-// result [64][N] = first [64][64] second [N][64]^T. Block: 128. Shared: 8192 + 128 N + 1024.
+// result [64][N] = first [64][64] second [N][64]^T + 1; of e4m3x2 twice as deep. Block: 128. Shared: 8192 + 128 N + 1024.
 template <class T, int N> DEVICE void multiply_boxes(const Boxes &p, u8 *memory) {
   Barrier *barrier = (Barrier *)(memory + BOX_BYTES + N * 128);
   if (threadIdx.x == 0) {
@@ -101,6 +101,19 @@ MULTIPLY(bf16, 80)
 MULTIPLY(bf16, 128)
 MULTIPLY(bf16, 160)
 MULTIPLY(bf16, 256)
+MULTIPLY(e4m3x2, 64)
+MULTIPLY(e4m3x2, 80)
+MULTIPLY(e4m3x2, 128)
+MULTIPLY(e4m3x2, 160)
+MULTIPLY(e4m3x2, 256)
+
+// Block: 128. result: f32 [256], and becomes u16 [128]: pairs of them in e4m3.
+KERNEL(eight_bits, Boxes, 128) {
+  const float *x = (const float *)p.result + 2 * threadIdx.x;
+  e4m3x2 pair = to_e4m3x2(x[0], x[1]);
+  sync_threads();
+  ((unsigned short *)p.result)[threadIdx.x] = pair.bits;
+}
 
 // result [64][64] = first [64][64 steps] second [64][64 steps]^T through two stages. Tests take lines out of it, so each
 // step that matters is a line of its own. Block: 160. Shared: 4 * 8192 + 1024.

@@ -13,7 +13,7 @@ import Glibc
       ops EVERY SECONDS             every op (every EVERY-th case) beside the reference
       pictures FOLDER...            recorded pictures of small models
       part FOLDER PART INPUTS OUT   runs unet, encode or decode on tensors of a safetensors file; OUT gets NAME.f32
-      time FOLDER RUNS              times of a model's parts and of the whole frame
+      time FOLDER RUNS [f16|f8]     times of a model's parts and of the whole frame; f8: linear layers of eight bits
     """
 
   static func main() {
@@ -36,9 +36,12 @@ import Glibc
     case ("ops", 2): return try Ops.run(every: max(1, Int(rest[0]) ?? 1), seconds: Double(rest[1]) ?? 0)
     case ("pictures", 1...): return try Pictures.run(rest)
     case ("part", 4): return try Part.run(folder: rest[0], part: rest[1], inputs: rest[2], output: rest[3])
-    case ("time", 2): return try Timing.run(folder: rest[0], runs: max(1, Int(rest[1]) ?? 1))
-    default: throw CheckError(usage)
+    case ("time", 2...3):
+      guard let linears = ProductFormat.Linears(rawValue: rest.count > 2 ? rest[2] : "f16") else { break }
+      return try Timing.run(folder: rest[0], runs: max(1, Int(rest[1]) ?? 1), linears: linears)
+    default: break
     }
+    throw CheckError(usage)
   }
 }
 

@@ -6,8 +6,9 @@ import Engine
 enum Timing {
   private static let warmUps = 50
 
-  static func run(folder: String, runs: Int) throws -> Report {
-    let backend = try CUDABackend.first()
+  /// `linears`: what linear layers behind a layer norm are multiplied in.
+  static func run(folder: String, runs: Int, linears: ProductFormat.Linears) throws -> Report {
+    let backend = try CUDABackend.first(products: ProductFormat(linears: linears))
     let model = try ModelFolder(path: folder)
     let card = Card(backend.device)
     var report = Report()

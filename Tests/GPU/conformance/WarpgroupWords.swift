@@ -16,12 +16,13 @@ struct WarpgroupWords {
 
   /// Each by its name, from the simplest on.
   var words: [(String, () throws -> Bool)] {
-    let products = ["f16", "bf16"].flatMap { element in
+    let products = ["f16", "bf16", "e4m3x2"].flatMap { element in
       [64, 80, 128, 160, 256].map { columns in
         ("multiply_\(element)_\(columns)", { try multiplies(element, columns) })
       }
     }
-    return [("take_turns", takesTurns), ("bring", bringsBoxes)] + products + [("pipeline", pipeline)]
+    return [("take_turns", takesTurns), ("bring", bringsBoxes), ("eight_bits", roundsToEightBits)] + products
+      + [("pipeline", pipeline)]
   }
 
   private func takesTurns() throws -> Bool {
@@ -54,17 +55,40 @@ struct WarpgroupWords {
     }
   }
 
+  /// The numbers of e4m3 from 0 on, by their bits.
+  private static let eightBits = (0..<127).map { bits in
+    bits < 8
+      ? Float(bits) / 512 : Float(8 + bits % 8) * Float(sign: .plus, exponent: bits / 8 - 10, significand: 1)
+  }
+
+  /// All of them, what lies between two, and what lies outside.
+  private func roundsToEightBits() throws -> Bool {
+    let between = zip(Self.eightBits, Self.eightBits.dropFirst()).map { ($0 + $1) / 2 }
+    let values = Self.eightBits + between.prefix(126).map { -$0 } + [1000, -.infinity, 450]
+    let expected =
+      (0..<127).map { $0 } + (0..<126).map { 128 + ($0 % 2 == 0 ? $0 : $0 + 1) } + [126, 254, 126]
+    let result = try probe.run(
+      "eight_bits", of: module, threads: 128, maps: [map(0, 64, rows: 1), map(0, 64, rows: 1)],
+      buffers: [[UInt8](repeating: 0, count: 256), bytes(values)], numbers: numbers([0, 0, 0, 0]))[1]
+    return result.prefix(256).map { Int($0) } == expected
+  }
+
+  private func encoded(_ values: [Float], _ name: String) -> [UInt8] {
+    guard name == "e4m3x2" else { return ElementCodec.encode(values, name == "f16" ? .f16 : .bf16) }
+    return values.map { UInt8(Self.eightBits.firstIndex(of: abs($0)) ?? 127) | ($0 < 0 ? 128 : 0) }
+  }
+
   private func multiplies(_ name: String, _ columns: Int) throws -> Bool {
-    let element = name == "f16" ? ElementType.f16 : .bf16
-    let (a, b) = (floats(64 * 64, 7), floats(columns * 64, 11))
+    let depth = name == "e4m3x2" ? 128 : 64
+    let (a, b) = (floats(64 * depth, 7), floats(columns * depth, 11))
     let result = try probe.run(
       "multiply_\(name)_\(columns)", of: module, threads: 128, sharedMemory: 8192 + 128 * columns + 1024,
       maps: [map(0, 64, rows: 64), map(1, 64, rows: columns)],
       buffers: [
-        ElementCodec.encode(a, element), ElementCodec.encode(b, element),
+        encoded(a, name), encoded(b, name),
         [UInt8](repeating: 0, count: 256 * columns),
       ], numbers: numbers([0, 0, 0, 0]))[2]
-    return result == bytes(product(a, b, columns: columns, depth: 64, from: 1))
+    return result == bytes(product(a, b, columns: columns, depth: depth, from: 1))
   }
 
   /// Several blocks' worth of turns through both stages.

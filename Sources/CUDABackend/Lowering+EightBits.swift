@@ -1,0 +1,139 @@
+import CCUDA
+import Engine
+
+extension Lowering {
+  /// Whether a linear layer's operands are rounded to e4m3: those behind a layer norm, whose rows are read for their
+  /// moments in any case. Rows of eight bits are boxes' where they are multiples of 16 bytes.
+  func takesEightBits(_ node: Node) -> Bool {
+    guard case .linear(let epilogue) = node.op, epilogue.normalized, library.takesEightBits,
+      node.cadence == .frame, constants(node, epilogue).weight
+    else { return false }
+    let types = node.inputs.prefix(2).map { plan.graph.type($0) }
+    return types.allSatisfy { $0.element == .f16 } && types[0].columns % 16 == 0
+  }
+
+  /// Whether nobody reads moments but such layers.
+  func areReadInEightBits(_ moments: Value) -> Bool {
+    guard library.takesEightBits else { return false }
+    let readers = plan.graph.nodes.filter { $0.inputs.contains(moments) }
+    return !readers.isEmpty && readers.allSatisfy(takesEightBits)
+  }
+
+  /// (x - mean) / deviation and the weights, both in e4m3, and the product's end as it is for 16 bits: with a mean of 0
+  /// and, for the deviation, what gives the operands their sizes back.
+  func eightBitLinear(_ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
+    let x = try operand(node.inputs[0])
+    let weight = try eightBitWeight(try operand(node.inputs[1]))
+    let rows = try eightBits.rows(x.rows, columns: x.columns)
+    let rounding = try roundingLaunch(node, epilogue, x, rows, weight)
+    var product = try product(node, epilogue, result)
+    (product.x, product.weight, product.moments) = (rows.numbers, weight.numbers, rows.moments)
+    // Pairs of numbers.
+    (product.channels, product.x_stride) = (Int32(x.columns / 2), Int32(x.columns / 2))
+    product.weight_stride /= 2
+    (product.height, product.width) = (Int32(x.rows), 1)
+    (product.kernel_rows, product.kernel_columns, product.stride) = (1, 1, 1)
+    (product.out_height, product.out_width) = (Int32(x.rows), 1)
+    return SequenceWork([rounding, try eightBitProduct(product, constants(node, epilogue))])
+  }
+
+  private func roundingLaunch(
+    _ node: Node, _ epilogue: Epilogue, _ x: Operand, _ rows: EightBitOperands.Rows,
+    _ weight: EightBitOperands.Weight
+  ) throws -> Launch<tc_cuda_quantize_rows> {
+    let moments = plan.graph[node.inputs[epilogue.bias ? 4 : 3]]
+    guard case .moments(let epsilon) = moments.op else {
+      throw EngineError.unsupported("\(node.op) of \(moments.op)", backend: "the CUDA backend")
+    }
+    let parameters = tc_cuda_quantize_rows(
+      x: x.address, result: rows.numbers, moments: rows.moments, weight_scale: weight.scale,
+      rows: Int32(x.rows), columns: Int32(x.columns), x_stride: Int32(x.rowStride), epsilon: epsilon)
+    return try launch(
+      "quantize_rows", KernelModule("quantize.cu"), parameters, grid: Extent(x: ceiling(x.rows, 4)),
+      threads: 128)
+  }
+
+  private func eightBitProduct(_ product: tc_cuda_product, _ constants: ProductConstants) throws
+    -> any Runnable
+  {
+    // Weights are rounded when all of them are there, before the first frame.
+    let ranked = choices(Tile.warpgroups, product)
+    func make(_ choice: TileChoice, _ scratch: Scratch) throws -> WarpgroupProduct {
+      try warpgroupLaunch(product, "TC_E4M3", choice, constants, scratch)
+    }
+    if case .warpgroups(let number) = library.tuning {
+      let tile = Tile.warpgroups[number % Tile.warpgroups.count]
+      return try make(choices([tile], product)[0], scratch)
+    }
+    let choice = try tuner?.choice(
+      for: ProductShape(product, "e4m3", sums: .f32),
+      weightBytes: Int(product.filters * product.weight_stride) * 2,
+      candidates: ranked.prefix(Self.candidates).map { .tile($0) }
+    ) { choice, scratch in
+      guard case .tile(let tile) = choice else { return nil }
+      return try make(tile, scratch)
+    }
+    if case .tile(let tile) = choice, tile.tile.isForWarpgroups { return try make(tile, scratch) }
+    return try make(ranked[0], scratch)
+  }
+
+  private func eightBitWeight(_ weight: Operand) throws -> EightBitOperands.Weight {
+    if let known = eightBits.weights[weight.address] { return known }
+    let made = try eightBits.weight(of: weight)
+    let parameters = tc_cuda_quantize(
+      x: weight.address, result: made.numbers, scale: made.scale, count: Int64(weight.type.count))
+    let module = KernelModule("quantize.cu")
+    afterLoad.append(
+      try launch(
+        "largest", module, parameters, grid: Extent(x: 1), threads: 1024, sharedMemory: 128))
+    afterLoad.append(
+      try launch(
+        "quantize", module, parameters, grid: elementGrid(weight.type.count, each: 8),
+        threads: Self.elementThreads))
+    return made
+  }
+}
+
+/// Memory of operands of eight bits.
+final class EightBitOperands {
+  /// [filters][depth] in e4m3, and the f32 that one of them stands for.
+  struct Weight {
+    var numbers, scale: tc_CUdeviceptr
+  }
+  /// [rows][columns] in e4m3, and f32 [rows][2].
+  struct Rows {
+    var numbers, moments: tc_CUdeviceptr
+  }
+
+  private let context: GPUContext
+  /// By the address of what they were rounded from.
+  private(set) var weights: [tc_CUdeviceptr: Weight] = [:]
+  private var buffers: [DeviceBuffer] = []
+  /// Of rows; layers run one after the other, so the largest is enough for all.
+  private var largest: (numbers: DeviceBuffer, moments: DeviceBuffer)?
+  var byteCount: Int { buffers.reduce(0) { $0 + $1.byteCount } }
+
+  init(_ context: GPUContext) { self.context = context }
+
+  func weight(of original: Operand) throws -> Weight {
+    let numbers = try buffer(original.type.count)
+    let made = Weight(numbers: numbers.address, scale: try buffer(4).address)
+    weights[original.address] = made
+    return made
+  }
+
+  func rows(_ rows: Int, columns: Int) throws -> Rows {
+    if let largest, largest.numbers.byteCount >= rows * columns, largest.moments.byteCount >= rows * 8 {
+      return Rows(numbers: largest.numbers.address, moments: largest.moments.address)
+    }
+    let made = (numbers: try buffer(rows * columns), moments: try buffer(rows * 8))
+    largest = made
+    return Rows(numbers: made.numbers.address, moments: made.moments.address)
+  }
+
+  private func buffer(_ byteCount: Int) throws -> DeviceBuffer {
+    let made = try DeviceBuffer(context, byteCount)
+    buffers.append(made)
+    return made
+  }
+}
