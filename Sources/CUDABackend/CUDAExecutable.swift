@@ -46,7 +46,7 @@ final class CUDAExecutable: Executable {
   /// Bytes that should stay free for other programs, and for a second program of this one while sizes change.
   private let reserve: Int
   /// Bytes of what frames read, of held values, and of the arena with scratch memory.
-  private let kept: MemoryUse
+  private var kept: MemoryUse
 
   /// With the text encoders while they are on the GPU.
   var memory: MemoryUse {
@@ -86,9 +86,19 @@ final class CUDAExecutable: Executable {
     // What frames read is most of it; the groups' weights come after, one group at a time.
     try load.run { progress(.weights($0 * 0.8)) }
     for work in lowering.afterLoad { try work.run() }
+    try dropReplacedWeights()
     for group in groups where try context.free().free - group.byteCount >= reserve {
       _ = try group.steps(lowering.memory) { progress(.weights(0.8 + 0.2 * $0)) }
     }
+  }
+
+  /// Weights that were rounded to eight bits, whose originals nobody reads.
+  private func dropReplacedWeights() throws {
+    let replaced = lowering.eightBits.replaced
+    guard !replaced.isEmpty else { return }
+    try streams.compute.synchronize("rounding weights")
+    for buffer in buffers where replaced.contains(buffer.address) { kept.weights -= buffer.byteCount }
+    buffers.removeAll { replaced.contains($0.address) }
   }
 
   deinit {

@@ -12,10 +12,13 @@ extension Lowering {
     return types.allSatisfy { $0.element == .f16 } && types[0].columns % 16 == 0
   }
 
-  /// Whether nobody reads moments but such layers.
-  func areReadInEightBits(_ moments: Value) -> Bool {
+  /// Whether nobody reads a layer norm's moments, or weights once they are loaded, but such layers.
+  func isReadInEightBits(_ value: Value) -> Bool {
     guard library.takesEightBits else { return false }
-    let readers = plan.graph.nodes.filter { $0.inputs.contains(moments) }
+    let root = plan.layouts[value.index].root
+    let readers = plan.graph.nodes.filter { node in
+      node.cadence != .load && node.inputs.contains { plan.layouts[$0.index].root == root }
+    }
     return !readers.isEmpty && readers.allSatisfy(takesEightBits)
   }
 
@@ -23,7 +26,7 @@ extension Lowering {
   /// and, for the deviation, what gives the operands their sizes back.
   func eightBitLinear(_ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
     let x = try operand(node.inputs[0])
-    let weight = try eightBitWeight(try operand(node.inputs[1]))
+    let weight = try eightBitWeight(node.inputs[1])
     let rows = try eightBits.rows(x.rows, columns: x.columns)
     let rounding = try roundingLaunch(node, epilogue, x, rows, weight)
     var product = try product(node, epilogue, result)
@@ -77,9 +80,10 @@ extension Lowering {
     return try make(ranked[0], scratch)
   }
 
-  private func eightBitWeight(_ weight: Operand) throws -> EightBitOperands.Weight {
+  private func eightBitWeight(_ value: Value) throws -> EightBitOperands.Weight {
+    let weight = try operand(value)
     if let known = eightBits.weights[weight.address] { return known }
-    let made = try eightBits.weight(of: weight)
+    let made = try eightBits.weight(of: weight, replacesIt: isReadInEightBits(value))
     let parameters = tc_cuda_quantize(
       x: weight.address, result: made.numbers, scale: made.scale, count: Int64(weight.type.count))
     let module = KernelModule("quantize.cu")
@@ -90,50 +94,6 @@ extension Lowering {
       try launch(
         "quantize", module, parameters, grid: elementGrid(weight.type.count, each: 8),
         threads: Self.elementThreads))
-    return made
-  }
-}
-
-/// Memory of operands of eight bits.
-final class EightBitOperands {
-  /// [filters][depth] in e4m3, and the f32 that one of them stands for.
-  struct Weight {
-    var numbers, scale: tc_CUdeviceptr
-  }
-  /// [rows][columns] in e4m3, and f32 [rows][2].
-  struct Rows {
-    var numbers, moments: tc_CUdeviceptr
-  }
-
-  private let context: GPUContext
-  /// By the address of what they were rounded from.
-  private(set) var weights: [tc_CUdeviceptr: Weight] = [:]
-  private var buffers: [DeviceBuffer] = []
-  /// Of rows; layers run one after the other, so the largest is enough for all.
-  private var largest: (numbers: DeviceBuffer, moments: DeviceBuffer)?
-  var byteCount: Int { buffers.reduce(0) { $0 + $1.byteCount } }
-
-  init(_ context: GPUContext) { self.context = context }
-
-  func weight(of original: Operand) throws -> Weight {
-    let numbers = try buffer(original.type.count)
-    let made = Weight(numbers: numbers.address, scale: try buffer(4).address)
-    weights[original.address] = made
-    return made
-  }
-
-  func rows(_ rows: Int, columns: Int) throws -> Rows {
-    if let largest, largest.numbers.byteCount >= rows * columns, largest.moments.byteCount >= rows * 8 {
-      return Rows(numbers: largest.numbers.address, moments: largest.moments.address)
-    }
-    let made = (numbers: try buffer(rows * columns), moments: try buffer(rows * 8))
-    largest = made
-    return Rows(numbers: made.numbers.address, moments: made.moments.address)
-  }
-
-  private func buffer(_ byteCount: Int) throws -> DeviceBuffer {
-    let made = try DeviceBuffer(context, byteCount)
-    buffers.append(made)
     return made
   }
 }

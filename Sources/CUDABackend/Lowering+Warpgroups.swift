@@ -35,8 +35,8 @@ extension Lowering {
       threads: tile.threads, sharedMemory: tile.sharedMemory)
     let finish = try finishLaunch(product)
     if let finish {
-      let byteCount = choice.splits * Int(product.out_height * product.out_width * product.filters) * 4
-      scratch.request(byteCount) { address in
+      let count = Int(product.out_height) * Int(product.out_width) * Int(product.filters)
+      scratch.request(choice.splits * count * 4) { address in
         main.parameters.pointee.product.partial = address
         finish.parameters.pointee.partial = address
       }
@@ -66,37 +66,4 @@ extension Lowering {
     }
     return Int32(shifts.min { count($0) < count($1) } ?? 0)
   }
-}
-
-/// The kernel for warpgroups, and where k is shared the one that sums the shares.
-final class WarpgroupProduct: ProductWork {
-  private let driver: Driver
-  private let main: Launch<tc_cuda_warpgroup_product>
-  private let finish: Launch<tc_cuda_product>?
-  /// Filters of a tile.
-  private let columns: Int
-
-  init(
-    _ driver: Driver, _ main: Launch<tc_cuda_warpgroup_product>, _ finish: Launch<tc_cuda_product>?,
-    columns: Int
-  ) {
-    (self.driver, self.main, self.finish, self.columns) = (driver, main, finish, columns)
-  }
-
-  func use(weight: tc_CUdeviceptr) throws {
-    let product = main.parameters.pointee.product
-    let depth = UInt64(product.kernel_rows * product.kernel_columns * product.channels)
-    main.parameters.pointee.weight = try TensorMap(
-      address: weight, sizes: (depth, UInt64(product.filters), 1),
-      strides: (UInt64(product.weight_stride), UInt64(product.weight_stride) * UInt64(product.filters)),
-      box: (UInt32(Tile.depth), UInt32(columns), 1)
-    ).encoded(driver)
-  }
-
-  func run() throws {
-    try main.run()
-    try finish?.run()
-  }
-
-  var label: String { [main.label, finish?.label].compactMap { $0 }.joined(separator: " + ") }
 }

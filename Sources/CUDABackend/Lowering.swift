@@ -92,7 +92,7 @@ final class Lowering {
     case .layerNorm(let epsilon): return try layerNorm(node, epsilon, result)
     case .moments(let epsilon):
       // Layers of eight bits have theirs from the kernel that rounds their rows.
-      return areReadInEightBits(value) ? nil : try moments(x, epsilon, result)
+      return isReadInEightBits(value) ? nil : try moments(x, epsilon, result)
     case .attention(let heads, let scale, let causal):
       return try attention(node, heads, scale, causal, result)
     case .activation(let activation): return try map(x, result, activation.code)

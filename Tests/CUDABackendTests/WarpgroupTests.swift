@@ -67,6 +67,23 @@ import Testing
     #expect(try kernels(test, backend).contains { $0.contains("ELEMENT=TC_E4M3") } == (error > 0.003))
   }
 
+  /// Weights are there once, in half of the bytes.
+  @Test func originalsOfEightBitsLeave() throws {
+    let test = Case(seed: 3)
+    let x = test.input([16, 256], .f16)
+    let norm = test.graph.layerNorm(x, epsilon: 1e-5, gain: test.weight([256]), shift: test.weight([256]))
+    test.graph.output(
+      "y",
+      test.graph.linear(norm, weight: test.weight([512, 256], .f16, stored: .f16), bias: test.weight([512])))
+    func weights(_ linears: ProductFormat.Linears) throws -> Int {
+      try CUDABackend(ordinal: 1, products: ProductFormat(linears: linears))
+        .compile(test.graph, weights: test.weights) { _ in }.memory.weights
+    }
+    let (wide, narrow) = (try weights(.f16), try weights(.f8))
+    // Beside them: rows of the input, and their moments.
+    #expect(wide - narrow > 512 * 256 - 16 * 256 - 1024)
+  }
+
   @Test func onlyHopperMultipliesEightBits() {
     #expect(throws: CUDAError.self) { try CUDABackend(products: ProductFormat(linears: .f8)) }
   }
