@@ -63,7 +63,7 @@ final class CUDAExecutable: Executable {
     self.reserve = reserve
     self.context = context
     streams = try FrameStreams(context)
-    let tuner = library.tuning != .off ? ProductTuner(streams.compute, library) : nil
+    let tuner = library.tuning.usesTuner ? ProductTuner(streams.compute, library) : nil
     lowering = Lowering(plan, streams.compute, library, scratch: scratch, tuner: tuner)
     groups = SettingsGroup.all(plan, streams.compute, library, source: source, cache: cache)
     let load = try LoadProgram(plan, streams.compute, library, source: source, cache: cache)

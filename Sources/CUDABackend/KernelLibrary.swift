@@ -29,7 +29,7 @@ final class KernelLibrary {
   /// How many were compiled, for tests and for people.
   private(set) var compiled = 0
   /// cuBLASLt where it is there and products are measured.
-  private(set) lazy var products = tuning == .off ? nil : try? CublasLt(context)
+  private(set) lazy var products = tuning.usesTuner ? try? CublasLt(context) : nil
   /// The fastest way of each product that was measured on this GPU.
   lazy var choices = ChoiceTable(context, cache, library: products?.version)
   let tuning: Tuning

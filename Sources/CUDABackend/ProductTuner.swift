@@ -12,7 +12,8 @@ public enum Tuning: Sendable, Equatable {
   case library
   /// As `measured`, with the kernels for Hopper's warpgroups among what is measured. No card has run those yet.
   case measuredWithWarpgroups
-  /// Hopper's warpgroups compute whatever they can, in the so-manieth of their tiles: for comparisons.
+  /// Hopper's warpgroups compute whatever they can, in the so-manieth of their tiles, and a model decides the rest: for
+  /// comparisons.
   case warpgroups(Int)
 
   /// As TURBOCAM_TUNING says: 0, 1, cublaslt, warpgroups (measured with them) or warpgroups:0 and so on; measured where
@@ -29,6 +30,14 @@ public enum Tuning: Sendable, Equatable {
         return .measured
       }
       return .warpgroups(tile)
+    }
+  }
+
+  /// Whether a tuner decides, and not our own model.
+  var usesTuner: Bool {
+    switch self {
+    case .measured, .measuredWithWarpgroups, .library: return true
+    case .off, .warpgroups: return false
     }
   }
 

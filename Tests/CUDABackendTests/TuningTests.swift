@@ -49,15 +49,39 @@ import Testing
   }
 
   /// Whether anything was measured or compiled, and the kernels that were chosen.
-  private func measure(_ test: Case) throws -> (isNew: Bool, kernels: [String]) {
-    let backend = try CUDABackend(tuning: .measured)
+  private func measure(
+    _ test: Case, _ backend: CUDABackend? = nil, tolerance: Double = 6e-4
+  ) throws -> (isNew: Bool, kernels: [String]) {
+    let backend = try backend ?? CUDABackend(tuning: .measured)
     var isNew = false
     let program = try backend.compile(test.graph, weights: test.weights) {
       if case .kernels = $0 { isNew = true }
     }
     let kernels = try program.profile().map(\.label)
-    #expect(try test.error(of: backend) < 6e-4)
+    #expect(try test.error(of: backend) < tolerance)
     return (isNew, kernels)
+  }
+
+  /// On the second of the simulated GPUs, a Hopper: warpgroups among what is measured, and layers of eight bits.
+  @Test(arguments: [ProductFormat.Linears.f16, .f8])
+  func warpgroupsAreMeasuredOnceOnAMachine(linears: ProductFormat.Linears) throws {
+    for file in files() { unlink(file) }
+    let test = Case(seed: 3)
+    let x = test.input([64, 128], .f16)
+    let norm = test.graph.layerNorm(x, epsilon: 1e-5, gain: test.weight([128]), shift: test.weight([128]))
+    test.graph.output(
+      "y",
+      test.graph.linear(norm, weight: test.weight([96, 128], .f16, stored: .f16), bias: test.weight([96])))
+    func backend() throws -> CUDABackend {
+      try CUDABackend(
+        ordinal: 1, products: ProductFormat(linears: linears), tuning: .measuredWithWarpgroups)
+    }
+    let tolerance = linears == .f8 ? 0.06 : 2e-3
+    let first = try measure(test, backend(), tolerance: tolerance)
+    #expect(first.isNew)
+    let again = try measure(test, backend(), tolerance: tolerance)
+    #expect(!again.isNew && again.kernels == first.kernels)
+    #expect(first.kernels.contains { $0.contains("TC_E4M3") } == (linears == .f8))
   }
 
   @Test func productsAreMeasuredOnceOnAMachine() throws {

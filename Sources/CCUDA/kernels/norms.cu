@@ -174,8 +174,7 @@ KERNEL(layer_norm, tc_cuda_layer_norm, 128) {
 
 // The highest of the block, or the sum, to all threads. `shared`: a float of every warp.
 DEVICE float block_maximum(float own, float *shared) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) own = fmaxf(own, shuffle_xor(own, mask));
+  own = maximum_of_warp(own);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = own;
   sync_threads();
   return fmaxf(fmaxf(shared[0], shared[1]), fmaxf(shared[2], shared[3]));

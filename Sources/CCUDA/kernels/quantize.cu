@@ -11,12 +11,6 @@
 
 #define LARGEST 448.0f
 
-DEVICE float maximum_of_warp(float own) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) own = fmaxf(own, shuffle_xor(own, mask));
-  return own;
-}
-
 // Eight numbers, which are at most LARGEST after `scale`.
 DEVICE void store_e4m3(tc_address to, const float *x, float scale) {
   together<unsigned short, 4> pairs;
