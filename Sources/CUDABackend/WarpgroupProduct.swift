@@ -4,7 +4,7 @@ import CCUDA
 final class WarpgroupProduct: ProductWork {
   private let driver: Driver
   private let main: Launch<tc_cuda_warpgroup_product>
-  private let finish: Launch<tc_cuda_product>?
+  private let work: SequenceWork
   /// Filters of a tile.
   private let columns: Int
 
@@ -12,7 +12,8 @@ final class WarpgroupProduct: ProductWork {
     _ driver: Driver, _ main: Launch<tc_cuda_warpgroup_product>, _ finish: Launch<tc_cuda_product>?,
     columns: Int
   ) {
-    (self.driver, self.main, self.finish, self.columns) = (driver, main, finish, columns)
+    (self.driver, self.main, self.columns) = (driver, main, columns)
+    work = SequenceWork([main] + (finish.map { [$0] } ?? []))
   }
 
   func use(weight: tc_CUdeviceptr) throws {
@@ -25,10 +26,6 @@ final class WarpgroupProduct: ProductWork {
     ).encoded(driver)
   }
 
-  func run() throws {
-    try main.run()
-    try finish?.run()
-  }
-
-  var label: String { [main.label, finish?.label].compactMap { $0 }.joined(separator: " + ") }
+  func run() throws { try work.run() }
+  var label: String { work.label }
 }

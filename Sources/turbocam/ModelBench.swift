@@ -1,3 +1,4 @@
+import CPUBackend
 import CUDABackend
 import Diffusion
 import Engine
@@ -37,7 +38,8 @@ struct ModelBench {
     let opening = Double(Clock.now() - start) / 1e9
     let measured = try measure(pipeline, first)
     let peakMemory = Process.peakBytes
-    let loss = try options.products.linears == .f16 ? [] : [loss(of: pipeline, settings)]
+    let hasLoss = options.products.linears != .f16 && !(machine.backend is CPUBackend)
+    let loss = try hasLoss ? [loss(of: pipeline, settings)] : []
     let frame = measured.ops.filter { $0.cadence == .frame }
     let whole = JSON.object([
       "model": .string(folder.name), "size": .string(settings.size.description),

@@ -95,6 +95,9 @@ struct ModelOptions {
     var choice = try (isLeftToUs ? .cpu : device).choose(products: products)
     if isLeftToUs { choice.reason = "\(folder.name) has weights of eight bits" }
     if let note = choice.note { Terminal.say("turbocam: \(note)") }
+    if products != ProductFormat(), choice.backend is CPUBackend {
+      Terminal.say("turbocam: --sums and --linears are for a GPU; the CPU computes without them")
+    }
     return choice
   }
 

@@ -67,11 +67,7 @@ import Testing
   func warpgroupsAreMeasuredOnceOnAMachine(linears: ProductFormat.Linears) throws {
     for file in files() { unlink(file) }
     let test = Case(seed: 3)
-    let x = test.input([64, 128], .f16)
-    let norm = test.graph.layerNorm(x, epsilon: 1e-5, gain: test.weight([128]), shift: test.weight([128]))
-    test.graph.output(
-      "y",
-      test.graph.linear(norm, weight: test.weight([96, 128], .f16, stored: .f16), bias: test.weight([96])))
+    test.writeNormedLayer(rows: 64, depth: 128, filters: 96)
     func backend() throws -> CUDABackend {
       try CUDABackend(
         ordinal: 1, products: ProductFormat(linears: linears), tuning: .measuredWithWarpgroups)

@@ -70,11 +70,7 @@ import Testing
   /// Weights are there once, in half of the bytes.
   @Test func originalsOfEightBitsLeave() throws {
     let test = Case(seed: 3)
-    let x = test.input([16, 256], .f16)
-    let norm = test.graph.layerNorm(x, epsilon: 1e-5, gain: test.weight([256]), shift: test.weight([256]))
-    test.graph.output(
-      "y",
-      test.graph.linear(norm, weight: test.weight([512, 256], .f16, stored: .f16), bias: test.weight([512])))
+    test.writeNormedLayer(rows: 16, depth: 256, filters: 512)
     func weights(_ linears: ProductFormat.Linears) throws -> Int {
       try CUDABackend(ordinal: 1, products: ProductFormat(linears: linears))
         .compile(test.graph, weights: test.weights) { _ in }.memory.weights
@@ -96,5 +92,16 @@ import Testing
     for backend in [try CUDABackend(tuning: .warpgroups(0)), try CUDABackend(ordinal: 1, tuning: .off)] {
       #expect(try kernels(test, backend).allSatisfy { !$0.contains("warpgroup") })
     }
+  }
+}
+
+extension Case {
+  /// A linear layer behind a layer norm, as a transformer's.
+  func writeNormedLayer(rows: Int, depth: Int, filters: Int) {
+    let x = input([rows, depth], .f16)
+    let norm = graph.layerNorm(x, epsilon: 1e-5, gain: weight([depth]), shift: weight([depth]))
+    graph.output(
+      "y",
+      graph.linear(norm, weight: weight([filters, depth], .f16, stored: .f16), bias: weight([filters])))
   }
 }

@@ -135,6 +135,16 @@ struct DeviceTests {
     let refused = try run(89)
     #expect(refused.code == 69)
     #expect(refused.errors.contains("need a Hopper"), "\(refused.errors)")
+    let without = try Running(
+      "/usr/bin/env",
+      [
+        "TURBOCAM_LIBCUDA=/nonexistent", Program.path, "bench", "--suite", "model", "--json", "--linears",
+        "f8", "--size", "64x64", "--model", Program.checkout + "/Fixtures/parity/sdxl-tiny",
+      ]
+    ).wait(seconds: 100)
+    #expect(without.code == 0 && without.errors.contains("--linears are for a GPU"), "\(without.errors)")
+    let told = try JSON.parse(without.output).object?["model"]?.object
+    #expect(told != nil && told?["loss"] == nil)
   }
 
   /// Where NVRTC is missing, kernels compiled beforehand do; without them it says what is missing.

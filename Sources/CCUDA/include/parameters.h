@@ -84,11 +84,13 @@ struct
 // product_warpgroup.cu `product_warpgroup`: the same product where there is one batch and the kernel's stride is 1. A
 // linear layer's picture has height 1 and width M here.
 struct tc_cuda_warpgroup_product {
-  struct tc_cuda_tensor_map x;       // [height][width][channels], boxes of 64 channels, 1 << box_shift by the rest of TILE_M
+  // [height][width][channels], boxes of 64 channels, 1 << box_shift pixels across and the rest of TILE_M down.
+  struct tc_cuda_tensor_map x;
   struct tc_cuda_tensor_map weight;  // [1][filters][depth], boxes of 64 of k by TILE_N
   struct tc_cuda_product product;
   int box_shift;  // what a block makes of the result is a box of pixels, 1 << box_shift wide
-  // 1: the weights were there before any kernel of this program ran, so they may be brought before it is this kernel's turn.
+  // 1: the weights were there before any kernel of this program ran, so they may be brought before it is this kernel's
+  // turn.
   int has_early_weights;
 };
 

@@ -4,8 +4,8 @@
 // pixel, and what lies outside the picture comes as zeros); warpgroups of 64 rows each multiply them where they land.
 // Weights that no kernel of this program writes are asked for before it is this kernel's turn.
 //
-// Defines: ELEMENT (TC_F16, TC_BF16; TC_E4M3: what counts below are pairs of numbers), of x and weight. TILE_M (64, 128), TILE_N (64, 80, 128, 160, 256): of the result
-//   in a block. STAGES: k tiles under way.
+// Defines: ELEMENT (TC_F16, TC_BF16; TC_E4M3: what counts below are pairs of numbers), of x and weight.
+//   TILE_M (64, 128), TILE_N (64, 80, 128, 160, 256): of the result in a block. STAGES: k tiles under way.
 // Grid: (ceil(out_width / box width) * ceil(out_height / box height), ceil(filters / TILE_N), splits), where a box has
 //   TILE_M pixels. Block: 2 * TILE_M + 32. Shared: STAGES * (TILE_M + TILE_N) * 128 + 1024, at a multiple of 1024.
 // Requires: one batch; stride 1; channels, x_stride, weight_stride multiples of 8; x and weight at multiples of 16 bytes.
