@@ -77,7 +77,8 @@ let package = Package(
       name: "gpu-check", dependencies: ["Engine", "CUDABackend", "Diffusion", "GraphCases"],
       path: "Tests/GPU/conformance"),
     .testTarget(
-      name: "CommandTests", dependencies: ["turbocam", "Diffusion", "CPUBackend", "CUDASimulator"]),
+      name: "CommandTests",
+      dependencies: ["turbocam", "Diffusion", "CPUBackend", "CUDASimulator", "GraphCases"]),
   ],
   cxxLanguageStandard: .cxx17
 )

@@ -77,14 +77,9 @@ import Testing
 
   /// Without a driver: what a frame would take on a card.
   @Test(arguments: ["H200", "3060"]) func aFrameIsPredicted(card: String) throws {
-    let result = try Running(
-      "/usr/bin/env",
-      [
-        "TURBOCAM_LIBCUDA=/nonexistent", Program.path, "bench", "--json", "--device", "cuda", "--predict",
-        card,
-        "--model", Self.fixture, "--size", "128x128",
-      ]
-    ).wait(seconds: 60)
+    let result = try Program.run(
+      "bench", "--json", "--device", "cuda", "--predict", card, "--model", Self.fixture,
+      "--size", "128x128", with: ["TURBOCAM_LIBCUDA": "/nonexistent"])
     #expect(result.code == 0, "\(result.errors)")
     let object = try #require(try JSON.parse(result.output).object)
     let frame = try #require(object["frame"]?.object)

@@ -2,20 +2,19 @@ import Diffusion
 import Glibc
 import Testing
 
+import enum GraphCases.Simulator
+
 /// Where to compute: what is found, what is missing, and what then happens. None of it needs a GPU.
 struct DeviceTests {
-  /// Runs the program with these variables set.
-  private func run(_ variables: [String], _ words: String...) throws -> Program.Result {
-    try Running("/usr/bin/env", variables + [Program.path] + words).wait(seconds: 60)
-  }
-  private let noDriver = ["TURBOCAM_LIBCUDA=/nonexistent/libcuda.so.1"]
+  private let noDriver = ["TURBOCAM_LIBCUDA": "/nonexistent/libcuda.so.1"]
+  private let sdTiny = Program.checkout + "/Fixtures/parity/sd-tiny"
   private let picture = Program.checkout + "/Fixtures/pictures/styles.jpg"
 
   @Test(arguments: ["cuda", "cuda:1"])
   func aGPUThatWasAskedForMustBeThere(device: String) throws {
     let folder = try Folder()
-    let result = try run(
-      noDriver, "image", picture, "--output", folder.file("a.png"), "--device", device)
+    let result = try Program.run(
+      "image", picture, "--output", folder.file("a.png"), "--device", device, with: noDriver)
     #expect(result.code == 69)
     #expect(result.errors.contains("NVIDIA's driver cannot be used: /nonexistent/libcuda.so.1 not found"))
     #expect(result.errors.contains("--device cpu"))
@@ -24,15 +23,16 @@ struct DeviceTests {
 
   @Test func otherwiseTheProcessorDoes() throws {
     let folder = try Folder()
-    let result = try run(noDriver, "image", picture, "--output", folder.file("a.png"), "--device", "auto")
+    let result = try Program.run(
+      "image", picture, "--output", folder.file("a.png"), "--device", "auto", with: noDriver)
     #expect(result.code == 0, "\(result.errors)")
     #expect(folder.names == ["a.png"])
   }
 
   /// A file that is no library is not taken for one.
   @Test func aDriverThatIsNoneIsRefused() throws {
-    let result = try run(
-      ["TURBOCAM_LIBCUDA=\(picture)"], "text", "--output", "/tmp/never.png", "--device", "cuda")
+    let result = try Program.run(
+      "text", "--output", "/tmp/never.png", "--device", "cuda", with: ["TURBOCAM_LIBCUDA": picture])
     #expect(result.code == 69)
     #expect(result.errors.contains("styles.jpg"))
   }
@@ -40,17 +40,10 @@ struct DeviceTests {
   /// On the simulated driver, whose third frame loses the GPU: the outputs go on when it is there again.
   @Test func aLostGPUIsHadAgain() throws {
     let folder = try Folder()
-    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
-    let result = try Running(
-      "/usr/bin/env",
-      [
-        "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
-        "TURBOCAM_CACHE=\(library)-cache",
-        "TURBOCAM_SIMULATOR_FAULT=replay@3=700", Program.path, "run", "--device", "cuda", "--input", "test",
-        "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--frames", "5",
-        "--output", folder.file("a.mjpeg"),
-      ]
-    ).wait(seconds: 240)
+    let result = try Program.run(
+      "run", "--device", "cuda", "--input", "test", "--model", sdTiny, "--size", "64x64", "--frames", "5",
+      "--output", folder.file("a.mjpeg"), with: Program.simulatedGPU(["FAULT": "replay@3=700"]),
+      seconds: 240)
     #expect(result.code == 0, "\(result.errors)")
     #expect(result.errors.contains("the GPU stopped working"))
     #expect(result.errors.contains("5 frames"), "\(result.errors)")
@@ -59,18 +52,11 @@ struct DeviceTests {
   /// Two GPUs repaint a clip in turns: the same pictures in the same order as one makes.
   @Test func severalGPUsTakeTurns() throws {
     let folder = try Folder()
-    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
     func run(_ device: String, _ name: String) throws -> Program.Result {
-      try Running(
-        "/usr/bin/env",
-        [
-          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
-          "TURBOCAM_CACHE=\(library)-cache", "TURBOCAM_SIMULATOR_DEVICES=2", Program.path, "run", "--device",
-          device, "--input", RunTests.clip, "--model", Program.checkout + "/Fixtures/parity/sd-tiny",
-          "--size",
-          "64x64", "--frames", "7", "--output", folder.file(name),
-        ]
-      ).wait(seconds: 240)
+      try Program.run(
+        "run", "--device", device, "--input", RunTests.clip, "--model", sdTiny, "--size", "64x64",
+        "--frames", "7", "--output", folder.file(name), with: Program.simulatedGPU(["DEVICES": "2"]),
+        seconds: 240)
     }
     for (device, name) in [("cuda:1", "one.mjpeg"), ("cuda:0,1", "both.mjpeg")] {
       let result = try run(device, name)
@@ -87,61 +73,41 @@ struct DeviceTests {
   /// shows that there are any.
   @Test func kernelsThatBeginEarlyMakeTheSamePictures() throws {
     let folder = try Folder()
-    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
-    func run(_ name: String, _ settings: String...) throws -> Program.Result {
-      try Running(
-        "/usr/bin/env",
-        settings.map { "TURBOCAM_SIMULATOR_" + $0 } + [
-          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
-          "TURBOCAM_CACHE=\(library)-cache", Program.path, "run", "--device", "cuda", "--input",
-          RunTests.clip,
-          "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--frames", "3",
-          "--output", folder.file(name),
-        ]
-      ).wait(seconds: 400)
+    func run(_ name: String, arch: String, fault: String) throws -> Program.Result {
+      try Program.run(
+        "run", "--device", "cuda", "--input", RunTests.clip, "--model", sdTiny, "--size", "64x64",
+        "--frames", "3", "--output", folder.file(name),
+        with: Program.simulatedGPU(["ARCH": arch, "FAULT": fault]), seconds: 400)
     }
-    for (name, settings) in [
-      ("plain.mjpeg", ["ARCH=80", "FAULT=overlap=719"]), ("early.mjpeg", ["ARCH=90", "FAULT="]),
-      ("refused.mjpeg", ["ARCH=90", "FAULT=overlap@9=801"]),
+    for (name, arch, fault) in [
+      ("plain.mjpeg", "80", "overlap=719"), ("early.mjpeg", "90", ""),
+      ("refused.mjpeg", "90", "overlap@9=801"),
     ] {
-      let result = try run(name, settings[0], settings[1])
+      let result = try run(name, arch: arch, fault: fault)
       #expect(result.code == 0 && result.errors.contains("3 frames"), "\(name): \(result.errors)")
     }
     #expect(try read(folder.file("early.mjpeg")) == read(folder.file("plain.mjpeg")))
     #expect(try read(folder.file("refused.mjpeg")) == read(folder.file("plain.mjpeg")))
-    #expect(
-      try run("lost.mjpeg", "ARCH=90", "FAULT=overlap@9=719").errors.contains("the GPU stopped working"))
+    let lost = try run("lost.mjpeg", arch: "90", fault: "overlap@9=719")
+    #expect(lost.errors.contains("the GPU stopped working"))
   }
 
   /// Linear layers of eight bits: the bench tells what they change of a picture, and a card without them is told of.
   @Test func eightBitsTellTheirLoss() throws {
-    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
-    func run(_ arch: Int) throws -> Program.Result {
-      try Running(
-        "/usr/bin/env",
-        [
-          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
-          "TURBOCAM_CACHE=\(library)-cache", "TURBOCAM_SIMULATOR_ARCH=\(arch)", Program.path, "bench",
-          "--suite", "model", "--json", "--device", "cuda", "--linears", "f8", "--size", "64x64", "--model",
-          Program.checkout + "/Fixtures/parity/sdxl-tiny",
-        ]
-      ).wait(seconds: 400)
+    func run(_ variables: [String: String], _ words: String...) throws -> Program.Result {
+      let model = Program.checkout + "/Fixtures/parity/sdxl-tiny"
+      let bench = ["bench", "--suite", "model", "--json", "--linears", "f8", "--size", "64x64"]
+      return try Program.start(bench + ["--model", model] + words, with: variables).wait(seconds: 400)
     }
-    let result = try run(90)
+    let result = try run(Program.simulatedGPU(["ARCH": "90"]), "--device", "cuda")
     #expect(result.code == 0, "\(result.errors)")
     let loss = try JSON.parse(result.output).object?["model"]?.object?["loss"]?.object
     let psnr = try #require(loss?["psnr_db"]?.double)
     #expect(psnr > 25 && psnr < 90, "\(psnr)")
-    let refused = try run(89)
+    let refused = try run(Program.simulatedGPU(["ARCH": "89"]), "--device", "cuda")
     #expect(refused.code == 69)
     #expect(refused.errors.contains("need a Hopper"), "\(refused.errors)")
-    let without = try Running(
-      "/usr/bin/env",
-      [
-        "TURBOCAM_LIBCUDA=/nonexistent", Program.path, "bench", "--suite", "model", "--json", "--linears",
-        "f8", "--size", "64x64", "--model", Program.checkout + "/Fixtures/parity/sdxl-tiny",
-      ]
-    ).wait(seconds: 100)
+    let without = try run(noDriver)
     #expect(without.code == 0 && without.errors.contains("--linears are for a GPU"), "\(without.errors)")
     let told = try JSON.parse(without.output).object?["model"]?.object
     #expect(told != nil && told?["loss"] == nil)
@@ -150,31 +116,21 @@ struct DeviceTests {
   /// Where NVRTC is missing, kernels compiled beforehand do; without them it says what is missing.
   @Test func kernelsCompiledBeforehandNeedNoNVRTC() throws {
     let folder = try Folder()
-    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
-    let driver = "TURBOCAM_LIBCUDA=\(library)"
     // Kept among the build's files: a second run compiles only what changed.
-    let kernels = Program.path.dropLast("turbocam".count) + "simulated-kernels"
-    let made = try Running(
-      "/usr/bin/env",
-      [driver, "TURBOCAM_LIBNVRTC=\(library)", Program.path, "kernels", "--output", String(kernels)]
-    ).wait(seconds: 900)
+    let kernels = Simulator.products + "/simulated-kernels"
+    let made = try Program.run(
+      "kernels", "--output", kernels, with: Program.simulatedGPU(), seconds: 900)
     #expect(made.code == 0, "\(made.errors)")
-    let missing = "TURBOCAM_LIBNVRTC=/nonexistent/libnvrtc.so"
-    let cache = "TURBOCAM_CACHE=\(folder.path)"
-    let words = [
-      "text", "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--device", "cuda",
-      "--output", folder.file("a.png"),
-    ]
-    let without = try Running(
-      "/usr/bin/env", [driver, missing, cache, "TURBOCAM_TUNING=0", Program.path] + words
-    ).wait(
-      seconds: 60)
+    func paint(_ more: [String: String]) throws -> Program.Result {
+      let none = ["TURBOCAM_LIBNVRTC": "/nonexistent/libnvrtc.so", "TURBOCAM_CACHE": folder.path]
+      return try Program.run(
+        "text", "--model", sdTiny, "--size", "64x64", "--device", "cuda", "--output", folder.file("a.png"),
+        with: Program.simulatedGPU([:], none.merging(more) { $1 }), seconds: 120)
+    }
+    let without = try paint([:])
     #expect(without.code == 69)
     #expect(without.errors.contains("NVRTC cannot be used"))
-    let with = try Running(
-      "/usr/bin/env",
-      [driver, missing, cache, "TURBOCAM_TUNING=0", "TURBOCAM_KERNELS=\(kernels)", Program.path] + words
-    ).wait(seconds: 120)
+    let with = try paint(["TURBOCAM_KERNELS": kernels])
     #expect(with.code == 0, "\(with.errors)")
     #expect(folder.names.contains("a.png"))
   }
@@ -183,18 +139,9 @@ struct DeviceTests {
   @Test func aDamagedKernelCacheIsMadeAnew() throws {
     let folder = try Folder()
     func paint(_ cache: String, _ name: String) throws -> [UInt8] {
-      let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
-      let result = try Running(
-        "/usr/bin/env",
-        [
-          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", "TURBOCAM_TUNING=0",
-          "TURBOCAM_CACHE=\(cache)",
-          Program.path,
-          "text", "--model", Program.checkout + "/Fixtures/parity/sd-tiny", "--size", "64x64", "--device",
-          "cuda",
-          "--output", folder.file(name),
-        ]
-      ).wait(seconds: 120)
+      let result = try Program.run(
+        "text", "--model", sdTiny, "--size", "64x64", "--device", "cuda", "--output", folder.file(name),
+        with: Program.simulatedGPU([:], ["TURBOCAM_CACHE": cache]), seconds: 120)
       #expect(result.code == 0, "\(result.errors)")
       return try read(folder.file(name))
     }
@@ -220,8 +167,11 @@ struct DeviceTests {
   }
 
   @Test func whatIsMissingIsListed() throws {
-    let missing = noDriver + ["TURBOCAM_LIBNVRTC=/nonexistent/a", "TURBOCAM_LIBCUBLASLT=/nonexistent/b"]
-    let devices = try run(missing, "devices", "--json")
+    let missing = [
+      "TURBOCAM_LIBCUDA": "/nonexistent/libcuda.so.1", "TURBOCAM_LIBNVRTC": "/nonexistent/a",
+      "TURBOCAM_LIBCUBLASLT": "/nonexistent/b",
+    ]
+    let devices = try Program.run("devices", "--json", with: missing)
     #expect(devices.code == 0)
     let cuda = try #require(try JSON.parse(devices.output).object?["cuda"]?.object)
     for name in ["driver", "nvrtc", "cublaslt"] {
@@ -230,7 +180,7 @@ struct DeviceTests {
       #expect(part["problem"]?.string?.contains("/nonexistent/") == true, "\(name)")
       #expect(part["remedy"]?.string?.contains("apt-get install") == true, "\(name)")
     }
-    let doctor = try run(missing, "doctor")
+    let doctor = try Program.run("doctor", with: missing)
     for line in ["NVIDIA driver: ", "NVRTC: ", "cuBLASLt: "] { #expect(doctor.text.contains(line)) }
     let device = try #require(doctor.text.split(separator: "\n").first { $0.contains("computes on") })
     #expect(device.contains("CPU, ") && device.contains("/nonexistent/libcuda.so.1"))

@@ -1,4 +1,5 @@
 import Glibc
+import enum GraphCases.Simulator
 
 /// The built program, run as a person would.
 struct Program {
@@ -11,23 +12,36 @@ struct Program {
   }
 
   /// Lies beside the test bundle, which is this process.
-  static let path: String = {
-    var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
-    let count = buffer.withUnsafeMutableBytes { readlink("/proc/self/exe", $0.baseAddress!, $0.count) }
-    let folder = String(decoding: buffer[..<max(count, 0)], as: UTF8.self).split(separator: "/").dropLast()
-    return "/" + (folder + ["turbocam"]).joined(separator: "/")
-  }()
+  static let path = Simulator.products + "/turbocam"
 
   /// The folder of the package.
-  static let checkout = String(#filePath.dropLast("/Tests/CommandTests/Program.swift".count))
+  static let checkout = Simulator.checkout
 
-  /// Runs it to its end.
-  static func run(_ arguments: String..., seconds: Int = 60) throws -> Result {
-    try start(arguments).wait(seconds: seconds)
+  /// Variables that make the simulated driver its GPU, not timed; `settings` of it are CUDASimulator.h's
+  /// (`["ARCH": "90"]`), `more` are any others.
+  static func simulatedGPU(
+    _ settings: [String: String] = [:], _ more: [String: String] = [:]
+  ) -> [String: String] {
+    let library = Simulator.products + "/libcuda-simulator.so"
+    var variables = [
+      "TURBOCAM_LIBCUDA": library, "TURBOCAM_LIBNVRTC": library, "TURBOCAM_TUNING": "0",
+      "TURBOCAM_CACHE": library + "-cache",
+    ]
+    for (name, value) in settings { variables["TURBOCAM_SIMULATOR_" + name] = value }
+    return variables.merging(more) { $1 }
+  }
+
+  /// Runs it to its end, with these variables set.
+  static func run(
+    _ arguments: String..., with variables: [String: String] = [:], seconds: Int = 60
+  ) throws -> Result {
+    try start(arguments, with: variables).wait(seconds: seconds)
   }
 
   /// Starts it.
-  static func start(_ arguments: [String]) throws -> Running { try Running(path, arguments) }
+  static func start(_ arguments: [String], with variables: [String: String] = [:]) throws -> Running {
+    try Running(path, arguments, with: variables)
+  }
 }
 
 /// A program at work. Its output and errors go to files without a name.
@@ -37,8 +51,12 @@ final class Running {
   private let errors: Int32
   private var code: Int32?
 
+  /// `variables`: set for it, beside those of this process that are not turbocam's, which other tests may have set.
   /// `standardOutput`: where it writes instead of to the file.
-  init(_ path: String, _ arguments: [String], standardOutput: Int32? = nil) throws {
+  init(
+    _ path: String, _ arguments: [String], with variables: [String: String] = [:],
+    standardOutput: Int32? = nil
+  ) throws {
     (output, errors) = (try Self.unnamedFile(), try Self.unnamedFile())
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
@@ -48,8 +66,10 @@ final class Running {
     posix_spawn_file_actions_adddup2(&actions, errors, 2)
     var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
+    var settings: [UnsafeMutablePointer<CChar>?] = Self.environment(variables).map { strdup($0) } + [nil]
+    defer { for setting in settings { free(setting) } }
     var process: pid_t = 0
-    let failure = posix_spawn(&process, path, &actions, nil, &words, environ)
+    let failure = posix_spawn(&process, path, &actions, nil, &words, &settings)
     guard failure == 0 else { throw SystemFailure(call: "posix_spawn \(path)", number: failure) }
     self.process = process
   }
@@ -96,6 +116,18 @@ final class Running {
     let code = status & 0x7F == 0 ? (status >> 8) & 0xFF : -(status & 0x7F)
     self.code = code
     return Program.Result(code: code, output: outputSoFar, errors: errorsSoFar)
+  }
+
+  /// This process's environment without what is turbocam's, and `variables`: `NAME=value` each.
+  private static func environment(_ variables: [String: String]) -> [String] {
+    var settings: [String] = []
+    var next = environ
+    while let setting = next.pointee {
+      settings.append(String(cString: setting))
+      next += 1
+    }
+    let set = variables.map { "\($0.key)=\($0.value)" }
+    return settings.filter { !$0.hasPrefix("TURBOCAM_") } + set
   }
 
   private static func unnamedFile() throws -> Int32 {

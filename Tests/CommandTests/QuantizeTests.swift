@@ -21,15 +21,10 @@ import Testing
     #expect(record.contains("\"pictures\":2") && record.contains("\"psnr\":\(psnr.1.prefix(1))"))
 
     // Left to us, it runs on the processor even beside a GPU, which is simulated here.
-    let library = Program.path.dropLast("turbocam".count) + "libcuda-simulator.so"
     func paint(_ device: String) throws -> Program.Result {
-      try Running(
-        "/usr/bin/env",
-        [
-          "TURBOCAM_LIBCUDA=\(library)", "TURBOCAM_LIBNVRTC=\(library)", Program.path, "image", RunTests.clip,
-          "--model", made, "--size", "128x128", "--device", device, "--output", folder.file("\(device).png"),
-        ]
-      ).wait(seconds: 120)
+      try Program.run(
+        "image", RunTests.clip, "--model", made, "--size", "128x128", "--device", device,
+        "--output", folder.file("\(device).png"), with: Program.simulatedGPU(), seconds: 120)
     }
     let painted = try paint("auto")
     #expect(painted.code == 0, "\(painted.errors)")
