@@ -26,11 +26,13 @@ public struct FilterLink: Sendable {
   public let limit: Int?
   /// Takes warnings for people: a prompt that was cut, a size that could not be had.
   public let tell: @Sendable (String) -> Void
+  /// A warning is no longer so.
+  public let takeBack: @Sendable (String) -> Void
 
   public init(
     mailbox: Mailbox, broadcast: Broadcast, source: StatusBoard, status: FilterStatus, counters: Counters,
     statistics: Statistics, stop: StopFlag, takesEvery: Bool, limit: Int?,
-    tell: @escaping @Sendable (String) -> Void
+    tell: @escaping @Sendable (String) -> Void, takeBack: @escaping @Sendable (String) -> Void
   ) {
     self.mailbox = mailbox
     self.broadcast = broadcast
@@ -42,6 +44,7 @@ public struct FilterLink: Sendable {
     self.takesEvery = takesEvery
     self.limit = limit
     self.tell = tell
+    self.takeBack = takeBack
   }
 
   var isOver: Bool {

@@ -17,7 +17,6 @@ public protocol Painter: AnyObject {
   func finish() throws
   /// The repainted picture, rgb24 [H, W, 3], until the next `run` or `finish`.
   func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws
-  var memory: MemoryUse { get }
 }
 
 extension Painter {

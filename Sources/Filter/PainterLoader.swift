@@ -8,10 +8,12 @@ public final class PainterLoader: Sendable {
     var painter: any Painter
   }
   private struct State {
+    /// What was asked for last; what else is finished is let go.
+    var wanted: PainterShape?
     var building: PainterShape?
     var progress: (text: String, fraction: Double) = ("loading model", 0)
     var done: Parcel?
-    var failure: (shape: PainterShape, error: any Error)?
+    var failure: (any Error)?
   }
   private let maker: any PainterMaker
   private let state = Mutex(State())
@@ -24,24 +26,29 @@ public final class PainterLoader: Sendable {
   }
 
   /// The painter of `shape` once it is made; starts making it if nobody does. Throws, once, why it cannot
-  /// be made. Call again until it is there.
+  /// be made. Call again until it is there, or `forget`.
   func painter(_ shape: PainterShape) throws -> (any Painter)? {
-    var finished: Parcel?
-    let failure: (any Error)? = state.withLock {
-      if let failed = $0.failure {
-        $0.failure = nil
-        if failed.shape == shape { return failed.error }
-      }
-      finished = $0.done
-      $0.done = nil
-      // One that nobody wants any more ends here, outside the lock.
-      if let parcel = finished, parcel.painter.shape == shape { return nil }
-      if $0.building == nil { start(shape, &$0) }
-      return nil
+    let finished = want(shape)
+    guard finished == nil else { return try finished?.get().painter }
+    state.withLock { if $0.building == nil { start(shape, &$0) } }
+    return nil
+  }
+
+  /// Nobody waits for a painter any more.
+  func forget() { _ = want(nil) }
+
+  /// From now on `shape` is wanted. Gives what came of it, once; lets go of what came of another.
+  private func want(_ shape: PainterShape?) -> Result<Parcel, any Error>? {
+    // A painter that nobody wants any more ends with this function, outside the lock.
+    var (done, failure): (Parcel?, (any Error)?)
+    let before = state.withLock { state in
+      (done, failure) = (state.done, state.failure)
+      (state.done, state.failure) = (nil, nil)
+      defer { state.wanted = shape }
+      return state.wanted
     }
-    if let failure { throw failure }
-    guard let painter = finished?.painter, painter.shape == shape else { return nil }
-    return painter
+    guard before == shape else { return nil }
+    return done.map(Result.success) ?? failure.map(Result.failure)
   }
 
   private func start(_ shape: PainterShape, _ state: inout State) {
@@ -56,9 +63,10 @@ public final class PainterLoader: Sendable {
       }
       self.state.withLock {
         $0.building = nil
+        guard $0.wanted == shape else { return }
         switch result {
         case .success(let parcel): $0.done = parcel
-        case .failure(let error): $0.failure = (shape, error)
+        case .failure(let error): $0.failure = error
         }
       }
     }

@@ -26,5 +26,4 @@ public final class PipelinePainter: Painter {
   public func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
     try pipeline.withPicture(body)
   }
-  public var memory: MemoryUse { pipeline.memory }
 }

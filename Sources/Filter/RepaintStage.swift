@@ -4,8 +4,8 @@ import Frames
 /// Repaints the newest frame with a model, over and over.
 ///
 /// The model is made in the background while notices are shown. Another size or number of steps makes a
-/// second painter beside the running one, then swaps them; all other settings act on the next frame. A painter whose
-/// GPU is lost is made anew, and the outputs show why there is no picture.
+/// second painter beside the running one, then swaps them; all other settings act on the next frame, also meanwhile. A
+/// painter whose GPU is lost is made anew, and the outputs show why there is no picture.
 public final class RepaintStage: FilterStage, @unchecked Sendable {
   private let box: SettingsBox
   private let loader: PainterLoader
@@ -17,8 +17,12 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private var painter: (any Painter)?
   private var converter: PictureConverter?
   private var pool: FramePool?
-  /// What `painter` paints by, with the generation it was taken from.
-  private var applied: SettingsBox.Versioned?
+  /// What `painter` paints by.
+  private var applied: Settings?
+  /// What was told of them: a prompt that was cut.
+  private var warnings: [String] = []
+  /// The generation that is wholly in force.
+  private var followed: Int?
   /// Why there is no painter any more, until one works again.
   private var outage: Outage?
   /// What the painter has begun and not finished: while frames come faster than it paints, where that raises the rate.
@@ -97,50 +101,53 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private func followSettings(_ link: FilterLink) throws {
     if let outage, !outage.isOver { return }
     let wanted = box.current
-    guard wanted.generation != applied?.generation, wanted.generation != refused else { return }
-    if let painter {
-      try settle(painter, link)
-      if self.painter == nil { return }
-    }
+    guard wanted.generation != followed, wanted.generation != refused else { return }
     do {
-      guard let next = try painter(for: wanted.settings.shape) else { return }
-      let format = PictureFormat(.rgb24, width: next.shape.size.width, height: next.shape.size.height)
-      for warning in try next.apply(wanted.settings) { link.tell(warning) }
-      converter = try converter(to: format, wanted.settings)
-      if pool?.capacity != format.width * format.height * 3 {
-        pool = FramePool(
-          count: FramePool.count(link.broadcast.mailboxes.count) + next.depth - 1,
-          capacity: format.width * format.height * 3)
+      if let next = try painter(for: wanted.settings.shape) {
+        if try take(next, wanted.settings, link) { followed = wanted.generation }
+      } else if let painter, let now = wanted.settings.with(painter.shape) {
+        _ = try take(painter, now, link)
       }
-      if painter !== next { underWay = UnderWay(capacity: next.depth) }
-      painter = next
-      applied = wanted
-      link.status.set(.live)
     } catch {
-      if outage != nil, painter == nil, !link.takesEvery { return fail(error, link) }
+      let isLost = Self.endsPainter(error) || outage != nil && painter == nil
+      if isLost, !link.takesEvery { return fail(error, link) }
       try refuse(wanted, error, link)
     }
   }
 
-  // MARK: Loss
-
-  /// The painter is of no use any more: lets go of it, and has another made after a pause.
-  private func fail(_ error: any Error, _ link: FilterLink) {
-    if outage == nil { link.tell("\(error)") }
-    outage = Outage(reason: "\(error)", after: outage)
-    (painter, applied) = (nil, nil)
-    underWay = UnderWay(capacity: 1)
-    link.status.set(.trouble(outage?.text ?? ""))
-  }
-
-  private static func endsPainter(_ error: any Error) -> Bool {
-    (error as? any BackendError)?.endsPrograms ?? false
-  }
-
   /// The painter at work where it has the shape, else a new one once it is made.
   private func painter(for shape: PainterShape) throws -> (any Painter)? {
-    if let painter, painter.shape == shape { return painter }
-    return try loader.painter(shape)
+    guard let painter, painter.shape == shape else { return try loader.painter(shape) }
+    loader.forget()
+    return painter
+  }
+
+  /// Paints with `next` by `settings` from now on. False where what was under way showed that the painter is lost.
+  private func take(_ next: any Painter, _ settings: Settings, _ link: FilterLink) throws -> Bool {
+    if painter === next, applied == settings { return true }
+    if let painter {
+      try settle(painter, link)
+      if self.painter == nil { return false }
+    }
+    tell(try next.apply(settings), link)
+    let format = PictureFormat(.rgb24, width: next.shape.size.width, height: next.shape.size.height)
+    converter = try converter(to: format, settings)
+    if pool?.capacity != format.width * format.height * 3 {
+      pool = FramePool(
+        count: FramePool.count(link.broadcast.mailboxes.count) + next.depth - 1,
+        capacity: format.width * format.height * 3)
+    }
+    if painter !== next { underWay = UnderWay(capacity: next.depth) }
+    (painter, applied) = (next, settings)
+    link.status.set(.live)
+    return true
+  }
+
+  /// Tells what was not told yet, and takes back what is no longer so.
+  private func tell(_ news: [String], _ link: FilterLink) {
+    for warning in news where !warnings.contains(warning) { link.tell(warning) }
+    for warning in warnings where !news.contains(warning) { link.takeBack(warning) }
+    warnings = news
   }
 
   private func converter(to format: PictureFormat, _ settings: Settings) throws -> PictureConverter {
@@ -157,7 +164,24 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     guard let applied, !link.takesEvery else { throw error }
     link.tell("\(error)")
     refused = wanted.generation
-    box.revert(to: applied.settings, since: wanted.generation)
+    box.revert(to: applied, since: wanted.generation)
+  }
+
+  // MARK: Loss
+
+  /// The painter is of no use any more: lets go of it, and has another made after a pause.
+  private func fail(_ error: any Error, _ link: FilterLink) {
+    if outage == nil { link.tell("\(error)") }
+    outage = Outage(reason: "\(error)", after: outage)
+    (painter, applied, followed) = (nil, nil, nil)
+    // One that was made meanwhile has lost its GPU too, and would keep the driver from giving it back.
+    loader.forget()
+    underWay = UnderWay(capacity: 1)
+    link.status.set(.trouble(outage?.text ?? ""))
+  }
+
+  private static func endsPainter(_ error: any Error) -> Bool {
+    (error as? any BackendError)?.endsPrograms ?? false
   }
 
   // MARK: Frames

@@ -26,6 +26,13 @@ public struct Settings: Equatable, Sendable {
     try check()
   }
 
+  /// The same for another size and number of steps; nil where they do not go together.
+  func with(_ shape: PainterShape) -> Settings? {
+    var copy = self
+    (copy.size, copy.steps) = (shape.size, shape.steps)
+    return (try? copy.check()) == nil ? nil : copy
+  }
+
   /// Longest prompt taken, in UTF-8 bytes; the tokenizer keeps 77 tokens of it.
   public static let longestPrompt = 4096
   public static let stepsRange = 1...50

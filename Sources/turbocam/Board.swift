@@ -46,8 +46,11 @@ final class Board: Control {
   func filterLink(_ broadcast: Broadcast, limit: Int?) -> FilterLink {
     FilterLink(
       mailbox: inbox, broadcast: broadcast, source: source, status: filter, counters: counters,
-      statistics: statistics, stop: stop, takesEvery: takesEvery, limit: limit, tell: tell)
+      statistics: statistics, stop: stop, takesEvery: takesEvery, limit: limit, tell: tell,
+      takeBack: takeBack)
   }
+
+  private func takeBack(_ warning: String) { message.withLock { if $0 == warning { $0 = nil } } }
 
   private func tell(_ warning: String) {
     message.withLock { $0 = warning }

@@ -19,7 +19,8 @@ final class Bench: Sendable {
       source: StatusBoard(.live),
       status: FilterStatus(.loading("loading model", 0)), counters: Counters(), statistics: Statistics(),
       stop: StopFlag(), takesEvery: takesEvery, limit: limit,
-      tell: { warning in warnings.list.withLock { $0.append(warning) } })
+      tell: { warning in warnings.list.withLock { $0.append(warning) } },
+      takeBack: { warning in warnings.list.withLock { $0.removeAll { $0 == warning } } })
     (self.outbox, self.failure, self.link) = (outbox, failure, link)
     thread = StageThread("filter") {
       do { try stage.run(link) } catch { failure.error.withLock { $0 = error } }

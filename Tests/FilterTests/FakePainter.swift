@@ -51,7 +51,6 @@ final class FakePainter: Painter {
   func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
     try picture.withUnsafeBytes(body)
   }
-  var memory: MemoryUse { MemoryUse(weights: 0, settings: 0, arena: image.count) }
 }
 
 /// What a test wants of its painters, and what they did.
@@ -66,6 +65,8 @@ final class PainterLog: Sendable {
   /// Pictures that may be under way, and the most that were.
   let depth = Atomic<Int>(1)
   let most = Atomic<Int>(0)
+  /// Painters begun to be made.
+  let begun = Atomic<Int>(0)
   /// Painters made, and how many shall fail to be made after the first.
   let made = Atomic<Int>(0)
   let failures = Atomic<Int>(0)
@@ -83,16 +84,17 @@ struct PainterFailure: Error, Equatable, CustomStringConvertible {
   var description: String { text }
 }
 
-/// Makes fakes; holds back until `gate` opens, and cannot make pictures wider than 256.
+/// Makes fakes; holds back while it is not open, and cannot make pictures wider than 256.
 final class FakeMaker: PainterMaker {
   let log = PainterLog()
-  let gate = StopFlag()
+  let isOpen: Atomic<Bool>
 
-  init(open: Bool = true) { if open { gate.set() } }
+  init(open: Bool = true) { isOpen = Atomic(open) }
 
   func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
     progress("loading fake", 0.43)
-    while !gate.isSet { rest() }
+    log.begun.wrappingAdd(1, ordering: .relaxed)
+    while !isOpen.load(ordering: .relaxed) { rest() }
     if log.made.load(ordering: .relaxed) > 0, log.failures.load(ordering: .relaxed) > 0 {
       log.failures.wrappingSubtract(1, ordering: .relaxed)
       throw PainterFailure(text: "still gone")

@@ -28,7 +28,7 @@ import Testing
     #expect(notice.sequence == 0)
     #expect(notice.format == PictureFormat(.rgb24, width: 64, height: 64))
     #expect(eventually { bench.link.status.current == .loading("loading fake", 0.43) })
-    maker.gate.set()
+    maker.isOpen.store(true, ordering: .relaxed)
     #expect(bench.pictureOf(width: 64) != nil)
     #expect(eventually { bench.link.status.current == .live })
     try bench.end()
@@ -71,7 +71,55 @@ import Testing
     let frame = try #require(bench.pictureOf(width: 128))
     #expect(frame.format.height == 96)
     try bench.end()
-    #expect(maker.log.prompts.withLock { $0 } == ["ink", "oil"])
+    // Twice where the old painter had a picture to paint meanwhile.
+    #expect([["ink", "oil"], ["ink", "oil", "oil"]].contains(maker.log.prompts.withLock { $0 }))
+  }
+
+  /// While another size is made, everything else that was asked for acts on the pictures of the old one.
+  @Test func otherSettingsActMeanwhile() throws {
+    let maker = FakeMaker()
+    let box = try box()
+    let bench = Bench(stage(maker, box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    maker.isOpen.store(false, ordering: .relaxed)
+    try box.patch(Array(#"{"size":"128x96"}"#.utf8))
+    try box.patch(Array(#"{"prompt":"oil"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(1); return maker.log.prompts.withLock { $0 } == ["ink", "oil"]
+      })
+    #expect(bench.pictureOf(width: 64) != nil)
+    maker.isOpen.store(true, ordering: .relaxed)
+    #expect(bench.pictureOf(width: 128) != nil)
+    try bench.end()
+    #expect(maker.log.prompts.withLock { $0 } == ["ink", "oil", "oil"])
+  }
+
+  /// A size that is given up before it is made leaves nothing behind: neither its painter nor what was wrong with it.
+  @Test(arguments: ["128x96", "512x512"]) func whatNobodyWantsAnyMoreIsLetGo(size: String) throws {
+    let maker = FakeMaker()
+    let box = try box()
+    let bench = Bench(stage(maker, box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    maker.isOpen.store(false, ordering: .relaxed)
+    try box.patch(Array("{\"size\":\"\(size)\"}".utf8))
+    #expect(
+      eventually {
+        bench.put(1); return maker.log.begun.load(ordering: .relaxed) == 2
+      })
+    try box.patch(Array(#"{"size":"64x64","prompt":"oil"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(1); return maker.log.prompts.withLock { $0 } == ["ink", "oil"]
+      })
+    maker.isOpen.store(true, ordering: .relaxed)
+    // Another one can be had at once, and is made by itself.
+    try box.patch(Array(#"{"size":"96x96"}"#.utf8))
+    #expect(bench.pictureOf(width: 96) != nil)
+    #expect(eventually { maker.log.alive.load(ordering: .relaxed) == 1 })
+    #expect(box.current.settings.size.width == 96)
+    try bench.end()
+    #expect(bench.warnings.list.withLock { $0 } == [])
   }
 
   @Test func settingsThatCannotBeHadAreTakenBack() throws {
@@ -246,6 +294,15 @@ import Testing
     #expect(
       eventually {
         bench.put(1); return bench.warnings.list.withLock { $0 } == ["the prompt is empty"]
+      })
+    // Once, until it is no longer so.
+    try box.patch(Array(#"{"strength":0.75}"#.utf8))
+    #expect(bench.pictureOf(width: 64) != nil)
+    #expect(bench.warnings.list.withLock { $0 } == ["the prompt is empty"])
+    try box.patch(Array(#"{"prompt":"oil"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(1); return bench.warnings.list.withLock { $0 } == []
       })
     try bench.end()
   }
