@@ -79,6 +79,11 @@ final class LoadProgram {
     needs = Array(repeating: [], count: plan.graph.nodes.count)
   }
 
+  /// The same with a cache of its own: for whoever reads weights while another thread compiles with the shared one.
+  func apart() -> LoadProgram {
+    LoadProgram(plan, dnnl, threads: threads, source: source, cache: WeightCache(source))
+  }
+
   /// Lets go of what was made: it lives on while somebody else uses it.
   func release() { known = [:] }
 

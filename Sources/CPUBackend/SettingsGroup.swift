@@ -38,7 +38,7 @@ final class SettingsGroup {
   /// Reads the weights where they stay, which at most so many bytes do; else only finds out whether they are there.
   func prepare(atMost most: Int, progress: (CompileProgress) -> Void) throws {
     guard weightByteCount > most else {
-      resident = try prepare(values, progress: progress)
+      resident = try prepare(values, load, progress: progress)
       return
     }
     for name in weightNames { try load.check(name.name, name.type) }
@@ -50,14 +50,18 @@ final class SettingsGroup {
       for step in resident.steps { try body(step) }
       return
     }
+    // Another program may be compiled meanwhile, by another thread.
+    let load = load.apart()
     for value in values {
-      let prepared = try prepare([value]) { _ in }
+      let prepared = try prepare([value], load) { _ in }
       for step in prepared.steps { try body(step) }
       load.release()
     }
   }
 
-  private func prepare(_ values: [Value], progress: (CompileProgress) -> Void) throws -> Prepared {
+  private func prepare(
+    _ values: [Value], _ load: LoadProgram, progress: (CompileProgress) -> Void
+  ) throws -> Prepared {
     let (programs, scratch) = (Programs(plan, load), Scratch())
     let lowering = Lowering(plan, dnnl, threads: threads, scratch: scratch, packer: programs)
     programs.lowering = lowering
