@@ -85,9 +85,9 @@ struct ModelCheck {
 
   /// `component` is the folder of `file`; nil for the model's own.
   private func refuse(_ component: String?, _ fact: String, file: String = "config.json") -> DiffusionError {
-    let place = component.map { "\($0)/\(file)" } ?? file
+    let folder = component.map(model.path(of:)) ?? model.path
     return DiffusionError(
-      .configuration, path: "\(model.path)/\(place)", fact,
+      .configuration, path: "\(folder)/\(file)", fact,
       remedy: "The parts of this folder do not belong together; download the whole model again.")
   }
 }

@@ -4,25 +4,66 @@ import Glibc
 extension ModelFolder {
   /// The name of an embedded model (`spark`); a folder's path; or the name of a repository whose snapshot is
   /// in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for them in this order, so a folder that has an
-  /// embedded model's name is `./spark`; loads nothing from the network. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME.
+  /// embedded model's name is `./spark`; loads nothing from the network. `autoencoder`: another one in the place of the
+  /// model's own. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and
+  /// HOME.
   public static func find(
-    _ nameOrPath: String, environment: (String) -> String? = FileSystem.environment
+    _ nameOrPath: String, autoencoder: String? = nil,
+    environment: (String) -> String? = FileSystem.environment
   ) throws -> ModelFolder {
-    guard !nameOrPath.isEmpty, !nameOrPath.utf8.contains(0) else {
-      throw DiffusionError(.usage, "a model's name is empty")
-    }
+    try checkName(nameOrPath)
+    let autoencoder = try autoencoder.map { try findAutoencoder($0, environment) }
     func model(in places: [String]) throws -> ModelFolder? {
       let place = places.first { FileSystem.isFile($0 + "/model_index.json") }
-      return try place.map { try ModelFolder(path: $0, name: nameOrPath) }
+      return try place.map { try ModelFolder(path: $0, name: nameOrPath, autoencoder: autoencoder) }
     }
     let embedded = embeddedPlaces(nameOrPath, environment)
     if let found = try model(in: embedded) { return found }
-    if FileSystem.isFolder(nameOrPath) { return try ModelFolder(path: nameOrPath) }
+    if FileSystem.isFolder(nameOrPath) {
+      return try ModelFolder(path: nameOrPath, autoencoder: autoencoder)
+    }
     let cached = cachedPlaces(nameOrPath, environment)
     if let found = try model(in: cached) { return found }
-    let places = ([nameOrPath] + embedded + cached).joined(separator: "\n  ")
-    throw DiffusionError(
-      .noInput, "there is no model \(nameOrPath); looked in\n  \(places)", remedy: remedy(nameOrPath))
+    throw absence("model", nameOrPath, embedded + cached, remedy(nameOrPath))
+  }
+
+  /// The folder of an autoencoder, by its path or the name of a repository in the local Hugging Face cache: one that is
+  /// by itself (`madebyollin/taesdxl`), or that of a whole pipeline.
+  private static func findAutoencoder(_ nameOrPath: String, _ environment: (String) -> String?) throws
+    -> String
+  {
+    try checkName(nameOrPath)
+    let cached = cachedPlaces(nameOrPath, environment)
+    for place in [nameOrPath] + cached {
+      let isPipeline = FileSystem.isFile(place + "/model_index.json")
+      let folder = isPipeline ? place + "/vae" : place
+      if FileSystem.isFile(folder + "/config.json") { return folder }
+    }
+    let repository = repository(nameOrPath) ?? "madebyollin/taesdxl"
+    throw absence(
+      "autoencoder", nameOrPath, cached,
+      "Download one with\n  hf download \(repository) config.json diffusion_pytorch_model.safetensors")
+  }
+
+  private static func checkName(_ nameOrPath: String) throws {
+    guard !nameOrPath.isEmpty, !nameOrPath.utf8.contains(0) else {
+      throw DiffusionError(.usage, "a model's name is empty")
+    }
+  }
+
+  /// Nothing of that name is in `places`, nor at the path that it may be.
+  private static func absence(_ what: String, _ nameOrPath: String, _ places: [String], _ remedy: String)
+    -> DiffusionError
+  {
+    if FileSystem.isFile(nameOrPath) {
+      return DiffusionError(
+        .noInput, path: nameOrPath, "is a file, and models are folders in the diffusers layout",
+        remedy: remedy
+          + "\nor convert the file: diffusers' from_single_file reads it, save_pretrained writes a folder.")
+    }
+    let places = ([nameOrPath] + places).joined(separator: "\n  ")
+    return DiffusionError(
+      .noInput, "there is no \(what) \(nameOrPath); looked in\n  \(places)", remedy: remedy)
   }
 
   // MARK: Embedded models
@@ -67,7 +108,7 @@ extension ModelFolder {
   }
 
   private static func hubFolder(_ environment: (String) -> String?) -> String? {
-    if let hub = environment("HF_HUB_CACHE") { return hub }
+    if let hub = environment("HF_HUB_CACHE") ?? environment("HUGGINGFACE_HUB_CACHE") { return hub }
     if let home = environment("HF_HOME") { return home + "/hub" }
     if let cache = environment("XDG_CACHE_HOME") { return cache + "/huggingface/hub" }
     return environment("HOME").map { $0 + "/.cache/huggingface/hub" }
@@ -82,11 +123,18 @@ extension ModelFolder {
       }
   }
 
+  /// The name where it may be a repository's on the Hugging Face hub.
+  private static func repository(_ name: String) -> String? {
+    let parts = name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+    return parts.count == 2 && !name.hasPrefix(".") && parts.allSatisfy(isPlainName) ? name : nil
+  }
+
+  /// Patterns without an option before them: `--include` takes one in some versions and several in others.
   private static func remedy(_ name: String) -> String {
-    let isRepository = name.split(separator: "/", omittingEmptySubsequences: false).count == 2
-    let repository = isRepository && !name.hasPrefix(".") ? name : "stabilityai/sdxl-turbo"
+    let isRepository = repository(name) != nil && !FileSystem.isFile(name)
     let lead =
       isRepository ? "Download it with" : "Give a folder in the diffusers layout, or download a model with"
-    return "\(lead)\n  hf download \(repository) --include \"*.json\" \"*.txt\" \"*/*.fp16.safetensors\""
+    let repository = isRepository ? name : "stabilityai/sdxl-turbo"
+    return "\(lead)\n  hf download \(repository) \"*.json\" \"*.txt\" \"*/*.fp16.safetensors\""
   }
 }

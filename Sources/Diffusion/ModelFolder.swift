@@ -5,12 +5,11 @@ import Engine
 /// Opening one reads every configuration, tokenizer and safetensors header, and checks that each tensor the
 /// model needs is there with the right shape and type. What cannot be run is refused here, by file and key.
 public final class ModelFolder: @unchecked Sendable {
-  /// Where in `tokenizer`, `text_encoder` the first and second prompt encoder are.
   public struct TextEncoder {
+    /// `text_encoder` or `text_encoder_2`.
     public let component: String
     public let config: CLIPTextConfig
     public let tokenizer: CLIPTokenizer
-    let hasProjection: Bool
   }
 
   public let path: String
@@ -25,25 +24,36 @@ public final class ModelFolder: @unchecked Sendable {
   public let weights: ModelWeights
   /// SDXL's refiner is told a score in place of the target size.
   let wantsAestheticsScore: Bool
+  /// The folder of an autoencoder that stands in the place of the model's own.
+  private let otherAutoencoder: String?
 
   /// Width and height in pixels that the model was made for.
   public var nativeSize: Int { (unet.sampleSize ?? (isXL ? 128 : 64)) * autoencoder.encoderFactor }
 
-  public convenience init(path: String) throws { try self.init(path: path, name: nil) }
+  /// `autoencoder`: the folder of another one than the model's own.
+  public convenience init(path: String, autoencoder: String? = nil) throws {
+    try self.init(path: path, name: nil, autoencoder: autoencoder)
+  }
 
-  init(path: String, name: String?) throws {
+  init(path: String, name: String?, autoencoder: String?) throws {
     self.path = path
+    otherAutoencoder = autoencoder
     self.name = name ?? path.split(separator: "/").last.map(String.init) ?? path
     guard FileSystem.isFolder(path) else { throw DiffusionError(.noInput, path: path, "is not a folder") }
-    let index = try ModelIndex(folder: path)
+    let index = try ModelIndex(folder: path, autoencoder: autoencoder)
     isXL = index.isXL
     wantsAestheticsScore = index.wantsAestheticsScore
-    scheduler = try SchedulerConfig(try index.config("scheduler", file: "scheduler_config.json"))
+    scheduler = try index.scheduler()
     unet = try UNetConfig(try index.config("unet"))
-    autoencoder = try AutoencoderConfig(try index.config("vae"))
+    self.autoencoder = try index.autoencoder()
     textEncoders = try index.textEncoders()
     weights = ModelWeights(try index.checkpoints())
     try ModelCheck(self).run()
+  }
+
+  /// The folder that a component lies in.
+  func path(of component: String) -> String {
+    component == "vae" ? otherAutoencoder ?? "\(path)/vae" : "\(path)/\(component)"
   }
 
   /// A place to take a component's weights from.

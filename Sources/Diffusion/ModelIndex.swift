@@ -6,8 +6,8 @@ struct ModelIndex {
   ]
   private static let known: [String: [String]] = [
     "unet": ["UNet2DConditionModel"],
-    "vae": ["AutoencoderKL", "AutoencoderTiny"],
-    "scheduler": [SchedulerConfig.Kind.euler.rawValue, SchedulerConfig.Kind.eulerAncestral.rawValue],
+    "vae": AutoencoderConfig.classes,
+    "scheduler": SchedulerConfig.Kind.allCases.map(\.rawValue),
     "text_encoder": ["CLIPTextModel"],
     "text_encoder_2": ["CLIPTextModel", "CLIPTextModelWithProjection"],
     "tokenizer": ["CLIPTokenizer", "CLIPTokenizerFast"],
@@ -15,12 +15,15 @@ struct ModelIndex {
   ]
 
   private let folder: String
+  private let otherAutoencoder: String?
   private let config: Config
   let isXL: Bool
   let wantsAestheticsScore: Bool
 
-  init(folder: String) throws {
+  /// `autoencoder`: the folder of another one than the model's own.
+  init(folder: String, autoencoder: String? = nil) throws {
     self.folder = folder
+    otherAutoencoder = autoencoder
     config = try Config(path: folder + "/model_index.json")
     let name = try config.string("_class_name")
     guard let isXL = Self.classes[name] else {
@@ -34,7 +37,11 @@ struct ModelIndex {
   }
 
   func config(_ component: String, file: String = "config.json") throws -> Config {
-    try Config(path: "\(folder)/\(component)/\(file)")
+    try Config(path: "\(path(of: component))/\(file)")
+  }
+
+  private func path(of component: String) -> String {
+    component == "vae" ? otherAutoencoder ?? "\(folder)/vae" : "\(folder)/\(component)"
   }
 
   /// An entry is a pair, the library and the class; a component that is left out has a pair of nulls.
@@ -56,7 +63,10 @@ struct ModelIndex {
     }
     let known = Self.known[component] ?? []
     guard known.contains(name) else {
-      throw config.unsupported(component, .string(name), known: known)
+      let names = known.joined(separator: " and ")
+      let remedy = "Known are \(names). Most models run with either: write its name there."
+      throw config.unsupported(
+        component, .string(name), known: known, remedy: component == "scheduler" ? remedy : nil)
     }
   }
 
@@ -70,6 +80,15 @@ struct ModelIndex {
     return (try? className("text_encoder")) == nil ? [second] : [first, second]
   }
 
+  /// Of the class that is named here, as diffusers has it, whatever its own file was saved from.
+  func scheduler() throws -> SchedulerConfig {
+    try SchedulerConfig(
+      try config("scheduler", file: "scheduler_config.json"), className: try className("scheduler"))
+  }
+
+  /// Of the class that its own file names: weights fit one only, and an autoencoder is often put in another's place.
+  func autoencoder() throws -> AutoencoderConfig { try AutoencoderConfig(try config("vae")) }
+
   func textEncoders() throws -> [ModelFolder.TextEncoder] {
     try textComponents.map { component in
       let hasProjection = try className(component.encoder) == "CLIPTextModelWithProjection"
@@ -77,7 +96,7 @@ struct ModelIndex {
       let tokenizer = try CLIPTokenizer(
         folder: "\(folder)/\(component.tokenizer)", positions: config.positions)
       return ModelFolder.TextEncoder(
-        component: component.encoder, config: config, tokenizer: tokenizer, hasProjection: hasProjection)
+        component: component.encoder, config: config, tokenizer: tokenizer)
     }
   }
 
@@ -85,7 +104,7 @@ struct ModelIndex {
     var checkpoints: [String: Checkpoint] = [:]
     for component in ["unet", "vae"] {
       checkpoints[component] = try Checkpoint(
-        folder: "\(folder)/\(component)", name: "diffusion_pytorch_model")
+        folder: path(of: component), name: "diffusion_pytorch_model")
     }
     for component in textComponents {
       checkpoints[component.encoder] = try Checkpoint(folder: "\(folder)/\(component.encoder)", name: "model")

@@ -12,6 +12,10 @@ struct ModelOptions {
       "model", "DIR|NAME",
       "a folder in the diffusers layout, a name in the local\nHugging Face cache (stabilityai/sdxl-turbo), '\(defaultModel)' (the\nembedded one, default), or 'none'"
     ),
+    Option(
+      "vae", "DIR|NAME",
+      "another autoencoder in the place of the model's own, as\nmadebyollin/taesdxl (SDXL) or madebyollin/taesd (SD)"
+    ),
     Option("prompt", "TEXT", "what the picture should look like (default \"\(defaultPrompt)\")"),
     Option("strength", "S", "above 0, at most 1: how much is repainted (default 0.5)"),
     Option("steps", "N", "UNet evaluations, 1 to 50 (default 1)"),
@@ -35,6 +39,8 @@ struct ModelOptions {
   static let defaultPrompt = "ink drawing"
 
   let model: String
+  /// Another autoencoder than the model's own.
+  let autoencoder: String?
   let prompt: String?
   let strength: Double?
   let steps: Int?
@@ -46,6 +52,7 @@ struct ModelOptions {
 
   init(_ arguments: Arguments) throws(UsageError) {
     model = arguments.last("model") ?? Self.defaultModel
+    autoencoder = arguments.last("vae")
     prompt = arguments.last("prompt")
     strength = try arguments.positive("strength", atMost: 1)
     steps = try arguments.integer("steps", in: Settings.stepsRange)
@@ -55,6 +62,7 @@ struct ModelOptions {
     device = try Self.device(arguments)
     products = try Self.products(arguments, device)
     guard !model.isEmpty else { throw arguments.fail("--model needs a name or a folder") }
+    guard !isNone || autoencoder == nil else { throw arguments.fail("--vae is for a model") }
     guard (prompt?.utf8.count ?? 0) <= Settings.longestPrompt else {
       throw arguments.fail("--prompt is longer than \(Settings.longestPrompt) bytes")
     }
@@ -102,7 +110,7 @@ struct ModelOptions {
   }
 
   /// The model's folder, with everything in it checked.
-  func open() throws -> ModelFolder { try ModelFolder.find(model) }
+  func open() throws -> ModelFolder { try ModelFolder.find(model, autoencoder: autoencoder) }
 
   /// Settings for a model whose own size is `native` pixels.
   func settings(native: PictureSize, fit: Fit = .cover, mirror: Bool = false, strength: Double? = nil) throws

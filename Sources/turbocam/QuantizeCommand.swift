@@ -8,7 +8,7 @@ struct QuantizeCommand: Subcommand {
   static let name = "quantize"
   static let summary = "Make a model with eight-bit weights, faster on CPUs with VNNI."
   static let synopsis = "MODEL --frames FILE --output DIR [OPTIONS]"
-  private static let kept = ["strength", "steps", "seed", "size"]
+  private static let kept = ["vae", "strength", "steps", "seed", "size"]
   static let options =
     [
       Option("frames", "FILE", "a clip or picture of what the model will see"),
@@ -47,7 +47,7 @@ struct QuantizeCommand: Subcommand {
   }
 
   func run() throws -> Int32 {
-    let folder = try ModelFolder.find(model)
+    let folder = try ModelFolder.find(model, autoencoder: options.autoencoder)
     let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
     let settings = try options.settings(native: native)
     let seen = try look(settings.size)

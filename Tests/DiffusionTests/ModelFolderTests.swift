@@ -50,8 +50,8 @@ struct ModelFolderTests {
     ),
     Fault(file: "model_index.json", old: "{", new: "", kind: .data, facts: ["model_index.json", "JSON"]),
     Fault(
-      file: "scheduler/scheduler_config.json", old: "EulerAncestralDiscreteScheduler", new: "DDIMScheduler",
-      kind: .unavailable, facts: ["scheduler_config.json", "DDIMScheduler"]),
+      file: "model_index.json", old: "EulerAncestralDiscreteScheduler", new: "DDIMScheduler",
+      kind: .unavailable, facts: ["model_index.json", "scheduler", "DDIMScheduler"]),
     Fault(
       file: "scheduler/scheduler_config.json", old: "scaled_linear", new: "sigmoid", kind: .unavailable,
       facts: ["beta_schedule", "sigmoid"]),
@@ -171,12 +171,87 @@ struct ModelFolderTests {
 
   @Test func unknownNameTellsTheCommand() {
     for (name, command) in [
-      ("someone/some-model", "hf download someone/some-model"),
-      ("nothing", "hf download stabilityai/sdxl-turbo"),
+      ("someone/some-model", "hf download someone/some-model \"*.json\" \"*.txt\" \"*/*.fp16.safetensors\""),
+      ("nothing", "hf download stabilityai/sdxl-turbo \"*.json\""),
     ] {
       #expect { try ModelFolder.find(name) } throws: {
         ($0 as? DiffusionError)?.exitCode == 66 && "\($0)".contains(command) && "\($0)".contains(name)
       }
+    }
+  }
+
+  /// A checkpoint of one file is there, so nothing else may be said of it.
+  @Test func aSingleFileIsNotSaidToBeMissing() throws {
+    let file = folder.path + "/unet/diffusion_pytorch_model.fp16.safetensors"
+    #expect { try ModelFolder.find(file) } throws: {
+      let error = $0 as? DiffusionError
+      return error?.fact.hasPrefix("is a file") == true && error?.remedy?.contains("from_single_file") == true
+    }
+  }
+
+  // MARK: Classes
+
+  /// As in diffusers: what model_index.json names is made of whatever file lies there.
+  @Test func theIndexNamesTheSchedulersClass() throws {
+    try edit(
+      "scheduler/scheduler_config.json", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler")
+    #expect(try ModelFolder(path: folder.path).scheduler.kind == .eulerAncestral)
+    try edit("model_index.json", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler")
+    #expect(try ModelFolder(path: folder.path).scheduler.kind == .euler)
+    try edit("model_index.json", "EulerDiscreteScheduler", "PNDMScheduler")
+    let error = try #require(refusal())
+    #expect(error.path?.hasSuffix("model_index.json") == true && error.kind == .unavailable)
+    #expect(error.remedy?.contains("EulerDiscreteScheduler") == true, "\(error)")
+  }
+
+  /// Numbers that Python writes and JSON does not have, under keys that nobody reads; not under those that are read.
+  @Test func pythonsInfinitiesAreReadOver() throws {
+    let file = "scheduler/scheduler_config.json"
+    try folder.set(file, "lambda_min_clipped", "[-Infinity, Infinity, NaN]")
+    #expect(refusal() == nil)
+    try folder.set(file, "beta_start", "-Infinity")
+    #expect(refusal()?.fact.contains("beta_start") == true)
+    try folder.set(file, "beta_start", "0.00085")
+    try folder.set("vae/config.json", "latents_mean", "[0, 0, NaN, 0]")
+    #expect(refusal()?.fact.contains("latents_mean") == true)
+  }
+
+  // MARK: Another autoencoder
+
+  /// By itself, or that of another pipeline, by path and by name; its class is its own.
+  @Test func anotherAutoencoderTakesThePlace() throws {
+    let other = Parity.root + "/sd-tiny"
+    #expect(try ModelFolder(path: folder.path).autoencoder.className == "AutoencoderKL")
+    for place in [other, other + "/vae"] {
+      let model = try ModelFolder.find(folder.path, autoencoder: place)
+      #expect(model.autoencoder.className == "AutoencoderTiny")
+      #expect(model.weights["vae"]?.path.hasPrefix(other + "/vae/") == true)
+    }
+    let cache = try TemporaryFolder()
+    for name in ["models--org--tiny", "models--org--tiny/refs", "models--org--tiny/snapshots"] {
+      cache.makeFolder(name)
+    }
+    try cache.write("models--org--tiny/refs/main", "0123abcd\n")
+    cache.makeFolder("models--org--tiny/snapshots/0123abcd")
+    try cache.link(other + "/vae", "models--org--tiny/snapshots/0123abcd/")
+    let environment = { $0 == "HUGGINGFACE_HUB_CACHE" ? cache.path : nil }
+    let model = try ModelFolder.find(folder.path, autoencoder: "org/tiny", environment: environment)
+    #expect(model.autoencoder.className == "AutoencoderTiny")
+    #expect {
+      try ModelFolder.find(folder.path, autoencoder: "org/other", environment: environment)
+    } throws: {
+      "\($0)".contains("no autoencoder org/other") && "\($0)".contains("hf download org/other config.json")
+    }
+  }
+
+  /// One that does not fit is refused by the file that says so.
+  @Test func anAutoencoderOfOtherLatentsIsRefused() throws {
+    #expect { try ModelFolder.find(folder.path, autoencoder: "spark") } throws: {
+      "\($0)".contains("no autoencoder spark")
+    }
+    let spark = Parity.root + "/../models/spark"
+    #expect { try ModelFolder.find(folder.path, autoencoder: spark) } throws: {
+      "\($0)".contains("do not match the autoencoder's 8")
     }
   }
 

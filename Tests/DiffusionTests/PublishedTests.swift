@@ -130,6 +130,8 @@ struct PublishedTests {
     }
     let scheduler = try #require(try entry("scheduler", name)["config"])
     try folder.replace("scheduler/scheduler_config.json", Array(scheduler.text.utf8))
+    let kind = try #require(scheduler.object?["_class_name"]?.string)
+    try folder.set("model_index.json", "scheduler", "[\"diffusers\", \"\(kind)\"]")
     return folder
   }
 

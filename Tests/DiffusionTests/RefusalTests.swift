@@ -90,7 +90,9 @@ struct RefusalTests {
     Option(scheduler, "prediction_type", "\"sample\"", "epsilon"),
     Option(scheduler, "beta_schedule", "\"sigmoid\"", "scaled_linear"),
     Option(scheduler, "trained_betas", "[0.1, 0.2]", "Download", .configuration),
-    Option(scheduler, "_class_name", "\"DPMSolverMultistepScheduler\"", "EulerDiscreteScheduler"),
+    Option(
+      "model_index.json", "scheduler", "[\"diffusers\", \"DPMSolverMultistepScheduler\"]",
+      "EulerDiscreteScheduler"),
     Option(
       "model_index.json", "text_encoder", "[\"transformers\", \"CLIPTextModelWithProjection\"]",
       "CLIPTextModel"),

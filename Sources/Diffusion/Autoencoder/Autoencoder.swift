@@ -16,14 +16,15 @@ public struct AutoencoderConfig: Sendable {
   /// Keep the autoencoder in f32 whatever the rest is in.
   let forceUpcast: Bool
 
+  static let classes = ["AutoencoderKL", "AutoencoderTiny"]
+
   public init(_ config: Config) throws {
     let name = try config.string("_class_name")
     switch name {
     case "AutoencoderKL": kind = .kl(try AutoencoderKLConfig(config))
     case "AutoencoderTiny": kind = .tiny(try AutoencoderTinyConfig(config))
     default:
-      throw config.unsupported(
-        "_class_name", .string(name), known: ["AutoencoderKL", "AutoencoderTiny"])
+      throw config.unsupported("_class_name", .string(name), known: Self.classes)
     }
     var isTiny = false
     if case .tiny = kind { isTiny = true }
@@ -41,6 +42,14 @@ public struct AutoencoderConfig: Sendable {
     }
     guard pictureChannels == [3, 3] else {
       throw config.refuse("in_channels", "and out_channels should be 3, red, green and blue")
+    }
+  }
+
+  /// diffusers' name for its kind.
+  public var className: String {
+    switch kind {
+    case .kl: return "AutoencoderKL"
+    case .tiny: return "AutoencoderTiny"
     }
   }
 

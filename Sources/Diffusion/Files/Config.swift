@@ -16,7 +16,8 @@ public struct Config: Sendable {
   public init(path: String, bytes: [UInt8]) throws {
     self.path = path
     do {
-      guard let object = try JSON.parse(bytes).object else {
+      // diffusers keeps what it does not read, such as another scheduler's -Infinity.
+      guard let object = try JSON.parse(bytes, takesNaN: true).object else {
         throw DiffusionError(.data, path: path, "does not hold a JSON object")
       }
       self.object = object
@@ -52,7 +53,7 @@ public struct Config: Sendable {
 
   func number(_ key: String, _ fallback: Double) throws -> Double {
     guard let value = value(key) else { return fallback }
-    guard let number = value.double else { throw wrong(key, "a number", value) }
+    guard let number = value.double, number.isFinite else { throw wrong(key, "a number", value) }
     return number
   }
 
@@ -81,22 +82,23 @@ public struct Config: Sendable {
     return try list(key, value) { $0.int.flatMap { (least...Config.largest).contains($0) ? $0 : nil } }
   }
 
-  /// A list of integers, or one for all of `count`.
-  func ints(_ key: String, _ fallback: [Int], count: Int) throws -> [Int] {
+  /// A list of integers, or one for all of `count`, as `fallback` is.
+  func ints(_ key: String, _ fallback: Int, count: Int) throws -> [Int] {
+    if value(key) == nil { return Array(repeating: fallback, count: count) }
     if let single = value(key)?.int {
       guard (1...Config.largest).contains(single) else {
         throw wrong(key, "a positive integer", .number(Double(single)))
       }
       return Array(repeating: single, count: count)
     }
-    let list = try ints(key, fallback)
+    let list = try ints(key, [])
     guard list.count == count else { throw wrong(key, "\(count) entries", value(key) ?? .null) }
     return list
   }
 
   func numbers(_ key: String) throws -> [Double]? {
     guard let value = value(key) else { return nil }
-    return try list(key, value, most: Config.largest) { $0.double }
+    return try list(key, value, most: Config.largest) { $0.double.flatMap { $0.isFinite ? $0 : nil } }
   }
 
   func strings(_ key: String, _ fallback: [String]) throws -> [String] {

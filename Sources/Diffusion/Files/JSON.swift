@@ -81,10 +81,13 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
 
 extension JSON {
   /// Parses the whole of `bytes`; throws `JSONError`. Nesting is limited to 64, names must be unique,
-  /// and there are at most two million values.
-  public static func parse(_ bytes: UnsafeRawBufferPointer) throws -> JSON {
-    var parser = JSONParser(bytes)
+  /// and there are at most two million values. With `takesNaN` numbers may be NaN, Infinity and -Infinity, which
+  /// Python writes.
+  public static func parse(_ bytes: UnsafeRawBufferPointer, takesNaN: Bool = false) throws -> JSON {
+    var parser = JSONParser(bytes, takesNaN: takesNaN)
     return try parser.document()
   }
-  public static func parse(_ bytes: [UInt8]) throws -> JSON { try bytes.withUnsafeBytes { try parse($0) } }
+  public static func parse(_ bytes: [UInt8], takesNaN: Bool = false) throws -> JSON {
+    try bytes.withUnsafeBytes { try parse($0, takesNaN: takesNaN) }
+  }
 }

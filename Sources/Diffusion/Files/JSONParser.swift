@@ -6,7 +6,9 @@ struct JSONParser {
   private static let mostValues = 2_000_000
   private var valueCount = 0
 
-  init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+  private let takesNaN: Bool
+
+  init(_ bytes: UnsafeRawBufferPointer, takesNaN: Bool) { (self.bytes, self.takesNaN) = (bytes, takesNaN) }
 
   mutating func document() throws -> JSON {
     // Some editors write a byte-order mark.
@@ -31,6 +33,8 @@ struct JSONParser {
     case UInt8(ascii: "t"): return try literal("true", .bool(true))
     case UInt8(ascii: "f"): return try literal("false", .bool(false))
     case UInt8(ascii: "n"): return try literal("null", .null)
+    case UInt8(ascii: "N") where takesNaN: return try literal("NaN", .number(.nan))
+    case UInt8(ascii: "I") where takesNaN: return try literal("Infinity", .number(.infinity))
     case nil: throw error("the text ends where a value is due")
     case let byte? where byte == UInt8(ascii: "-") || Self.isDigit(byte): return .number(try number())
     default: throw error("no value starts like this")
@@ -87,6 +91,10 @@ struct JSONParser {
   private mutating func number() throws -> Double {
     let start = position
     _ = take("-")
+    if takesNaN, peek == UInt8(ascii: "I") {
+      _ = try literal("Infinity", .null)
+      return -.infinity
+    }
     if !take("0") { try digits() }
     if take(".") { try digits() }
     if take("e") || take("E") {

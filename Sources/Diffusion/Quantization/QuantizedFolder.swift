@@ -50,13 +50,20 @@ public struct QuantizedFolder {
     try Quantizer(unet, calibration).write(
       to: "\(path)/unet/\(Self.weightsName)", metadata: ["format": .string("pt")], progress: progress)
     try write(record)
-    for component in try FileSystem.folders(in: model.path) where component != "unet" {
+    for component in Set(try FileSystem.folders(in: model.path)).union(["vae"]) where component != "unet" {
       try copy(component)
     }
     for name in try FileSystem.files(in: model.path) where Self.isText(name) && name != Self.index {
       try FileSystem.copy("\(model.path)/\(name)", to: "\(path)/\(name)")
     }
-    try FileSystem.copy("\(model.path)/\(Self.index)", to: "\(path)/\(Self.index)")
+    try FileSystem.write(JSON.object(try index()).bytes + [10], to: "\(path)/\(Self.index)")
+  }
+
+  /// The model's, with the class of the autoencoder that it has now.
+  private func index() throws -> JSONObject {
+    let config = try Config(path: "\(model.path)/\(Self.index)")
+    let pair = JSON.array([.string("diffusers"), .string(model.autoencoder.className)])
+    return JSONObject(config.object.members.map { $0.name == "vae" ? .init(name: "vae", value: pair) : $0 })
   }
 
   /// Says in `unet/config.json` how the folder was made.
@@ -74,7 +81,7 @@ public struct QuantizedFolder {
   private func copy(_ component: String) throws {
     let known = model.weights[component]
     guard known != nil || ["scheduler", "tokenizer", "tokenizer_2"].contains(component) else { return }
-    let (from, to) = ("\(model.path)/\(component)", "\(path)/\(component)")
+    let (from, to) = (model.path(of: component), "\(path)/\(component)")
     try FileSystem.makeFolder(to)
     let weights = Set((known?.paths ?? []).compactMap { $0.split(separator: "/").last.map(String.init) })
     for name in try FileSystem.files(in: from) {

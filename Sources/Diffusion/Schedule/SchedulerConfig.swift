@@ -3,7 +3,7 @@ import Glibc
 /// `scheduler/scheduler_config.json` of EulerDiscreteScheduler or EulerAncestralDiscreteScheduler. Absent keys
 /// take diffusers' defaults. The spacing of timesteps is ours (`Schedule.timesteps`), whatever the file says.
 public struct SchedulerConfig: Sendable {
-  public enum Kind: String, Sendable {
+  public enum Kind: String, CaseIterable, Sendable {
     case euler = "EulerDiscreteScheduler"
     case eulerAncestral = "EulerAncestralDiscreteScheduler"
   }
@@ -19,13 +19,11 @@ public struct SchedulerConfig: Sendable {
 
   public var trainTimesteps: Int { sigmas.count }
 
-  public init(_ config: Config) throws {
-    let name = try config.string("_class_name")
+  /// `className`: diffusers' name for its kind, nil where the file itself says.
+  public init(_ config: Config, className: String? = nil) throws {
+    let name = try className ?? config.string("_class_name")
     guard let kind = Kind(rawValue: name) else {
-      let known = [Kind.euler.rawValue, Kind.eulerAncestral.rawValue]
-      throw config.unsupported(
-        "_class_name", .string(name),
-        remedy: "Known are \(known.joined(separator: " and ")). Most models run with either in its place.")
+      throw config.unsupported("_class_name", .string(name), known: Kind.allCases.map(\.rawValue))
     }
     self.kind = kind
     let prediction = try config.string("prediction_type", "epsilon")

@@ -60,14 +60,14 @@ public struct UNetConfig: Sendable {
     upBlocks = try Self.blocks(
       config, "up_block_types", [.plain, .crossAttention, .crossAttention, .crossAttention], levels)
     midBlock = try Self.midBlock(config)
-    layers = try config.ints("layers_per_block", [2], count: levels)
+    layers = try config.ints("layers_per_block", 2, count: levels)
     guard layers.allSatisfy({ $0 <= 32 }) else {
       throw config.refuse("layers_per_block", "\(layers) is too many")
     }
     let depths = try Self.depths(config, layers)
     (downTransformers, upTransformers, midTransformers) = (depths.down, depths.up, depths.mid)
     heads = try Self.heads(config, levels)
-    contextWidths = try config.ints("cross_attention_dim", [1280], count: levels)
+    contextWidths = try config.ints("cross_attention_dim", 1280, count: levels)
     onlyCrossAttention = try Self.flags(config, "only_cross_attention", levels)
     linearProjection = try config.bool("use_linear_projection", false)
     timeWidth = try config.int("time_embedding_dim", channels[0] * 4)
@@ -169,7 +169,7 @@ public struct UNetConfig: Sendable {
     try config.require(
       "num_attention_heads",
       remedy: "Write the numbers of heads to attention_head_dim, as diffusers wants it.")
-    return try config.ints("attention_head_dim", Array(repeating: 8, count: levels), count: levels)
+    return try config.ints("attention_head_dim", 8, count: levels)
   }
 
   private static func flags(_ config: Config, _ key: String, _ levels: Int) throws -> [Bool] {
