@@ -171,6 +171,8 @@ static inline __attribute__((always_inline)) lanes activated(lanes x, tc_functio
   switch (function) {
   case tc_identity: return x;
   case tc_silu: return swish_lanes(x, 1);
+  // NaN stays.
+  case tc_relu: return (lanes)((ints)x & ~(x < 0));
   default: apply_function((float *)&x, TC_LANES, function, 0, 0); return x;
   }
 }

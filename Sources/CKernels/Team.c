@@ -167,8 +167,10 @@ static team *begin(int count) {
 void team_run(void (*body)(void *), void *data, unsigned count) {
   if (!count) count = (unsigned)team_most();
   if (here.team || count < 2) {
+    // A team of one, so that a region within this one is inside of it too.
+    static team alone = {.count = 1, .active = 1};
     member outer = here;
-    here = (member){NULL, 0};
+    here = (member){&alone, 0};
     body(data);
     here = outer;
     return;

@@ -29,40 +29,65 @@ static inline __attribute__((always_inline)) void winograd_output(const lanes *m
   to[3] = b + 8 * d + m[5];
 }
 
+// Bᵀ of six numbers that are two of each of the middle ones, [p, q, q, r, r, s]: what a doubled picture has. The third is
+// zero, and so are a third of the 36 matrices, which nobody computes or reads.
+static inline __attribute__((always_inline)) void winograd_doubled_input(const lanes *d, lanes *to) {
+  lanes c = d[2] - d[1];
+  to[0] = 4 * d[0] - 5 * d[1] + d[2];
+  to[1] = 2 * (d[2] - 4 * d[1]);
+  to[3] = 3 * c;
+  to[4] = -c;
+  to[5] = 4 * d[1] - 5 * d[2] + d[3];
+}
+
+// Whether one of the 36 matrices is zero.
+static inline int winograd_is_zero(const tc_winograd *p, size_t f) { return p->doubles && (f / 6 == 2 || f % 6 == 2); }
+
 // Floats from one of the 36 matrices to the next.
 static inline size_t winograd_matrix(size_t rows, size_t columns) { return rows * columns + tc_winograd_gap; }
 
 // Inputs of a tile whose first is at `top`, `left`, transformed, to row `row` of the 36 matrices at `v`. What lies above
-// or left of the picture has wrapped around and is larger than any size.
+// or left of the picture has wrapped around and is larger than any size. Of a picture that is doubled four by four are
+// read.
 static inline __attribute__((always_inline)) void winograd_in(const tc_winograd *p, float *v, size_t row, size_t top,
-                                                              size_t left, int inside, tc_element element) {
+                                                              size_t left, int inside, int doubles,
+                                                              tc_element element) {
+  size_t side = doubles ? 4 : 6;
   size_t matrix = winograd_matrix(p->block, p->channels), most = p->filters ? tc_winograd_channels : p->channels;
   for (size_t first = 0; first < p->channels; first += most) {
     size_t width = p->channels - first < most ? p->channels - first : most;
     for (size_t c = 0; c < width; c += TC_LANES) {
       lanes t[6][6];
 #pragma unroll
-      for (size_t j = 0; j < 6; j++) {
-        lanes d[6], column[6];
+      for (size_t j = 0; j < side; j++) {
+        lanes d[6], column[6] = {};
         size_t x = left + j;
 #pragma unroll
-        for (size_t i = 0; i < 6; i++) {
+        for (size_t i = 0; i < side; i++) {
           size_t y = top + i;
           d[i] = inside || (y < p->height && x < p->width)
                      ? load_lanes(at(p->source, (y * p->width + x) * p->channels + first + c, element), element)
                      : (lanes){};
         }
-        winograd_input(d, column);
+        if (doubles)
+          winograd_doubled_input(d, column);
+        else
+          winograd_input(d, column);
 #pragma unroll
         for (size_t i = 0; i < 6; i++) t[i][j] = column[i];
       }
       float *to = v + first * p->block + row * width + c;
 #pragma unroll
       for (size_t i = 0; i < 6; i++) {
+        if (doubles && i == 2) continue;
         lanes d[6];
-        winograd_input(t[i], d);
+        if (doubles)
+          winograd_doubled_input(t[i], d);
+        else
+          winograd_input(t[i], d);
 #pragma unroll
-        for (size_t j = 0; j < 6; j++) *(lanes *)(to + (i * 6 + j) * matrix) = d[j];
+        for (size_t j = 0; j < 6; j++)
+          if (!doubles || j != 2) *(lanes *)(to + (i * 6 + j) * matrix) = d[j];
       }
     }
   }
@@ -76,7 +101,7 @@ typedef struct {
 
 // Results of the tile whose first is at `top`, `left`, from row `row`.
 static inline __attribute__((always_inline)) void winograd_out(const tc_winograd *p, winograd_results m, size_t row,
-                                                               size_t top, size_t left, int inside,
+                                                               size_t top, size_t left, int inside, int doubles,
                                                                tc_element element) {
   for (size_t k = m.first; k < m.first + m.columns; k += TC_LANES) {
     lanes t[4][6], bias = p->bias ? *(const lanes *)(p->bias + k) : (lanes){};
@@ -84,8 +109,10 @@ static inline __attribute__((always_inline)) void winograd_out(const tc_winograd
 #pragma unroll
     for (size_t j = 0; j < 6; j++) {
       lanes d[6], column[4];
+      int empty = doubles && j == 2;
 #pragma unroll
-      for (size_t i = 0; i < 6; i++) d[i] = *(const lanes *)(from + (i * 6 + j) * m.matrix);
+      for (size_t i = 0; i < 6; i++)
+        d[i] = empty || (doubles && i == 2) ? (lanes){} : *(const lanes *)(from + (i * 6 + j) * m.matrix);
       winograd_output(d, column);
 #pragma unroll
       for (size_t i = 0; i < 4; i++) t[i][j] = column[i];
@@ -172,20 +199,27 @@ static void winograd_multiply_add(const winograd_product *x) { winograd_multiply
 
 static inline __attribute__((always_inline)) void winograd_in_tile(const tc_winograd *p, float *v, size_t row,
                                                                    size_t tile, tc_element element) {
-  size_t top = tile / p->tiles_across * 4 - p->top, left = tile % p->tiles_across * 4 - p->left;
-  if (top < p->height && top + 6 <= p->height && left < p->width && left + 6 <= p->width)
-    winograd_in(p, v, row, top, left, 1, element);
-  else
-    winograd_in(p, v, row, top, left, 0, element);
+  size_t step = p->doubles ? 2 : 4, side = p->doubles ? 4 : 6;
+  size_t top = tile / p->tiles_across * step - p->top, left = tile % p->tiles_across * step - p->left;
+  int inside = top < p->height && top + side <= p->height && left < p->width && left + side <= p->width;
+  switch (2 * p->doubles + inside) {
+  case 0: winograd_in(p, v, row, top, left, 0, 0, element); break;
+  case 1: winograd_in(p, v, row, top, left, 1, 0, element); break;
+  case 2: winograd_in(p, v, row, top, left, 0, 1, element); break;
+  default: winograd_in(p, v, row, top, left, 1, 1, element);
+  }
 }
 
 static inline __attribute__((always_inline)) void winograd_out_tile(const tc_winograd *p, winograd_results m,
                                                                     size_t row, size_t tile, tc_element element) {
   size_t top = tile / p->tiles_across * 4, left = tile % p->tiles_across * 4;
-  if (top + 4 <= p->result_height && left + 4 <= p->result_width)
-    winograd_out(p, m, row, top, left, 1, element);
-  else
-    winograd_out(p, m, row, top, left, 0, element);
+  int inside = top + 4 <= p->result_height && left + 4 <= p->result_width;
+  switch (2 * p->doubles + inside) {
+  case 0: winograd_out(p, m, row, top, left, 0, 0, element); break;
+  case 1: winograd_out(p, m, row, top, left, 1, 0, element); break;
+  case 2: winograd_out(p, m, row, top, left, 0, 1, element); break;
+  default: winograd_out(p, m, row, top, left, 1, 1, element);
+  }
 }
 
 // Rows `begin`...`end` of a block that begins at tile `first`.
@@ -255,14 +289,15 @@ static void winograd_block_body(const void *parameters, size_t begin, size_t end
     size_t count = rest < p->block ? rest : p->block;
     winograd_in_all(p, v, first, 0, count);
     for (size_t f = 0; f < 36; f++)
-      winograd_multiply(&(winograd_product){
-          .to = sums + f * m.matrix,
-          .from = v + f * matrix,
-          .weights = p->weights + f * p->outputs * p->channels,
-          .rows = count,
-          .columns = p->outputs,
-          .depth = p->channels,
-      });
+      if (!winograd_is_zero(p, f))
+        winograd_multiply(&(winograd_product){
+            .to = sums + f * m.matrix,
+            .from = v + f * matrix,
+            .weights = p->weights + f * p->outputs * p->channels,
+            .rows = count,
+            .columns = p->outputs,
+            .depth = p->channels,
+        });
     winograd_out_all(p, m, first, count);
   }
 }

@@ -99,6 +99,7 @@ static inline void winograd_piece_products(const tc_winograd *p, winograd_piece 
   size_t transformed = winograd_matrix(tc_winograd_channels, tc_winograd_columns), first = w.line * 6;
   const float *inputs = p->inputs + first * from + w.channel * p->block + tile * w.depth;
   for (size_t f = 0; f < tc_winograd_lines * 6; f++) {
+    if (winograd_is_zero(p, first + f)) continue;
     winograd_product x = {sums + (first + f) * to, inputs + f * from, w.weights + f * transformed, rows, w.columns,
                           w.depth};
     if (first + f + 1 < 36) x.ahead = x.from + from;

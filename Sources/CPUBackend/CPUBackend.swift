@@ -82,7 +82,9 @@ public final class CPUBackend: Backend {
     }
     let fused =
       fuses
-      ? Fusion.run(graph, endings: .gated, gates: { PanelProduct.gates(source: $0, weight: $1) }) : graph
+      ? Fusion.run(
+        graph, endings: .gated, gates: { PanelProduct.gates(source: $0, weight: $1) },
+        doubles: TiledConvolution.doubles) : graph
     let plan = Plan(fused, rules: Lowering.rules)
     return try CPUExecutable(
       plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: cache(of: weights),

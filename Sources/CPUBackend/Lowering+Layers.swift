@@ -26,6 +26,9 @@ extension Lowering {
     if let tiles = TiledConvolution(node, settings, source: input.type, weight: plan.graph[node.inputs[1]]) {
       return try winograd(value, node, settings, tiles, result)
     }
+    guard !settings.doubles else {
+      throw EngineError.unsupported("plain convolutions that double", backend: "the CPU backend")
+    }
     if let product = panelProduct(node, settings.epilogue) {
       return try panels(value, node, product, settings.epilogue, settings, result)
     }

@@ -17,6 +17,13 @@ struct TiledConvolution {
   private static let fewestTilesInF32 = 16
   private static let largeWeights = 4 << 20
 
+  /// Whether a convolution of `picture` is better computed from it than in phases, doubled as its tiles are read (25 of 36
+  /// products: the others meet differences of equal pixels). In bf16 phases take as little, and are yet to be compared.
+  static func doubles(_ node: Node, _ picture: TensorType, _ weight: Node) -> Bool {
+    guard case .convolution(let settings) = node.op, node.type.element == .f32 else { return false }
+    return TiledConvolution(node, settings, source: picture, weight: weight) != nil
+  }
+
   /// nil where a plain convolution is better.
   init?(_ node: Node, _ settings: Convolution, source: TensorType, weight: Node) {
     let (shape, element) = (weight.type.shape, node.type.element)

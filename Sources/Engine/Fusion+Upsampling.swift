@@ -2,8 +2,12 @@ extension Fusion {
   /// A 3x3 convolution after doubling by nearest neighbours sees each source pixel several times. For each of
   /// the four positions that a result has within a doubled pixel, its nine taps fall on 2x2 source pixels:
   /// four convolutions of the small picture with sums of taps, 16 products in place of 36. They run as one
-  /// convolution with four times the filters, whose sums are made when the model is opened.
-  public static func splitUpsampling(_ graph: Graph) -> Graph {
+  /// convolution with four times the filters, whose sums are made when the model is opened. Where the backend's own
+  /// `doubles` the picture as it reads it, it needs still fewer.
+  public static func splitUpsampling(
+    _ graph: Graph,
+    doubles: (_ convolution: Node, _ picture: TensorType, _ weight: Node) -> Bool = { _, _, _ in false }
+  ) -> Graph {
     Rewrite.run(graph) { rewrite, value in
       let node = rewrite.old[value]
       guard case .convolution(let settings) = node.op, settings.stride == 1, settings.padding == Padding(1),
@@ -16,6 +20,12 @@ extension Fusion {
       else { return nil }
       let small = new[picture].inputs[0]
       guard new.shape(small)[0] * 2 == height, new.shape(small)[1] * 2 == width else { return nil }
+      if doubles(node, new.type(small), new[weight]) {
+        var doubled = settings
+        doubled.doubles = true
+        return new.add(
+          .convolution(doubled), [small] + node.inputs.dropFirst().map(rewrite.image), node.type)
+      }
       let bias = settings.epilogue.bias ? rewrite.image(node.inputs[2]) : nil
       let phases = Epilogue(bias: bias != nil, activation: settings.epilogue.activation)
       let operands =

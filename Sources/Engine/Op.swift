@@ -76,10 +76,14 @@ public struct Convolution: Hashable, Sendable {
   public var epilogue: Epilogue
   /// The filters are four phases, and the result is joined as `Op.joinPhases` says. No residual then.
   public var joinsPhases: Bool
+  /// The picture is doubled by nearest neighbours first: `[H, W, C]` counts as `[2H, 2W, C]`.
+  public var doubles: Bool
 
   public init(
-    stride: Int = 1, padding: Padding = Padding(0), epilogue: Epilogue = Epilogue(), joinsPhases: Bool = false
+    stride: Int = 1, padding: Padding = Padding(0), epilogue: Epilogue = Epilogue(),
+    joinsPhases: Bool = false, doubles: Bool = false
   ) {
+    self.doubles = doubles
     self.stride = stride
     self.padding = padding
     self.epilogue = epilogue

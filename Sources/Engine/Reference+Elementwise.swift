@@ -132,7 +132,7 @@ extension Reference {
     }
   }
 
-  private static func upsample(_ x: Operand, _ result: TensorType) -> [Float] {
+  static func upsample(_ x: Operand, _ result: TensorType) -> [Float] {
     let (height, width, channels) = (x.shape[0], x.shape[1], x.shape[2])
     var picture: [Float] = []
     picture.reserveCapacity(result.count)

@@ -10,7 +10,7 @@ enum Reference {
 
   /// Legend: y, x output pixel; r, s kernel row and column; c, k channel in and out.
   static func convolution(_ settings: Convolution, _ operands: [Operand], _ result: TensorType) -> [Float] {
-    let (input, weight) = (operands[0], operands[1])
+    let (input, weight) = (settings.doubles ? doubled(operands[0]) : operands[0], operands[1])
     let (height, width, channels) = (input.shape[0], input.shape[1], input.shape[2])
     let (rows, columns) = (weight.shape[1], weight.shape[2])
     let parts = TensorType(settings.parts(of: result.shape), result.element)
@@ -36,6 +36,11 @@ enum Reference {
     }
     let product = finish(sums, settings.epilogue, operands, filters)
     return settings.joinsPhases ? joinPhases(Operand(type: parts, floats: product), result) : product
+  }
+
+  private static func doubled(_ x: Operand) -> Operand {
+    let type = TensorType([2 * x.shape[0], 2 * x.shape[1], x.shape[2]], x.type.element)
+    return Operand(type: type, floats: upsample(x, type))
   }
 
   static func linear(_ epilogue: Epilogue, _ operands: [Operand], _ result: TensorType) -> [Float] {

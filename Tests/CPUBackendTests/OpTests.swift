@@ -21,6 +21,18 @@ let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [
     }
   }
 
+  /// A picture that is doubled first is read as it is, in one convolution.
+  @Test func doubledPicturesAreNotMade() throws {
+    let test = Case(seed: 3)
+    let x = test.graph.upsampleNearest(test.input([16, 18, 32]), height: 32, width: 36)
+    test.graph.output(
+      "y", test.graph.convolution(x, weight: test.weight([48, 3, 3, 32]), bias: nil, padding: Padding(1)))
+    let program = try CPUBackend(precision: .f32).compile(test.graph, weights: test.weights) { _ in }
+    // 25 of the 36 products of each of 9 by 8 tiles.
+    #expect(try program.profile().map(\.operations) == [2 * 25 * 72 * 32 * 48])
+    #expect(try test.error(of: CPUBackend(precision: .f32)) <= 1e-5)
+  }
+
   @Test(arguments: OpCase.halves) func weightsOf16BitsAgreeWithTheReference(op: OpCase) throws {
     for element in productElements {
       #expect(

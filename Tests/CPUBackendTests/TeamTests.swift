@@ -95,6 +95,16 @@ import Testing
       inner({ Roll.of($0).sign() }, data, 3, 0)
     }
     #expect(seen == [[0, 1, 0], [0, 1, 0], [0, 1, 0]])
+    // And in one inside of that.
+    let deeper = try roll.begin(3) { data in
+      let inner = try! TeamTests.entry("GOMP_parallel", Parallel.self)
+      inner(
+        { data in
+          let innermost = try! TeamTests.entry("GOMP_parallel", Parallel.self)
+          innermost({ Roll.of($0).sign() }, data, 4, 0)
+        }, data, 3, 0)
+    }
+    #expect(deeper == [[0, 1, 0], [0, 1, 0], [0, 1, 0]])
     #expect(try roll.begin(2) { Roll.of($0).sign() } == [[0, 2, 1], [1, 2, 1]])
   }
 

@@ -147,6 +147,26 @@ import Testing
     #expect(plan.frame.map { plan.graph[$0].op } == [.linear(Epilogue()), .geglu])
   }
 
+  /// Where a backend doubles pictures itself one convolution is left, of the small one, and it means the same.
+  @Test func doubledPicturesMeanTheSame() throws {
+    let test = Case(seed: 9)
+    let x = test.graph.upsampleNearest(test.input([5, 7, 3]), height: 10, width: 14)
+    let w = test.graph.transpose(test.weight([4, 3, 3, 3]), [0, 2, 3, 1])
+    let product = test.graph.convolution(x, weight: w, bias: test.weight([4]), padding: Padding(1))
+    test.graph.output("y", test.graph.activation(product, .relu))
+    let doubled = Fusion.run(
+      test.graph, doubles: { $1.shape == [5, 7, 3] && $2.type.shape == [4, 3, 3, 3] })
+    let epilogue = Epilogue(bias: true, activation: .relu)
+    let plan = Plan(doubled)
+    #expect(
+      plan.frame.map { plan.graph[$0].op } == [
+        .convolution(Convolution(padding: Padding(1), epilogue: epilogue, doubles: true))
+      ])
+    let expected = try test.run(ReferenceBackend())
+    let found = try test.run(ReferenceBackend(), doubled)
+    #expect(relativeError(try #require(found["y"]), try #require(expected["y"])) <= 1e-6)
+  }
+
   /// Up-sampling in one convolution, where a backend asks for it, means the same.
   @Test func joinedPhasesMeanTheSame() throws {
     let test = Case(seed: 9)

@@ -28,7 +28,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
       case .attention: return 30
       case .groupNorm, .narrowConvolution, .storedHalves: return 24
       case .moving, .quantizing: return 20
-      case .wideConvolution: return 18
+      case .wideConvolution: return 27
       case .layerNorm, .normedLinear: return 12
       case .binaries: return 10
       case .activations, .peaks: return 6
@@ -253,12 +253,19 @@ extension Case {
       (channels, filters, side) = (16 * dice.pick(5...9), 16 * dice.pick(24...28), seed % 2 == 0 ? 14 : 30)
     default: (channels, filters, side) = (16 * dice.pick(40...42), 16 * dice.pick(3...5), 32)
     }
-    let padding = Padding(
+    var padding = Padding(
       top: dice.pick(0...2), left: dice.pick(0...2), bottom: dice.pick(0...2), right: dice.pick(0...2))
-    let x = input([side + dice.pick(0...7), side + dice.pick(4...15), channels], element)
+    var x = input([side + dice.pick(0...7), side + dice.pick(4...15), channels], element)
+    if seed >= 18 {
+      // The picture is twice as large as what is there.
+      let (height, width) = (side / 2 + dice.pick(0...5), side / 2 + dice.pick(2...9))
+      x = graph.upsampleNearest(
+        input([height, width, channels], element), height: 2 * height, width: 2 * width)
+      padding = Padding(1)
+    }
     let w = weight([filters, 3, 3, channels], element, stored: [.f32, .f16, .bf16][seed / 3 % 3])
     var y = graph.convolution(x, weight: w, bias: seed % 4 < 2 ? weight([filters]) : nil, padding: padding)
-    if seed / 2 % 3 == 1 {
+    if seed < 18, seed / 2 % 3 == 1 {
       let residual = input(graph.shape(y), element)
       y = graph.add(y, seed % 2 == 0 ? residual : graph.activation(residual, .tanh))
     }

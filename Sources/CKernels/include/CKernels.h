@@ -224,6 +224,8 @@ typedef struct {
   const void *residual;
   void *destination;
   size_t height, width, channels, outputs, top, left;
+  /// Whether the picture counts as `[2*height, 2*width, channels]`, each pixel four times; `top` and `left` are 1 then.
+  int doubles;
   size_t result_height, result_width, residual_stride, destination_stride;
   /// Of a block's tiles, `piece` are one thread's at a time, at most `tc_winograd_tiles`.
   size_t tiles_across, tiles, block, piece, first;
