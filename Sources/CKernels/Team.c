@@ -27,6 +27,7 @@ typedef struct {
   void (*body)(void *);
   void *data;
   int count;         // threads, the one that begins regions included
+  int wanted;        // as many were asked for; the system may have given fewer
   unsigned active;   // of them, those that take part in the region
   uint32_t float_mode;
   int ends;
@@ -150,6 +151,7 @@ static team *begin(int count) {
   pthread_t *others = calloc((size_t)count, sizeof *others);
   if (!t || !others) abort();
   t->others = others;
+  t->wanted = count;
   for (t->count = 1; t->count < count; t->count++) {
     member *other = malloc(sizeof *other);
     if (!other) abort();
@@ -175,7 +177,7 @@ void team_run(void (*body)(void *), void *data, unsigned count) {
     here = outer;
     return;
   }
-  if (own && (unsigned)own->count < count) {
+  if (own && (unsigned)own->wanted < count) {
     end(own);
     own = NULL;
   }

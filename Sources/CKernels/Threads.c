@@ -2,38 +2,8 @@
 #include "CKernels.h"
 #include "Team.h"
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-// Whole processors that the control group (version 2) of this process may use, or 0 where there is no limit.
-static int quota(void) {
-  char line[512], path[640] = "";
-  FILE *file = fopen("/proc/self/cgroup", "re");
-  if (!file) return 0;
-  while (fgets(line, sizeof line, file))
-    if (strncmp(line, "0::", 3) == 0) {
-      line[strcspn(line, "\n")] = 0;
-      snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", line + 3);
-    }
-  fclose(file);
-  long allowed, period;
-  if (!path[0] || !(file = fopen(path, "re"))) return 0;
-  int found = fscanf(file, "%ld %ld", &allowed, &period);
-  fclose(file);
-  return found == 2 && period > 0 ? (int)((allowed + period - 1) / period) : 0;
-}
-
-int tc_available_threads(void) {
-  cpu_set_t set;
-  int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  int limit = quota();
-  if (limit > 0 && limit < count) count = limit;
-  return count > 0 ? count : 1;
-}
 
 void tc_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 void tc_set_threads(int count) { team_set_most(count); }
@@ -100,5 +70,5 @@ void tc_parallel(tc_body body, const void *parameters, size_t count, size_t grai
     return;
   }
   share work = {body, parameters, count};
-  team_run(run_share, &work, 0);
+  team_run(run_share, &work, (unsigned)(pieces < threads ? pieces : threads));
 }

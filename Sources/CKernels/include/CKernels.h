@@ -44,6 +44,9 @@ const char *tc_instruction_set(void);
 
 /// Threads worth using: the affinity mask, limited by the control group's quota.
 int tc_available_threads(void);
+/// Whole processors that the control groups of a process allow, 0 where there is no limit: those in the file `groups`
+/// (/proc/self/cgroup), of version 1 or 2 as they are mounted at `mounted`, and those that they lie in.
+int tc_processor_quota(const char *groups, const char *mounted);
 /// Names the calling thread, in at most 15 bytes.
 void tc_name_thread(const char *name);
 /// Number of threads that parallel work started by the calling thread uses, oneDNN's included.
