@@ -83,7 +83,11 @@ public final class CPUBackend: Backend {
     let fused =
       fuses
       ? Fusion.run(
-        graph, endings: .gated, gates: { PanelProduct.gates(source: $0, weight: $1) },
+        graph, endings: .gated,
+        gates: { graph, source, weight in
+          PanelProduct.gates(
+            graph.type(source), graph.type(weight), stored: graph.stored(weight, in: weights))
+        },
         doubles: TiledConvolution.doubles) : graph
     let plan = Plan(fused, rules: Lowering.rules)
     return try CPUExecutable(

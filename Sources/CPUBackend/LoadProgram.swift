@@ -47,17 +47,8 @@ final class LoadProgram {
     return buffer
   }
 
-  /// The element type in the file of weights, and of what only puts weights beside each other.
-  func stored(_ value: Value) -> ElementType {
-    let node = plan.graph[value]
-    switch node.op {
-    case .weight(let name): return source.type(of: name)?.element ?? node.type.element
-    case .concat, .reshape, .slice, .transpose:
-      let parts = Set(node.inputs.map(stored))
-      return parts.count == 1 ? parts.first ?? node.type.element : node.type.element
-    default: return node.type.element
-    }
-  }
+  /// The element type in the file of weights.
+  func stored(_ value: Value) -> ElementType { plan.graph.stored(value, in: source) }
 
   /// Computes what was asked for.
   func run(progress: (CompileProgress) -> Void) throws {
@@ -154,6 +145,20 @@ final class LoadProgram {
       case let packing?:
         try Packed.work(temporary.lowering, operand, packing, into: need.buffer).run()
       }
+    }
+  }
+}
+
+extension Graph {
+  /// The element type that a load value has in the file of weights, and of what only puts weights beside each other.
+  func stored(_ value: Value, in source: any WeightSource) -> ElementType {
+    let node = self[value]
+    switch node.op {
+    case .weight(let name): return source.type(of: name)?.element ?? node.type.element
+    case .concat, .reshape, .slice, .transpose:
+      let parts = Set(node.inputs.map { stored($0, in: source) })
+      return parts.count == 1 ? parts.first ?? node.type.element : node.type.element
+    default: return node.type.element
     }
   }
 }

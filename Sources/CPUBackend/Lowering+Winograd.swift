@@ -64,8 +64,8 @@ final class WinogradWork: Runnable {
   private let threads: Int
   private let keep: [Buffer]
 
-  /// Two rounds of the kernel's six rows.
-  private static let fewTiles = 12
+  /// Two rounds of the kernel's six rows, and up to one more.
+  private static let fewTiles = 12...18
   /// Inputs of many tiles, which stay in the cache that cores share.
   private static let manyBytes = 10 << 20
   /// Pieces for each thread, so that none waits long for the last.
@@ -77,7 +77,7 @@ final class WinogradWork: Runnable {
     self.threads = threads
     parameters = .allocate(capacity: 1)
     parameters.initialize(to: values)
-    parameters.pointee.block = Self.fewTiles
+    parameters.pointee.block = Self.block(of: values.tiles, threads: threads)
     guard isInPieces else { return }
     let most = tc_winograd_tiles
     parameters.pointee.block = min(
@@ -88,6 +88,16 @@ final class WinogradWork: Runnable {
     {
       parameters.pointee.piece /= 2
     }
+  }
+
+  /// Tiles at a time with which the thread that has most of them has the fewest; blocks are taken in turns.
+  private static func block(of tiles: Int, threads: Int) -> Int {
+    func most(_ block: Int) -> Int {
+      let whole = tiles / block
+      let rest = tiles % block
+      return whole % threads == 0 ? whole / threads * block + rest : (whole / threads + 1) * block
+    }
+    return fewTiles.min { most($0) < most($1) } ?? fewTiles.lowerBound
   }
 
   private var isInPieces: Bool { parameters.pointee.filters != nil }

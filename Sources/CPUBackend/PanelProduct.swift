@@ -23,9 +23,7 @@ enum PanelProduct {
       Self.takesPairs(source, weight)
     {
       self = .pairs
-    } else if source.element == .f32, stored == .f16 || stored == .bf16, Self.unpacksFast,
-      weight.count >= Self.fewestWeights
-    {
+    } else if Self.takesHalves(source, weight, stored) {
       self = .halves(stored)
     } else {
       return nil
@@ -36,9 +34,14 @@ enum PanelProduct {
     source.element == .bf16 && source.columns % 2 == 0 && multipliesPairs
   }
 
-  /// Whether a linear layer's result may go through GEGLU at once.
-  static func gates(source: TensorType, weight: TensorType) -> Bool {
-    takesPairs(source, weight) && weight.shape[0] % 32 == 0
+  private static func takesHalves(_ source: TensorType, _ weight: TensorType, _ stored: ElementType) -> Bool {
+    source.element == .f32 && (stored == .f16 || stored == .bf16) && unpacksFast
+      && weight.count >= fewestWeights
+  }
+
+  /// Whether a linear layer's result may go through GEGLU at once. `stored`: as the weights lie in the file.
+  static func gates(_ source: TensorType, _ weight: TensorType, stored: ElementType) -> Bool {
+    (takesPairs(source, weight) || takesHalves(source, weight, stored)) && weight.shape[0] % 32 == 0
   }
 
   /// AMX multiplies far more at once, and is oneDNN's.
@@ -136,8 +139,10 @@ final class PanelWork: Runnable {
   let parameters: UnsafeMutablePointer<tc_panels>
   private let keep: [Buffer]
 
-  /// Results at a time: so many that their sums fit a core's own cache, and no fewer than use a weight often.
+  /// Results at a time: so many that their sums fit a core's own cache, and no fewer than use a weight often. Sums of
+  /// floats are read and written for shorter pieces of the weights, so more often.
   private static let mostRows = 384
+  private static let mostRowsOfFloats = 128
   private static let fewestRows = 96
   /// Items for each thread, so that none waits long for the last.
   private static let items = 4
@@ -146,7 +151,7 @@ final class PanelWork: Runnable {
     self.keep = keep
     parameters = .allocate(capacity: 1)
     parameters.initialize(to: values)
-    parameters.pointee.block = min(rows, Self.mostRows)
+    parameters.pointee.block = min(rows, values.pairs != 0 ? Self.mostRows : Self.mostRowsOfFloats)
     while parameters.pointee.block >= 2 * Self.fewestRows,
       tc_panels_items(parameters) < Self.items * threads
     {

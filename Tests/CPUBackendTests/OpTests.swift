@@ -33,6 +33,16 @@ let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [
     #expect(try test.error(of: CPUBackend(precision: .f32)) <= 1e-5)
   }
 
+  /// GEGLU is part of the product whose weights stay in 16 bits.
+  @Test func gatesOfHalvesAreNoOpOfTheirOwn() throws {
+    let test = Case(seed: 4)
+    let weight = test.weight([1024, 256], .f32, stored: .f16)
+    test.graph.output("y", test.graph.geglu(test.graph.linear(test.input([9, 256]), weight: weight)))
+    let program = try CPUBackend(precision: .f32).compile(test.graph, weights: test.weights) { _ in }
+    #expect(try program.profile().count == (CPUBackend.keepsHalves ? 1 : 2))
+    #expect(try test.error(of: CPUBackend(precision: .f32)) <= 1e-5)
+  }
+
   @Test(arguments: OpCase.halves) func weightsOf16BitsAgreeWithTheReference(op: OpCase) throws {
     for element in productElements {
       #expect(
