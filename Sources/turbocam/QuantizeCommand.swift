@@ -2,6 +2,7 @@ import CPUBackend
 import Diffusion
 import Filter
 import Frames
+import Glibc
 
 /// `turbocam quantize`: a model folder with a UNet of eight bits.
 struct QuantizeCommand: Subcommand {
@@ -58,6 +59,8 @@ struct QuantizeCommand: Subcommand {
         remedy: "Run turbocam quantize on the machine that is to run the model.")
     }
     let made = try QuantizedFolder(folder, path: output)
+    // Where nothing could be written the same command can be tried again.
+    defer { rmdir(output) }
     var record = record(folder, settings, seen.watched.count)
     let before = try calibrate(folder, backend, settings, seen) { calibration in
       try made.write(calibration, record) { bar("rounding", $0) }

@@ -162,7 +162,8 @@ final class Folder {
   /// One that somebody else makes.
   init(path: String) { self.path = path }
   deinit {
-    for name in names { unlink("\(path)/\(name)") }
+    // What cannot be unlinked is a folder, which goes the same way.
+    for name in names where unlink(file(name)) != 0 { _ = Folder(path: file(name)) }
     rmdir(path)
   }
   func file(_ name: String) -> String { "\(path)/\(name)" }

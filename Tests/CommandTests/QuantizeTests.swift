@@ -37,5 +37,6 @@ import Testing
       "quantize", made, "--frames", RunTests.clip, "--output", folder.file("again"), "--pictures", "1")
     #expect(again.code == 64)
     #expect(again.errors.contains("already"))
+    #expect(!folder.names.contains("again"))
   }
 }
