@@ -60,7 +60,7 @@ let package = Package(
       ]),
     .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
-    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV"]),
+    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV", "GraphCases"]),
     .testTarget(
       name: "FilterTests", dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend"]),
     // A CUDA driver and NVRTC without a GPU, opened at run time by tests. Its device headers are embedded.

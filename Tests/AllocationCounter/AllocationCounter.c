@@ -13,8 +13,8 @@ extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 extern void __libc_free(void *block);
 
-static __thread int counting;
-static __thread allocation_counts counts;
+static _Atomic int counting;
+static _Atomic long own, library, kept;
 
 typedef struct {
   uintptr_t begin, end;
@@ -36,24 +36,24 @@ static int note_library(struct dl_phdr_info *info, size_t size, void *data) {
 
 static void note(void *caller) {
   if (!counting) return;
-  counts.kept++;
+  kept++;
   for (int i = 0; i < library_count; i++)
     if ((uintptr_t)caller >= library_code[i].begin && (uintptr_t)caller < library_code[i].end) {
-      counts.library++;
+      library++;
       return;
     }
-  counts.own++;
+  own++;
 }
 
 void allocations_begin(void) {
   if (!library_count) dl_iterate_phdr(note_library, NULL);
-  memset(&counts, 0, sizeof counts);
+  own = library = kept = 0;
   counting = 1;
 }
 
 allocation_counts allocations_end(void) {
   counting = 0;
-  return counts;
+  return (allocation_counts){own, library, kept};
 }
 
 // The thread sanitizer has an allocator of its own, which these would take the place of; under it nothing is counted.
@@ -68,7 +68,7 @@ void *calloc(size_t count, size_t size) {
 }
 void *realloc(void *old, size_t size) {
   note(__builtin_return_address(0));
-  if (old && counting) counts.kept--;
+  if (old && counting) kept--;
   return __libc_realloc(old, size);
 }
 void *memalign(size_t alignment, size_t size) {
@@ -85,7 +85,7 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
   return *block ? 0 : ENOMEM;
 }
 void free(void *block) {
-  if (block && counting) counts.kept--;
+  if (block && counting) kept--;
   __libc_free(block);
 }
 #endif

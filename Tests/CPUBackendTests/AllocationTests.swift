@@ -1,20 +1,36 @@
 import AllocationCounter
 import CPUBackend
 import Engine
+import Glibc
 import GraphCases
 import Testing
 
 @Suite struct AllocationTests {
-  @Test func theCounterCounts() {
-    allocations_begin()
-    let block = UnsafeMutableRawPointer.allocate(byteCount: 100, alignment: 8)
-    let during = allocations_end()
-    block.deallocate()
-    #expect(during.own == 1 && during.kept == 1)
+  /// Of every thread.
+  @Test func theCounterCounts() async {
+    await #expect(processExitsWith: .success) {
+      allocations_begin()
+      let block = UnsafeMutableRawPointer.allocate(byteCount: 100, alignment: 8)
+      let during = allocations_end()
+      block.deallocate()
+      #expect(during.own == 1 && during.kept == 1)
+
+      var thread = pthread_t()
+      allocations_begin()
+      pthread_create(&thread, nil, { _ in malloc(100) }, nil)
+      pthread_join(thread, nil)
+      #expect(allocations_end().kept >= 1)
+    }
   }
 
-  /// The frame path allocates nothing of its own, in bf16 and f32, with settings written in between.
-  @Test(arguments: productElements) func framesAllocateNothing(element: ElementType) throws {
+  /// The frame path allocates nothing of its own on any thread, in bf16 and f32, with settings written in between.
+  @Test func framesAllocateNothing() async {
+    await #expect(processExitsWith: .success) {
+      for element in productElements { try AllocationTests().countFrames(element) }
+    }
+  }
+
+  private func countFrames(_ element: ElementType) throws {
     let test = Case(seed: 42)
     test.writeRandomGraph(length: 40, element: element)
     let program = try CPUBackend(overlap: .always).compile(test.graph, weights: test.weights) { _ in }
@@ -41,7 +57,7 @@ import Testing
         try program.start()
       }
     }
-    #expect(own == 0)
-    #expect(kept == 0, "what oneDNN takes for a call it gives back")
+    #expect(own == 0, "\(element)")
+    #expect(kept == 0, "\(element): what oneDNN takes for a call it gives back")
   }
 }

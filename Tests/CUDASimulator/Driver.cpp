@@ -4,6 +4,7 @@
 
 #include "Configuration.h"
 #include "Context.h"
+#include "Embedded.h"
 #include "Memory.h"
 #include "Streams.h"
 
@@ -213,7 +214,10 @@ CUDA_API(cuDeviceGetUuid_v2, tc_CUuuid *uuid, tc_CUdevice device) {
   if (!initialised) return not_initialized;
   if (!is_device(device)) return invalid_device;
   if (!uuid) return invalid_value;
-  memcpy(uuid->bytes, "Simulated GPU\0\0\0", sizeof uuid->bytes);
+  // A card of another make with each change of what kernels are compiled with: caches go by it.
+  uint64_t make = tc_simulator_hash();
+  memcpy(uuid->bytes, "SimGPU", 6);
+  memcpy(uuid->bytes + 6, &make, sizeof make);
   uuid->bytes[14] = (char)configuration().archs[(size_t)device];
   uuid->bytes[15] = (char)device;
   return success;

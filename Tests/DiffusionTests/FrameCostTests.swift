@@ -33,13 +33,18 @@ struct FrameCostTests {
     }
   }
 
-  @Test(arguments: models) func noFrameAllocates(name: String) throws {
-    let pipeline = try pipeline(name, try CPUBackend())
-    for _ in 0..<3 { try pipeline.run() }
-    allocations_begin()
-    for _ in 0..<10 { try pipeline.run() }
-    let counts = allocations_end()
-    #expect(counts.own == 0)
-    #expect(counts.kept == 0)
+  /// On any thread: in a process of its own.
+  @Test func noFrameAllocates() async {
+    await #expect(processExitsWith: .success) {
+      for name in FrameCostTests.models {
+        let pipeline = try FrameCostTests().pipeline(name, try CPUBackend())
+        for _ in 0..<3 { try pipeline.run() }
+        allocations_begin()
+        for _ in 0..<10 { try pipeline.run() }
+        let counts = allocations_end()
+        #expect(counts.own == 0, "\(name)")
+        #expect(counts.kept == 0, "\(name)")
+      }
+    }
   }
 }

@@ -8,15 +8,15 @@ public enum Simulator {
   /// Always true: where it was not built, what needs it fails and is not passed over.
   public static let isReady: Bool = {
     let library = products + "/libcuda-simulator.so"
-    setenv("TURBOCAM_LIBCUDA", library, 0)
-    setenv("TURBOCAM_LIBNVRTC", library, 0)
-    setenv("TURBOCAM_CACHE", products + "/simulated", 0)
-    setenv("TURBOCAM_LIBCUBLASLT", library, 0)
+    setenv("TURBOCAM_LIBCUDA", library, 1)
+    setenv("TURBOCAM_LIBNVRTC", library, 1)
+    setenv("TURBOCAM_CACHE", products + "/simulated", 1)
+    setenv("TURBOCAM_LIBCUBLASLT", library, 1)
     // Times of a simulated GPU say nothing, and take long.
-    setenv("TURBOCAM_TUNING", "0", 0)
+    setenv("TURBOCAM_TUNING", "0", 1)
     // The second GPU is a Hopper, for what only that has.
-    setenv("TURBOCAM_SIMULATOR_ARCH", "80,90", 0)
-    setenv("TURBOCAM_SIMULATOR_DEVICES", "2", 0)
+    setenv("TURBOCAM_SIMULATOR_ARCH", "80,90", 1)
+    setenv("TURBOCAM_SIMULATOR_DEVICES", "2", 1)
     return true
   }()
 

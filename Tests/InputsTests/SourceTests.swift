@@ -33,7 +33,8 @@ import Testing
 
   @Test func filesThatAreNoPictures() {
     let folder = Folder()
-    var random = SystemRandomNumberGenerator()
+    // Drawn with a seed: libav takes some bytes for some format.
+    var random = SplitMix(state: 36)
     let garbage = (0..<5000).map { _ in UInt8.random(in: 0...255, using: &random) }
     refuses(folder.file("empty.png"), .missing, EX_NOINPUT)
     let empty = folder.file("empty.jpg")

@@ -1,6 +1,7 @@
 #pragma once
 
-/// Allocations of the calling thread since `allocations_begin`, by who asked.
+/// Allocations of all threads since `allocations_begin`, by who asked. Other tests allocate too, so whoever counts does
+/// it in a process of its own (an exit test).
 typedef struct {
   /// By the program and the Swift runtime.
   long own;
