@@ -19,6 +19,8 @@ final class KernelLibrary {
   /// Opened when something has to be compiled.
   private lazy var compiler = Result { try Compiler(driver: context.driver.version) }
   private var modules: [KernelModule: tc_CUmodule?] = [:]
+  /// What the compiler refused: it would refuse it again.
+  private var refused: [KernelModule: CUDAError] = [:]
   /// Those compiled beforehand, for architectures older than the card may be.
   private var fromPTX: Set<KernelModule> = []
   /// The first architecture whose code waits for the kernel before it (device.cuh, await_previous).
@@ -31,14 +33,18 @@ final class KernelLibrary {
   /// cuBLASLt where it is there and products are measured.
   private(set) lazy var products = tuning.usesTuner ? try? CublasLt(context) : nil
   /// The fastest way of each product that was measured on this GPU.
-  lazy var choices = ChoiceTable(context, cache, library: products?.version)
+  lazy var choices = ChoiceTable(
+    context, cache, library: products?.version, warpgroups: takesWarpgroups)
   let tuning: Tuning
   /// The architecture that has warpgroups.
   static let hopper = 90
-  /// Whether products can go to warpgroups: with a driver that makes maps of tensors (12.0).
+  /// The first NVRTC that knows their instructions, and takes "sm_90a".
+  private static let warpgroupCompiler = 12000
+  /// Whether products can go to warpgroups: with a driver that makes maps of tensors (12.0), and a compiler.
   private(set) lazy var hasWarpgroups =
     context.device.capability == Self.hopper
     && context.driver.library.find("cuTensorMapEncodeTiled", tc_cuTensorMapEncodeTiled.self) != nil
+    && (try? compiler.get()).map { $0.version >= Self.warpgroupCompiler } ?? false
   /// Whether those of 16 bits may.
   var takesWarpgroups: Bool { tuning.takesWarpgroups && hasWarpgroups }
   /// Whether linear layers behind a layer norm go there in 8 bits.
@@ -88,8 +94,12 @@ final class KernelLibrary {
     return kernel
   }
 
+  /// Loads a module, and compiles it where it is not in the cache. Errors: `CUDAError`.
+  func prepare(_ module: KernelModule) throws { _ = try load(module) }
+
   private func load(_ module: KernelModule) throws -> tc_CUmodule? {
     if let loaded = modules[module] { return loaded }
+    if let refusal = refused[module] { throw refusal }
     let key = try key(module)
     if let code = cache.read(key), let loaded = try? open(code, module) {
       modules[module] = loaded
@@ -124,11 +134,16 @@ final class KernelLibrary {
   }
 
   private func compile(_ module: KernelModule, _ compiler: Compiler) throws -> [UInt8] {
-    let code = try compiler.compile(
-      name: module.file, source: KernelSources.text(module.file), headers: KernelSources.headers,
-      options: ["-arch=sm_\(architecture(module))", "-std=c++17"] + module.options)
-    compiled += 1
-    return code
+    do {
+      let code = try compiler.compile(
+        name: module.file, source: KernelSources.text(module.file), headers: KernelSources.headers,
+        options: ["-arch=sm_\(architecture(module))", "-std=c++17"] + module.options)
+      compiled += 1
+      return code
+    } catch let error as CUDAError {
+      if case .compile = error { refused[module] = error }
+      throw error
+    }
   }
 
   /// "90a" for what only Hopper has, else the card's: "89".

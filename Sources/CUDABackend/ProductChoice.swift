@@ -56,7 +56,8 @@ struct ProductShape: Hashable {
 
 /// What was measured to be fastest on one GPU with one driver, for all starts of the program after the first.
 ///
-/// A table that is missing, damaged or of other kernels only means that it is measured again.
+/// A table that is missing, damaged or of other kernels only means that it is measured again. What was measured among
+/// other candidates is another table: the fastest of some says nothing of those that were not tried.
 struct ChoiceTable {
   private let cache: KernelCache
   private let key: String
@@ -64,12 +65,14 @@ struct ChoiceTable {
   private(set) var isChanged = false
   var count: Int { choices.count }
 
-  init(_ context: GPUContext, _ cache: KernelCache, library: Int?) {
+  /// `library`: cuBLASLt's version where it takes part; `warpgroups`: whether Hopper's do.
+  init(_ context: GPUContext, _ cache: KernelCache, library: Int?, warpgroups: Bool) {
     self.cache = cache
     var hash = FNV()
     hash.add(context.device.uuid)
     hash.add("\(context.driver.version) \(context.device.capability) \(KernelSources.hash) \(library ?? 0)")
     hash.add(context.driver.library.path)
+    if warpgroups { hash.add("warpgroups") }
     key = "choices-sm_\(context.device.capability)-\(hexadecimal(hash.value, digits: 16))"
     let text = cache.read(key).map { String(decoding: $0, as: UTF8.self) } ?? ""
     for line in text.split(separator: "\n") {

@@ -80,6 +80,21 @@ import Testing
     #expect(first.kernels.contains { $0.contains("TC_E4M3") } == (linears == .f8))
   }
 
+  /// What was measured without them says nothing of them, and what was measured with them is not for those who do
+  /// without.
+  @Test func whatWasMeasuredWithoutWarpgroupsIsMeasuredAgainWithThem() throws {
+    let test = layer()
+    func isMeasured(_ tuning: Tuning) throws -> Bool {
+      try measure(test, CUDABackend(ordinal: 1, tuning: tuning)).isNew
+    }
+    // Both have all their kernels; what is new then is measured.
+    for tuning in [Tuning.measuredWithWarpgroups, .measured] { _ = try isMeasured(tuning) }
+    for file in files() { unlink(file) }
+    #expect(try isMeasured(.measured))
+    #expect(try isMeasured(.measuredWithWarpgroups))
+    #expect(try !isMeasured(.measured) && !isMeasured(.measuredWithWarpgroups))
+  }
+
   @Test func productsAreMeasuredOnceOnAMachine() throws {
     for file in files() { unlink(file) }
     let test = layer()
