@@ -105,7 +105,10 @@ final class LoadProgram {
     guard found.element != type.element else { return }
     let from = Operand(address: raw.address, type: found, rowStride: found.columns)
     let to = Operand(address: buffer.address, type: type, rowStride: type.columns)
-    try lowering.map(from, to, TC_IDENTITY).run()
-    try stream.synchronize(name)
+    // Until the stream has come by, `raw` must not go.
+    try withExtendedLifetime(raw) {
+      try lowering.map(from, to, TC_IDENTITY).run()
+      try stream.synchronize(name)
+    }
   }
 }

@@ -61,23 +61,25 @@ extension Lowering {
   {
     // Weights are rounded when all of them are there, before the first frame.
     let ranked = choices(Tile.warpgroups, product)
-    func make(_ choice: TileChoice, _ scratch: Scratch) throws -> WarpgroupProduct {
+    func make(_ product: tc_cuda_product, _ choice: TileChoice, _ scratch: Scratch) throws -> WarpgroupProduct
+    {
       try warpgroupLaunch(product, "TC_E4M3", choice, constants, scratch)
     }
     if case .warpgroups(let number) = library.tuning {
       let tile = Tile.warpgroups[number % Tile.warpgroups.count]
-      return try make(choices([tile], product)[0], scratch)
+      return try make(product, choices([tile], product)[0], scratch)
     }
     let choice = try tuner?.choice(
       for: ProductShape(product, "e4m3", sums: .f32),
       weightBytes: Int(product.filters * product.weight_stride) * 2,
-      candidates: ranked.prefix(Self.candidates).map { .tile($0) }
-    ) { choice, scratch in
+      // Pairs of numbers are as wide as one of f16.
+      pictureBytes: pictureBytes(product, .f16), candidates: ranked.prefix(Self.candidates).map { .tile($0) }
+    ) { choice, scratch, picture in
       guard case .tile(let tile) = choice else { return nil }
-      return try make(tile, scratch)
+      return try make(timed(product, picture), tile, scratch)
     }
-    if case .tile(let tile) = choice, tile.tile.isForWarpgroups { return try make(tile, scratch) }
-    return try make(ranked[0], scratch)
+    if case .tile(let tile) = choice, tile.tile.isForWarpgroups { return try make(product, tile, scratch) }
+    return try make(product, ranked[0], scratch)
   }
 
   private func eightBitWeight(_ value: Value) throws -> EightBitOperands.Weight {

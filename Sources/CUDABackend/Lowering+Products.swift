@@ -16,7 +16,9 @@ extension Lowering {
     let ranked = choices(Tile.all, product).filter { product.batches == 1 || $0.splits == 1 }
     let takesLibrary = suitsLibrary(product, element, constants)
     let takesWarpgroups = library.takesWarpgroups && suitsWarpgroups(product)
-    func make(_ choice: ProductChoice, _ scratch: Scratch) throws -> (any ProductWork)? {
+    func make(
+      _ product: tc_cuda_product, _ choice: ProductChoice, _ scratch: Scratch
+    ) throws -> (any ProductWork)? {
       switch choice {
       case .tile(let choice) where choice.tile.isForWarpgroups:
         guard takesWarpgroups else { return nil }
@@ -36,11 +38,30 @@ extension Lowering {
     let choice = try tuner.choice(
       for: ProductShape(product, "\(element)", sums: library.format.sums),
       weightBytes: Int(product.filters * product.weight_stride) * element.byteCount,
-      candidates: tiles + others,
-      make: make)
+      pictureBytes: pictureBytes(product, element), candidates: tiles + others,
+      make: { choice, scratch, picture in
+        try make(timed(product, picture), choice, scratch)
+      })
     // What was measured in another program may not go here.
-    if let choice, let work = try make(choice, scratch) { return work }
+    if let choice, let work = try make(product, choice, scratch) { return work }
     return try tiledLaunch(product, element, ranked[0], scratch)
+  }
+
+  /// Addresses are multiples of so many bytes as far as libraries take note of it.
+  private static let alignment: UInt64 = 256
+
+  /// Bytes that `timed` needs.
+  func pictureBytes(_ product: tc_cuda_product, _ element: ElementType) -> Int {
+    let pixels = Int(product.height) * Int(product.width) * Int(product.x_stride)
+    return (pixels + Int(product.batches - 1) * Int(product.x_batch)) * element.byteCount
+      + Int(Self.alignment)
+  }
+
+  /// The product of a picture in another place, as well aligned as its own.
+  func timed(_ product: tc_cuda_product, _ picture: tc_CUdeviceptr?) -> tc_cuda_product {
+    var timed = product
+    if let picture { timed.x = picture + product.x % Self.alignment }
+    return timed
   }
 
   func choices(_ tiles: [Tile], _ product: tc_cuda_product) -> [TileChoice] {

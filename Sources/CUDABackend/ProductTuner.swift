@@ -58,11 +58,13 @@ protocol ProductWork: Runnable {
 /// Measures which way of computing a product is fastest, once for each shape and GPU.
 ///
 /// What is timed is what a frame does: a captured graph, the picture in the cache where the last kernel left it, and
-/// weights that come from memory, for in a frame gigabytes of other weights lie between two uses of the same.
+/// weights that come from memory, for in a frame gigabytes of other weights lie between two uses of the same. Both are
+/// drawn numbers: zeros, or all the same, take less power and leave the clock higher than real ones do.
 final class ProductTuner {
   private let stream: GPUStream
   private let library: KernelLibrary
   private var weights: DeviceBuffer?
+  private var pictures: DeviceBuffer?
   /// How many shapes were measured.
   private(set) var measured = 0
 
@@ -73,22 +75,26 @@ final class ProductTuner {
     (self.stream, self.library) = (stream, library)
   }
 
-  /// The choice for a shape: known, or the fastest of `candidates`, which are made one after the other.
+  /// The choice for a shape: known, or the fastest of `candidates`, which are made one after the other; `make` is told
+  /// where numbers for `pictureBytes` of x are, nil where the product is to stay as it is.
   func choice(
-    for shape: ProductShape, weightBytes: Int, candidates: [ProductChoice],
-    make: (ProductChoice, Scratch) throws -> (any ProductWork)?
+    for shape: ProductShape, weightBytes: Int, pictureBytes: Int, candidates: [ProductChoice],
+    make: (ProductChoice, Scratch, tc_CUdeviceptr?) throws -> (any ProductWork)?
   ) throws -> ProductChoice? {
     if library.tuning == .library {
       return try candidates.first { candidate in
         guard case .library = candidate else { return false }
-        return try make(candidate, Scratch()) != nil
+        return try make(candidate, Scratch(), nil) != nil
       }
     }
     if let known = library.choices[shape] { return known }
-    guard let place = try memory(weightBytes) else { return nil }
+    guard try makeNumbers(weightBytes, pictureBytes), let weights, let pictures else { return nil }
     var best: (choice: ProductChoice, seconds: Double)?
     for choice in candidates {
-      guard let seconds = try seconds(choice, place, weightBytes, make) else { continue }
+      guard
+        let seconds = try seconds(
+          choice, weights, weightBytes, make: { try make($0, $1, pictures.address) })
+      else { continue }
       if seconds < best?.seconds ?? .infinity { best = (choice, seconds) }
     }
     guard let best else { return nil }
@@ -100,19 +106,20 @@ final class ProductTuner {
   /// Keeps what was measured, and gives memory back.
   func finish() {
     library.choices.save()
-    weights = nil
+    (weights, pictures) = (nil, nil)
   }
 
   /// nil where it cannot be had; what the GPU does not survive is thrown.
   private func seconds(
     _ choice: ProductChoice, _ place: DeviceBuffer, _ weightBytes: Int,
-    _ make: (ProductChoice, Scratch) throws -> (any ProductWork)?
+    make: (ProductChoice, Scratch) throws -> (any ProductWork)?
   ) throws -> Double? {
     do {
       let scratch = Scratch()
       guard let work = try make(choice, scratch) else { return nil }
       try scratch.commit(stream)
-      return try time(work, place, weightBytes)
+      // Kernels read it until the last of them is done.
+      return try withExtendedLifetime(scratch) { try time(work, place, weightBytes) }
     } catch let error as CUDAError where !error.endsPrograms {
       return nil
     }
@@ -141,19 +148,43 @@ final class ProductTuner {
     return try clock.intervals().min().map { $0 / Double(Self.runs) } ?? .infinity
   }
 
-  /// Twice what the cache holds, where so much is free, of numbers near 1: powers that nobody computes with would
-  /// leave the clock higher than real ones do. nil where the GPU is full: a model has to fit without.
-  private func memory(_ weightBytes: Int) throws -> DeviceBuffer? {
+  /// Weights of twice what the cache holds, where so much is free, and a picture; false where the GPU is full: a model
+  /// has to fit without.
+  private func makeNumbers(_ weightBytes: Int, _ pictureBytes: Int) throws -> Bool {
     let wanted = try max(
       weightBytes + 255, min(2 * stream.context.device.cache, stream.context.free().free / 8))
-    if let weights, weights.byteCount >= wanted { return weights }
-    weights = nil
-    guard try stream.context.free().free > 2 * wanted else { return nil }
-    let new = try DeviceBuffer(stream.context, wanted)
-    try stream.driver.check(
-      stream.driver.get("cuMemsetD8Async", tc_cuMemsetD8Async.self)(
-        new.address, 0x3c, new.byteCount, stream.raw), "cuMemsetD8Async", "\(wanted) bytes")
-    weights = new
+    weights = try numbers(wanted, in: weights)
+    pictures = try numbers(pictureBytes, in: pictures)
+    return weights != nil && pictures != nil
+  }
+
+  /// `known`, where it is large enough, or new memory full of drawn numbers.
+  private func numbers(_ byteCount: Int, in known: DeviceBuffer?) throws -> DeviceBuffer? {
+    if let known, known.byteCount >= byteCount { return known }
+    guard try stream.context.free().free > 2 * byteCount else { return nil }
+    let new = try DeviceBuffer(stream.context, byteCount)
+    let drawn = Self.drawn
+    let uploader = try Uploader(stream)
+    var filled = min(drawn.count, new.byteCount)
+    try drawn.withUnsafeBytes {
+      try uploader.upload(UnsafeRawBufferPointer(rebasing: $0[..<filled]), to: new.address)
+    }
+    while filled < new.byteCount {
+      let count = min(filled, new.byteCount - filled)
+      try stream.copy(new.address, to: new.address + UInt64(filled), count)
+      filled += count
+    }
+    try stream.synchronize("numbers to time products with")
     return new
   }
+
+  /// Bits that are numbers of moderate size in f16, in bf16 and, both bytes, in e4m3; more of them than any row has.
+  private static let drawn: [UInt8] = {
+    var state: UInt32 = 1
+    return (0..<1 << 20).map { place in
+      state = state &* 1_664_525 &+ 1_013_904_223
+      let bits = UInt8(truncatingIfNeeded: state >> 24)
+      return place % 2 == 0 ? bits & 0xf7 : bits & 0x87 | 0x38
+    }
+  }()
 }
