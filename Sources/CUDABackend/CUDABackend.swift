@@ -8,16 +8,14 @@ public final class CUDABackend: Backend {
   /// Tensor cores multiply bf16 from Ampere on.
   public var wideElement: ElementType { device.capability >= 80 ? .bf16 : .f32 }
   public let device: GPUDevice
-  /// Whether kernels of a frame begin before the one before them has ended; known when something was compiled.
-  public var overlapsLaunches: Bool { session?.context.overlapsLaunches ?? false }
   private let version: Int
   private let fuses: Bool
   private let reserve: Int
   private let prebuilt: PrebuiltKernels?
   private let products: ProductFormat
   private let tuning: Tuning
-  /// How many tiles there are for `Tuning.warpgroups`.
-  public static let warpgroupTiles = Tile.warpgroups.count
+  /// The tiles there are for `Tuning.warpgroups`: "128x64x4w".
+  public static let warpgroupTiles = Tile.warpgroups.map(\.text)
   /// nil between the loss of a GPU and its being had again.
   private var session: Session?
   private var caches: [WeightCache<DeviceBuffer>] = []
@@ -120,6 +118,24 @@ public final class CUDABackend: Backend {
   /// The kernel modules that programs have asked for so far, as kernels/variants.txt lists them.
   public var modules: [String] { session?.library.loaded ?? [] }
 
+  /// All that programs may ask for on this GPU, as kernels/variants.txt lists them; what heads of unusual size need is
+  /// not among them.
+  public var kernelModules: [String] {
+    KernelSources.variants.filter { $0.isFor(device.capability) }.map(\.module.description)
+  }
+
+  /// Has one of `kernelModules` at hand for all programs on this machine; whether it had to be compiled. Errors:
+  /// `CUDAError`.
+  public func prepare(kernels description: String) throws -> Bool {
+    let session = try working()
+    try session.context.enter()
+    let before = session.library.compiled
+    for variant in KernelSources.variants where variant.module.description == description {
+      try session.library.prepare(variant.module)
+    }
+    return session.library.compiled > before
+  }
+
   public func compile(_ graph: Graph, weights: any WeightSource, progress: (CompileProgress) -> Void) throws
     -> any Executable
   {
@@ -139,10 +155,19 @@ public final class CUDABackend: Backend {
   /// Seconds by the GPU's own clock of frames that follow each other without a pause; `executable` is one that this
   /// backend compiled.
   public func replayTimes(of executable: any Executable, count: Int) throws -> [Double] {
+    try own(executable).replayTimes(count)
+  }
+
+  /// Whether kernels of a frame of `executable` begin before the one before them has ended.
+  public func overlapsLaunches(of executable: any Executable) throws -> Bool {
+    try own(executable).overlapsLaunches
+  }
+
+  private func own(_ executable: any Executable) throws -> CUDAExecutable {
     guard let executable = executable as? CUDAExecutable else {
       throw EngineError.unsupported("what another backend compiled", backend: "the CUDA backend")
     }
-    return try executable.replayTimes(count)
+    return executable
   }
 
   private func cache(of source: any WeightSource) -> WeightCache<DeviceBuffer> {

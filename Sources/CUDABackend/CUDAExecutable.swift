@@ -157,6 +157,9 @@ final class CUDAExecutable: Executable {
     }
   }
 
+  /// Whether kernels of a frame begin before the one before them has ended.
+  var overlapsLaunches: Bool { slots.allSatisfy(\.overlapsLaunches) }
+
   // MARK: Running
 
   var depth: Int { 2 }

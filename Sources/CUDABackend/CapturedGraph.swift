@@ -6,6 +6,8 @@ final class CapturedGraph {
   private var graph: tc_CUgraph?
   private var executable: tc_CUgraphExec?
   private let launch: tc_cuGraphLaunch
+  /// Whether kernels of it begin before the one before them has ended.
+  private(set) var overlapsLaunches: Bool
 
   /// Records what `body` puts into the stream; nothing of it runs yet. `body` is called again where the driver does not
   /// take kernels that may begin early.
@@ -13,13 +15,15 @@ final class CapturedGraph {
     self.stream = stream
     launch = try stream.driver.get("cuGraphLaunch", tc_cuGraphLaunch.self)
     stream.overlapsLaunches = stream.context.overlapsLaunches
+    overlapsLaunches = stream.overlapsLaunches
     defer { stream.overlapsLaunches = false }
     do {
       try capture(body)
     } catch let error as CUDAError where stream.overlapsLaunches && !error.endsPrograms {
-      stream.context.refuseOverlap()
-      stream.overlapsLaunches = false
+      (overlapsLaunches, stream.overlapsLaunches) = (false, false)
       try capture(body)
+      // It was not for something else that the first attempt failed.
+      stream.context.refuseOverlap()
     }
   }
 

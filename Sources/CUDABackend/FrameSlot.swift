@@ -84,6 +84,9 @@ final class FrameSlot {
   /// Waits until the frame's outputs are there.
   func finish() throws { try downloaded.synchronize("a frame") }
 
+  /// Whether kernels of the frame begin before the one before them has ended.
+  var overlapsLaunches: Bool { graph.overlapsLaunches }
+
   /// The graph alone, for clocks.
   func replay() throws { try graph.run() }
 }

@@ -1,4 +1,5 @@
 import CCUDA
+import Glibc
 import Synchronization
 
 /// A GPU's primary context.
@@ -12,7 +13,8 @@ final class GPUContext: @unchecked Sendable {
   private let setCurrent: tc_cuCtxSetCurrent
   private let heldByteCount = Atomic<Int>(0)
   let loading = LoadLock()
-  private let refusedOverlap = Atomic<Bool>(false)
+  /// TURBOCAM_OVERLAP=0 keeps kernels one after the other: for comparisons, and where a picture looks wrong.
+  private let refusedOverlap = Atomic<Bool>(getenv("TURBOCAM_OVERLAP").map { String(cString: $0) } == "0")
 
   /// Bytes that our buffers hold.
   var held: Int { heldByteCount.load(ordering: .relaxed) }

@@ -45,6 +45,8 @@ enum KernelSources {
     var module: KernelModule
     var least: Int
     var isExact: Bool
+
+    func isFor(_ capability: Int) -> Bool { isExact ? capability == least : capability >= least }
   }
 
   /// What stands in variants.txt.

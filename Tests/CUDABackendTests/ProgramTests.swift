@@ -120,6 +120,15 @@ import Testing
     #expect(program.memory.weights >= 16 * 9 * 8 * 2)
   }
 
+  /// The second of the simulated GPUs is a Hopper, the first is older.
+  @Test(arguments: [0, 1]) func aProgramTellsWhetherItsKernelsBeginEarly(ordinal: Int) throws {
+    let test = Case(seed: 5)
+    test.writeRandomGraph(length: 12, element: .f32)
+    let backend = try CUDABackend(ordinal: ordinal, element: .f32)
+    let program = try backend.compile(test.graph, weights: test.weights) { _ in }
+    #expect(try backend.overlapsLaunches(of: program) == (ordinal == 1))
+  }
+
   @Test func aGPUThatIsNotThereIsRefused() {
     #expect(throws: CUDAError.self) { _ = try CUDABackend(ordinal: 7) }
   }

@@ -73,11 +73,12 @@ struct DeviceTests {
   /// shows that there are any.
   @Test func kernelsThatBeginEarlyMakeTheSamePictures() throws {
     let folder = try Folder()
-    func run(_ name: String, arch: String, fault: String) throws -> Program.Result {
+    func run(_ name: String, arch: String, fault: String, overlap: String = "1") throws -> Program.Result {
       try Program.run(
         "run", "--device", "cuda", "--input", RunTests.clip, "--model", sdTiny, "--size", "64x64",
         "--frames", "3", "--output", folder.file(name),
-        with: Program.simulatedGPU(["ARCH": arch, "FAULT": fault]), seconds: 400)
+        with: Program.simulatedGPU(["ARCH": arch, "FAULT": fault], ["TURBOCAM_OVERLAP": overlap]),
+        seconds: 400)
     }
     for (name, arch, fault) in [
       ("plain.mjpeg", "80", "overlap=719"), ("early.mjpeg", "90", ""),
@@ -88,6 +89,9 @@ struct DeviceTests {
     }
     #expect(try read(folder.file("early.mjpeg")) == read(folder.file("plain.mjpeg")))
     #expect(try read(folder.file("refused.mjpeg")) == read(folder.file("plain.mjpeg")))
+    let off = try run("off.mjpeg", arch: "90", fault: "overlap=719", overlap: "0")
+    #expect(off.code == 0, "\(off.errors)")
+    #expect(try read(folder.file("off.mjpeg")) == read(folder.file("plain.mjpeg")))
     let lost = try run("lost.mjpeg", arch: "90", fault: "overlap@9=719")
     #expect(lost.errors.contains("the GPU stopped working"))
   }

@@ -63,6 +63,15 @@ public final class Case {
     return graph.weight(name, shape, element)
   }
 
+  /// A linear layer behind a layer norm, as a transformer's.
+  public func writeNormedLayer(rows: Int, depth: Int, filters: Int) {
+    let x = input([rows, depth], .f16)
+    let norm = graph.layerNorm(x, epsilon: 1e-5, gain: weight([depth]), shift: weight([depth]))
+    graph.output(
+      "y",
+      graph.linear(norm, weight: weight([filters, depth], .f16, stored: .f16), bias: weight([filters])))
+  }
+
   /// All outputs of a backend for the inputs drawn; `rewritten` runs in place of the graph as it was written.
   public func run(_ backend: any Backend, _ rewritten: Graph? = nil) throws -> [String: [Float]] {
     let program = try backend.compile(rewritten ?? graph, weights: weights) { _ in }

@@ -10,6 +10,9 @@ func readFile(_ path: String) throws -> [UInt8] {
   return bytes
 }
 
+/// The same as a text.
+func readText(_ path: String) throws -> String { String(decoding: try readFile(path), as: UTF8.self) }
+
 func writeFile(_ path: String, _ bytes: UnsafeRawBufferPointer) throws {
   guard let file = fopen(path, "wb") else { throw CheckError("\(path): \(String(cString: strerror(errno)))") }
   let count = fwrite(bytes.baseAddress, 1, bytes.count, file)

@@ -6,21 +6,17 @@ import Engine
 /// Tests/CUDASimulatorTests/kernels/wrappers.cu, which say what they take and give, beside plain loops.
 final class Fragments {
   private let probe: KernelProbe
-  private let module: KernelProbe.Module
+  private let path: String
+  private lazy var compiled = Result { try probe.compile("wrappers.cu", readText(path)) }
+  private var module: KernelProbe.Module { get throws { try compiled.get() } }
   private var report = Report()
+  private var resumption: Resumption
 
-  /// Kernels for Hopper's warpgroups; nil on other cards.
-  private let warpgroups: WarpgroupWords?
-
-  /// `path`: of wrappers.cu, beside which warpgroups.cu lies.
-  init(path: String) throws {
+  /// `path`: of wrappers.cu, beside which warpgroups.cu lies. `after`: the word that was tried last.
+  init(path: String, after: String?) throws {
+    self.path = path
+    resumption = Resumption(after: after)
     probe = try KernelProbe()
-    module = try probe.compile("wrappers.cu", String(decoding: try readFile(path), as: UTF8.self))
-    let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
-      separator: "/")
-    warpgroups =
-      probe.device.capability == 90
-      ? try WarpgroupWords(probe, path: (folder.isEmpty ? "." : folder) + "/warpgroups.cu") : nil
   }
 
   func run() throws -> Report {
@@ -35,12 +31,18 @@ final class Fragments {
     try check("copy_groups") { try self.copiesGroups() }
     try check("reverse") { try self.barriers() }
     try check("convert") { try self.converts() }
-    for (name, word) in warpgroups?.words ?? [] { try check(name, word) }
+    guard probe.device.capability == 90 else { return report }
+    let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
+      separator: "/")
+    let warpgroups = WarpgroupWords(probe, path: (folder.isEmpty ? "." : folder) + "/warpgroups.cu")
+    for (name, word) in warpgroups.words { try check(name, word) }
     return report
   }
 
   /// One that throws is one that failed; the others go on, unless the GPU is lost.
   private func check(_ name: String, _ body: () throws -> Bool) throws {
+    guard resumption.takes(name) else { return }
+    report.begin(name)
     do {
       let passed = try body()
       report.isPassed = report.isPassed && passed
@@ -71,7 +73,7 @@ final class Fragments {
     }
     let found = floats(
       try probe.run(
-        kernel, of: module, threads: 32, buffers: [first, second, bytes(sums)], numbers: [0])[2])
+        kernel, of: try module, threads: 32, buffers: [first, second, bytes(sums)], numbers: [0])[2])
     let expected = (0..<32).flatMap { lane in
       Self.resultPlaces(lane).map { row, n in
         (0..<16).reduce(c[row * 8 + n]) { $0 + a[row * 16 + $1] * b[n * 16 + $1] }
@@ -88,7 +90,7 @@ final class Fragments {
   private func loadsMatrices(_ kernel: String, transposed: Bool) throws -> Bool {
     let halves = (0..<256).map { UInt16($0 * 257 % 65521) }
     let result = try probe.run(
-      kernel, of: module, threads: 32, sharedMemory: 512,
+      kernel, of: try module, threads: 32, sharedMemory: 512,
       buffers: [bytes(halves), [0], [UInt8](repeating: 0, count: 512)], numbers: [0])[2]
     let expected = (0..<32).flatMap { lane in
       (0..<4).flatMap { matrix in
@@ -105,7 +107,7 @@ final class Fragments {
   private func shuffles() throws -> Bool {
     try [1, 2, 16, 31].allSatisfy { mask in
       let result = try probe.run(
-        "shuffle", of: module, threads: 32, buffers: [[0], [0], [UInt8](repeating: 0, count: 128)],
+        "shuffle", of: try module, threads: 32, buffers: [[0], [0], [UInt8](repeating: 0, count: 128)],
         numbers: [UInt64(mask)])[2]
       return floats(result) == (0..<32).map { Float($0 ^ mask) }
     }
@@ -115,14 +117,14 @@ final class Fragments {
   private func copies() throws -> Bool {
     let values = (0..<1024).map { Float($0) }
     let result = try probe.run(
-      "copy_late", of: module, threads: 256, sharedMemory: 4096,
+      "copy_late", of: try module, threads: 256, sharedMemory: 4096,
       buffers: [bytes(values), [0], [UInt8](repeating: 0, count: 8192)], numbers: [0])[2]
     return floats(result).suffix(1024).elementsEqual(values.map { Int($0) / 4 % 2 == 0 ? $0 : 0 })
   }
 
   private func copiesGroups() throws -> Bool {
     let result = try probe.run(
-      "copy_groups", of: module, threads: 1, sharedMemory: 32,
+      "copy_groups", of: try module, threads: 1, sharedMemory: 32,
       buffers: [bytes((1...8).map { Float($0) }), [0], [UInt8](repeating: 0, count: 32)], numbers: [0])[2]
     return floats(result).prefix(4).elementsEqual([1, 2, 3, 4])
   }
@@ -130,7 +132,7 @@ final class Fragments {
   private func barriers() throws -> Bool {
     try [1, 31, 32, 100, 1024].allSatisfy { block in
       let result = try probe.run(
-        "reverse", of: module, blocks: 5, threads: block, sharedMemory: 4 * block,
+        "reverse", of: try module, blocks: 5, threads: block, sharedMemory: 4 * block,
         buffers: [[0], [0], [UInt8](repeating: 0, count: 4 * 5 * block)], numbers: [0])[2]
       return floats(result) == (0..<block * 5).map { Float(block - 1 - $0 % block) }
     }
@@ -138,7 +140,8 @@ final class Fragments {
 
   private func converts() throws -> Bool {
     let result = try probe.run(
-      "convert", of: module, threads: 1, buffers: [[0], [0], [UInt8](repeating: 0, count: 24)], numbers: [0])[
+      "convert", of: try module, threads: 1, buffers: [[0], [0], [UInt8](repeating: 0, count: 24)],
+      numbers: [0])[
         2]
     return floats(result) == [
       Float(Float16(1.0 / 3 as Float)), Float(bitPattern: 0x3eab_0000), .infinity, Float(Int32.max), 0,

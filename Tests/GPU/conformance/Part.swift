@@ -78,9 +78,11 @@ struct Part {
 
   // MARK: The command
 
-  static func run(folder: String, part: String, inputs path: String, output: String) throws -> Report {
+  static func run(
+    folder: String, part: String, inputs path: String, output: String, linears: ProductFormat.Linears
+  ) throws -> Report {
     guard let name = Name(rawValue: part) else { throw CheckError("no part \(part)") }
-    let backend = try CUDABackend.first()
+    let backend = try CUDABackend.first(products: ProductFormat(linears: linears))
     let tensors = try SafetensorsFile(path: path)
     let part = try Part(ModelFolder(path: folder), name, backend, taps: true) { tensors[$0]?.shape }
     let start = now()

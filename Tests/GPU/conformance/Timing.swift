@@ -95,7 +95,7 @@ enum Timing {
       JSONObject(
         times.map { .init(name: $0.key, value: $0.value) } + [
           .init(name: "open_s", value: .number(opened)),
-          .init(name: "overlaps_launches", value: .bool(backend.overlapsLaunches)),
+          .init(name: "overlaps_launches", value: .bool(try backend.overlapsLaunches(of: executable))),
           .init(name: "levels", value: .number(Double(levels))),
           .init(
             name: "memory_mb", value: .number(Double(memory.weights + memory.settings + memory.arena) / 1e6)),

@@ -4,21 +4,19 @@ import Engine
 
 /// The words of warpgroup.cuh beside plain loops, on a Hopper: kernels of
 /// Tests/CUDASimulatorTests/kernels/warpgroups.cu, which say what they take and give.
-struct WarpgroupWords {
+final class WarpgroupWords {
   private let probe: KernelProbe
-  private let module: KernelProbe.Module
+  private let path: String
+  private lazy var compiled = Result { try probe.compile("warpgroups.cu", readText(path), isExact: true) }
+  private var module: KernelProbe.Module { get throws { try compiled.get() } }
 
-  init(_ probe: KernelProbe, path: String) throws {
-    self.probe = probe
-    module = try probe.compile(
-      "warpgroups.cu", String(decoding: try readFile(path), as: UTF8.self), isExact: true)
-  }
+  init(_ probe: KernelProbe, path: String) { (self.probe, self.path) = (probe, path) }
 
   /// Each by its name, from the simplest on.
   var words: [(String, () throws -> Bool)] {
     let products = ["f16", "bf16", "e4m3x2"].flatMap { element in
       [64, 80, 128, 160, 256].map { columns in
-        ("multiply_\(element)_\(columns)", { try multiplies(element, columns) })
+        ("multiply_\(element)_\(columns)", { try self.multiplies(element, columns) })
       }
     }
     return [("take_turns", takesTurns), ("bring", bringsBoxes), ("eight_bits", roundsToEightBits)] + products
@@ -28,7 +26,7 @@ struct WarpgroupWords {
   private func takesTurns() throws -> Bool {
     // It takes no maps, but their places in the parameters come first all the same.
     let result = try probe.run(
-      "take_turns", of: module, threads: 32, sharedMemory: 1024,
+      "take_turns", of: try module, threads: 32, sharedMemory: 1024,
       maps: [map(0, 64, rows: 1), map(0, 64, rows: 1)],
       buffers: [[UInt8](repeating: 0, count: 256), [UInt8](repeating: 0, count: 12)],
       numbers: numbers([0, 0, 0, 0]))[1]
@@ -42,7 +40,7 @@ struct WarpgroupWords {
     let places = [(0, 0, 0), (64, 32, 2), (-8, -3, 1), (96, 69, 0), (200, 0, 0), (0, 0, 3)]
     return try places.allSatisfy { x, y, z in
       let result = try probe.run(
-        "bring", of: module, threads: 32, sharedMemory: 9216, maps: [map, map],
+        "bring", of: try module, threads: 32, sharedMemory: 9216, maps: [map, map],
         buffers: [bytes(values), [UInt8](repeating: 0, count: 8192)], numbers: numbers([x, y, z, 0]))[1]
       var expected = [UInt16](repeating: 0, count: 4096)
       for row in 0..<64 {
@@ -68,7 +66,7 @@ struct WarpgroupWords {
     let expected =
       (0..<127).map { $0 } + (0..<126).map { 128 + ($0 % 2 == 0 ? $0 : $0 + 1) } + [126, 254, 126]
     let result = try probe.run(
-      "eight_bits", of: module, threads: 128, maps: [map(0, 64, rows: 1), map(0, 64, rows: 1)],
+      "eight_bits", of: try module, threads: 128, maps: [map(0, 64, rows: 1), map(0, 64, rows: 1)],
       buffers: [[UInt8](repeating: 0, count: 256), bytes(values)], numbers: numbers([0, 0, 0, 0]))[1]
     return result.prefix(256).map { Int($0) } == expected
   }
@@ -82,7 +80,7 @@ struct WarpgroupWords {
     let depth = name == "e4m3x2" ? 128 : 64
     let (a, b) = (floats(64 * depth, 7), floats(columns * depth, 11))
     let result = try probe.run(
-      "multiply_\(name)_\(columns)", of: module, threads: 128, sharedMemory: 8192 + 128 * columns + 1024,
+      "multiply_\(name)_\(columns)", of: try module, threads: 128, sharedMemory: 8192 + 128 * columns + 1024,
       maps: [map(0, 64, rows: 64), map(1, 64, rows: columns)],
       buffers: [
         encoded(a, name), encoded(b, name),
@@ -97,7 +95,7 @@ struct WarpgroupWords {
     let depth = 64 * steps
     let (a, b) = (floats(64 * depth, 7), floats(64 * depth, 11))
     let result = try probe.run(
-      "pipeline", of: module, threads: 160, sharedMemory: 4 * 8192 + 1024,
+      "pipeline", of: try module, threads: 160, sharedMemory: 4 * 8192 + 1024,
       maps: [map(0, depth, rows: 64), map(1, depth, rows: 64)],
       buffers: [
         ElementCodec.encode(a, .f16), ElementCodec.encode(b, .f16), [UInt8](repeating: 0, count: 16384),
