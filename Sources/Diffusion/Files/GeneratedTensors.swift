@@ -20,7 +20,9 @@ struct GeneratedTensors {
   /// More elements than any model has in one tensor.
   private static let mostElements = 1 << 34
   /// Elements of a piece.
-  private static let pieceCount = 1 << 18
+  private static let pieceCount = 1 << 22
+  /// Elements that are worth a thread.
+  private static let shareCount = 1 << 16
   private static let golden: UInt64 = 0x9e37_79b9_7f4a_7c15
 
   /// Errors: `.configuration` or `.data` with the key.
@@ -83,20 +85,27 @@ struct GeneratedTensors {
     return true
   }
 
+  /// By all processors: a model of full size has billions.
   private func draw(
     _ record: SafetensorsRecord, _ type: TensorType, _ range: Range<Int>,
     into bytes: UnsafeMutableRawBufferPointer
   ) {
     let (offset, scale) = Self.range(record)
     let start = Self.hash(record.name) &+ seed &* Self.golden &+ UInt64(range.lowerBound)
-    for index in 0..<range.count {
-      let value = offset + scale * Self.uniform(start &+ UInt64(index))
-      switch type.element {
-      case .f16:
-        bytes.storeBytes(of: Float16(value).bitPattern, toByteOffset: 2 * index, as: UInt16.self)
-      case .bf16:
-        bytes.storeBytes(of: ElementCodec.bfloat16(value), toByteOffset: 2 * index, as: UInt16.self)
-      default: bytes.storeBytes(of: value, toByteOffset: 4 * index, as: Float.self)
+    // Each thread writes its own share.
+    nonisolated(unsafe) let bytes = bytes
+    let element = type.element
+    inParallel(range.count, atLeast: Self.shareCount) { share in
+      func store<T>(_ convert: (Float) -> T) {
+        for index in share {
+          let value = offset + scale * Self.uniform(start &+ UInt64(index))
+          bytes.storeBytes(of: convert(value), toByteOffset: MemoryLayout<T>.size * index, as: T.self)
+        }
+      }
+      switch element {
+      case .f16: store { Float16($0).bitPattern }
+      case .bf16: store { ElementCodec.bfloat16($0) }
+      default: store { $0 }
       }
     }
   }
