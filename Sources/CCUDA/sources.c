@@ -15,6 +15,9 @@ static const char vectors[] = {
 static const char moments[] = {
 #embed "kernels/moments.cuh"
 };
+static const char reduce[] = {
+#embed "kernels/reduce.cuh"
+};
 static const char tile[] = {
 #embed "kernels/tile.cuh"
 };
@@ -70,6 +73,7 @@ static const struct tc_cuda_source all[] = {
     SOURCE("device.cuh", device),
     SOURCE("vectors.cuh", vectors),
     SOURCE("moments.cuh", moments),
+    SOURCE("reduce.cuh", reduce),
     SOURCE("tile.cuh", tile),
     SOURCE("gather.cuh", gather),
     SOURCE("epilogue.cuh", epilogue),

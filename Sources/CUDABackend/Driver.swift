@@ -61,10 +61,12 @@ final class Driver: Sendable {
   /// Errors after which a context is of no use: faults of kernels, and of the device.
   private static func isLoss(_ code: tc_CUresult) -> Bool {
     switch code {
-    // ECC_UNCORRECTABLE, NVLINK_UNCORRECTABLE; ILLEGAL_ADDRESS ... LAUNCH_FAILED; SYSTEM_NOT_READY is not one.
-    case 214, 220, 700, 702, 714...719: return true
-    // CONTEXT_IS_DESTROYED, DEVICE_UNAVAILABLE.
-    case 46, 709: return true
+    case TC_CUDA_ERROR_ECC_UNCORRECTABLE, TC_CUDA_ERROR_NVLINK_UNCORRECTABLE,
+      TC_CUDA_ERROR_ILLEGAL_ADDRESS, TC_CUDA_ERROR_LAUNCH_TIMEOUT, TC_CUDA_ERROR_HARDWARE_STACK_ERROR,
+      TC_CUDA_ERROR_ILLEGAL_INSTRUCTION, TC_CUDA_ERROR_MISALIGNED_ADDRESS,
+      TC_CUDA_ERROR_INVALID_ADDRESS_SPACE, TC_CUDA_ERROR_INVALID_PC, TC_CUDA_ERROR_LAUNCH_FAILED,
+      TC_CUDA_ERROR_CONTEXT_IS_DESTROYED, TC_CUDA_ERROR_DEVICE_UNAVAILABLE:
+      return true
     default: return false
     }
   }

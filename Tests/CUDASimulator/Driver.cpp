@@ -141,13 +141,6 @@ CUDA_API(cuGetErrorName, tc_CUresult error, const char **name) {
   return known ? success : invalid_value;
 }
 
-CUDA_API(cuGetErrorString, tc_CUresult error, const char **text) {
-  const ErrorName *known = find_name(error);
-  if (!text) return invalid_value;
-  *text = known ? known->text : nullptr;
-  return known ? success : invalid_value;
-}
-
 CUDA_API(cuDeviceGetCount, int *count) {
   std::lock_guard lock(state);
   if (!initialised) return not_initialized;

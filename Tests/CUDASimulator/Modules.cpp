@@ -116,17 +116,6 @@ CUDA_API(cuModuleLoadDataEx, tc_CUmodule *handle, const void *image, unsigned, i
   return success;
 }
 
-CUDA_API(cuModuleUnload, tc_CUmodule handle) {
-  BEGIN("module");
-  auto found = modules.find(handle);
-  if (found == modules.end()) return invalid_handle;
-  // What is queued keeps the code; handles of its functions are worth nothing from here on.
-  for (auto next = functions.begin(); next != functions.end();)
-    next = next->second->module == found->second ? functions.erase(next) : std::next(next);
-  modules.erase(found);
-  return success;
-}
-
 CUDA_API(cuModuleGetFunction, tc_CUfunction *handle, tc_CUmodule module, const char *name) {
   BEGIN("function");
   auto found = modules.find(module);

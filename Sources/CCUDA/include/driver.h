@@ -20,7 +20,6 @@ typedef struct { char bytes[16]; } tc_CUuuid;
 TC_CUDA(cuInit, unsigned flags);
 TC_CUDA(cuDriverGetVersion, int *version);
 TC_CUDA(cuGetErrorName, tc_CUresult error, const char **name);
-TC_CUDA(cuGetErrorString, tc_CUresult error, const char **text);
 TC_CUDA(cuDeviceGetCount, int *count);
 TC_CUDA(cuDeviceGet, tc_CUdevice *device, int ordinal);
 TC_CUDA(cuDeviceGetName, char *name, int length, tc_CUdevice device);
@@ -41,18 +40,19 @@ TC_CUDA(cuMemcpyDtoHAsync_v2, void *to, tc_CUdeviceptr from, size_t bytes, tc_CU
 TC_CUDA(cuMemcpyDtoDAsync_v2, tc_CUdeviceptr to, tc_CUdeviceptr from, size_t bytes, tc_CUstream stream);
 TC_CUDA(cuMemsetD8Async, tc_CUdeviceptr to, unsigned char value, size_t count, tc_CUstream stream);
 TC_CUDA(cuModuleLoadDataEx, tc_CUmodule *module, const void *image, unsigned count, int *options, void **values);
-TC_CUDA(cuModuleUnload, tc_CUmodule module);
 TC_CUDA(cuModuleGetFunction, tc_CUfunction *function, tc_CUmodule module, const char *name);
 TC_CUDA(cuFuncGetAttribute, int *value, int attribute, tc_CUfunction function);
 TC_CUDA(cuFuncSetAttribute, tc_CUfunction function, int attribute, int value);
 TC_CUDA(cuLaunchKernel, tc_CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
         unsigned block_y, unsigned block_z, unsigned shared_bytes, tc_CUstream stream, void **parameters, void **extra);
-// CUlaunchAttribute and CUlaunchConfig. `value` is a union of up to 64 bytes that begins with the number we set.
+// CUlaunchAttribute and CUlaunchConfig. From `value` on it is a union of 64 bytes, aligned to 8, that begins with the
+// number we set.
 typedef struct {
   int id;
   int pad;
   int value;
-  char rest[60];
+  int more;
+  long long rest[7];
 } tc_CUlaunchAttribute;
 typedef struct {
   unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes;
@@ -86,17 +86,19 @@ TC_CUDA(cuEventElapsedTime, float *milliseconds, tc_CUevent start, tc_CUevent en
 
 // CUresult
 #define TC_CUDA_ERROR_OUT_OF_MEMORY 2
-#define TC_CUDA_ERROR_NOT_INITIALIZED 3
+#define TC_CUDA_ERROR_DEVICE_UNAVAILABLE 46
 #define TC_CUDA_ERROR_NO_DEVICE 100
-#define TC_CUDA_ERROR_INVALID_DEVICE 101
-#define TC_CUDA_ERROR_INVALID_IMAGE 200
-#define TC_CUDA_ERROR_NO_BINARY_FOR_GPU 209
-#define TC_CUDA_ERROR_INVALID_PTX 218
-#define TC_CUDA_ERROR_UNSUPPORTED_PTX_VERSION 222
-#define TC_CUDA_ERROR_NOT_FOUND 500
+#define TC_CUDA_ERROR_ECC_UNCORRECTABLE 214
+#define TC_CUDA_ERROR_NVLINK_UNCORRECTABLE 220
 #define TC_CUDA_ERROR_ILLEGAL_ADDRESS 700
+#define TC_CUDA_ERROR_LAUNCH_TIMEOUT 702
+#define TC_CUDA_ERROR_CONTEXT_IS_DESTROYED 709
+#define TC_CUDA_ERROR_HARDWARE_STACK_ERROR 714
+#define TC_CUDA_ERROR_ILLEGAL_INSTRUCTION 715
+#define TC_CUDA_ERROR_MISALIGNED_ADDRESS 716
+#define TC_CUDA_ERROR_INVALID_ADDRESS_SPACE 717
+#define TC_CUDA_ERROR_INVALID_PC 718
 #define TC_CUDA_ERROR_LAUNCH_FAILED 719
-#define TC_CUDA_ERROR_UNKNOWN 999
 
 // CUdevice_attribute
 #define TC_CUDA_MULTIPROCESSORS 16
@@ -111,9 +113,6 @@ TC_CUDA(cuEventElapsedTime, float *milliseconds, tc_CUevent start, tc_CUevent en
 #define TC_CUDA_FUNCTION_LOCAL_BYTES 3
 #define TC_CUDA_FUNCTION_REGISTERS 4
 #define TC_CUDA_FUNCTION_MOST_SHARED 8
-// CUjit_option
-#define TC_CUDA_JIT_ERROR_LOG 5
-#define TC_CUDA_JIT_ERROR_LOG_BYTES 6
 // Flags
 #define TC_CUDA_STREAM_NON_BLOCKING 1
 #define TC_CUDA_EVENT_DISABLE_TIMING 2
@@ -143,5 +142,4 @@ TC_NVRTC(nvrtcGetProgramLog, tc_nvrtcProgram program, char *log);
 TC_NVRTC(nvrtcDestroyProgram, tc_nvrtcProgram *program);
 #undef TC_NVRTC
 typedef const char *(*tc_nvrtcGetErrorString)(int result);
-#define TC_NVRTC_ERROR_COMPILATION 6
 

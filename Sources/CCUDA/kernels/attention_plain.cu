@@ -4,21 +4,9 @@
 // Defines: ELEMENT (TC_F32, TC_F16, TC_BF16), of q, k, v and result.
 // Grid: (queries, heads). Block: 128. Shared: 4 * (2 * head_dimension + 136) bytes.
 #include "device.cuh"
+#include "reduce.cuh"
 
 #define KEYS 128
-
-// The highest, or the sum, over the block's four warps.
-DEVICE float block_reduce(float own, bool sum, float *shared) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) {
-    float other = shuffle_xor(own, mask);
-    own = sum ? own + other : fmaxf(own, other);
-  }
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = own;
-  sync_threads();
-  float a = shared[0], b = shared[1], c = shared[2], d = shared[3];
-  return sum ? a + b + (c + d) : fmaxf(fmaxf(a, b), fmaxf(c, d));
-}
 
 KERNEL(attention_plain, tc_cuda_attention, KEYS) {
   await_previous();
@@ -45,11 +33,11 @@ KERNEL(attention_plain, tc_cuda_attention, KEYS) {
       score = sum * p.scale;
     }
     // What was summed up so far is relative to the highest score so far (Milakov and Gimelshein 2018).
-    float highest = fmaxf(high, block_reduce(score, false, highs));
+    float highest = fmaxf(high, maximum_of_block(score, highs));
     float shrink = expf(high - highest), weight = first + t < visible ? expf(score - highest) : 0.0f;
     high = highest;
     weights[t] = weight;
-    total = total * shrink + block_reduce(weight, true, totals);  // its barrier publishes the weights too
+    total = total * shrink + sum_of_block(weight, totals);  // its barrier publishes the weights too
     int count = min(KEYS, visible - first);
     for (int d = t; d < size; d += KEYS) {
       float sum = sums[d] * shrink;

@@ -7,9 +7,6 @@
 #include "device.cuh"
 #include "vectors.cuh"
 
-DEVICE long long first_vector() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
-DEVICE long long all_threads() { return (long long)gridDim.x * blockDim.x; }
-
 // A vector of up to 8 elements of a matrix.
 struct Vector {
   long long row, column;
@@ -27,7 +24,7 @@ DEVICE long long vectors(long long rows, long long columns) { return rows * ((co
 KERNEL(map, tc_cuda_map, 256) {
   await_previous();
   bool aligned = is_aligned(p.x | p.result, 16) && (p.rows == 1 || (p.x_stride | p.result_stride) % 8 == 0);
-  for (long long i = first_vector(); i < vectors(p.rows, p.columns); i += all_threads()) {
+  for (long long i = first_thread(); i < vectors(p.rows, p.columns); i += all_threads()) {
     Vector at(i, p.columns);
     bool wide = aligned && at.count == 8;
     float x[8];
@@ -72,7 +69,7 @@ DEVICE void combine_rows(const tc_cuda_binary &p) {
   for (int axis = 0; axis < 3; axis++)
     if (p.shape[axis] != 1) strides |= p.x_strides[axis] | p.result_strides[axis] | (repeats ? 0 : p.y_strides[axis]);
   bool aligned = strides % 8 == 0 && is_aligned(p.x | p.result | (repeats ? 0 : p.y), 16);
-  for (long long i = first_vector(); i < vectors(rows, p.shape[3]); i += all_threads()) {
+  for (long long i = first_thread(); i < vectors(rows, p.shape[3]); i += all_threads()) {
     Vector at(i, p.shape[3]);
     Places place = Places::of<3>(p, at.row);
     bool wide = aligned && at.count == 8;
@@ -95,7 +92,7 @@ KERNEL(binary, tc_cuda_binary, 256) {
   await_previous();
   if (p.x_strides[3] == 1 && p.result_strides[3] == 1 && (p.y_strides[3] | 1) == 1) return combine_rows(p);
   long long count = p.shape[0] * p.shape[1] * p.shape[2] * p.shape[3];
-  for (long long i = first_vector(); i < count; i += all_threads()) {
+  for (long long i = first_thread(); i < count; i += all_threads()) {
     Places at = Places::of<4>(p, i);
     float x = load_element(p.x, at.x, p.element), y = load_element(p.y, at.y, p.element);
     store_element(p.result, at.result, p.element, combined(p.operation, x, y));
@@ -105,7 +102,7 @@ KERNEL(binary, tc_cuda_binary, 256) {
 KERNEL(geglu, tc_cuda_geglu, 256) {
   await_previous();
   bool aligned = is_aligned(p.x | p.result, 16) && (p.x_stride | p.result_stride | p.columns) % 8 == 0;
-  for (long long i = first_vector(); i < vectors(p.rows, p.columns); i += all_threads()) {
+  for (long long i = first_thread(); i < vectors(p.rows, p.columns); i += all_threads()) {
     Vector at(i, p.columns);
     bool wide = aligned && at.count == 8;
     float value[8], gate[8];

@@ -53,12 +53,6 @@ DEVICE Moments of_warp(Moments own) {
   return own;
 }
 
-DEVICE float maximum_of_warp(float own) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) own = fmaxf(own, shuffle_xor(own, mask));
-  return own;
-}
-
 // All threads get the moments of the block. `shared`: a place for a Moments of every warp, free to overwrite.
 template <int THREADS> DEVICE Moments of_block(Moments own, Moments *shared) {
   own = of_warp(own);

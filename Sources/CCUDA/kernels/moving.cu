@@ -8,9 +8,6 @@
 #include "device.cuh"
 #include "vectors.cuh"
 
-DEVICE long long first_unit() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
-DEVICE long long all_threads() { return (long long)gridDim.x * blockDim.x; }
-
 typedef together<u32, 4> u128;
 typedef together<u32, 2> u64;
 
@@ -20,7 +17,7 @@ template <class T> DEVICE void copy_box(const tc_cuda_copy &p) {
   const T *x = (const T *)p.x;
   T *result = (T *)p.result;
   long long count = p.shape[0] * p.shape[1] * p.shape[2] * p.shape[3] * p.shape[4];
-  for (long long i = first_unit(); i < count; i += all_threads()) {
+  for (long long i = first_thread(); i < count; i += all_threads()) {
     long long rest = i, from = 0, to = 0;
 #pragma unroll
     for (int axis = 4; axis >= 0; axis--) {
@@ -58,7 +55,7 @@ template <class T> DEVICE void upsample_units(const tc_cuda_upsample &p, int pix
   const T *x = (const T *)p.x;
   T *result = (T *)p.result;
   long long count = (long long)p.new_height * p.new_width * pixel;
-  for (long long i = first_unit(); i < count; i += all_threads()) {
+  for (long long i = first_thread(); i < count; i += all_threads()) {
     int place = (int)(i / pixel), unit = (int)(i - (long long)place * pixel);
     int row = place / p.new_width, column = place - row * p.new_width;
     // Products of two sizes of a picture stay below 2^31.
@@ -75,7 +72,7 @@ template <class T> DEVICE void join_units(const tc_cuda_join_phases &p, int pixe
   const T *x = (const T *)p.x;
   T *result = (T *)p.result;
   long long count = 4ll * p.height * p.width * pixel;
-  for (long long i = first_unit(); i < count; i += all_threads()) {
+  for (long long i = first_thread(); i < count; i += all_threads()) {
     int place = (int)(i / pixel), unit = (int)(i - (long long)place * pixel);
     int row = place / (2 * p.width), column = place - row * 2 * p.width;
     int a = row % 2, b = column % 2;
@@ -93,7 +90,7 @@ template <class T> DEVICE void gather_units(const tc_cuda_gather &p, int row) {
   const int *index = (const int *)p.index;
   T *result = (T *)p.result;
   long long count = (long long)p.count * row;
-  for (long long i = first_unit(); i < count; i += all_threads()) {
+  for (long long i = first_thread(); i < count; i += all_threads()) {
     long long place = i / row;
     int source = index[place];
     if (source < 0 || source >= p.table_rows) source = 0;
@@ -125,7 +122,7 @@ KERNEL(sinusoid, tc_cuda_sinusoid, 256) {
   await_previous();
   int half = p.dimension / 2;
   long long count = (long long)p.count * p.dimension;
-  for (long long i = first_unit(); i < count; i += all_threads()) {
+  for (long long i = first_thread(); i < count; i += all_threads()) {
     int row = (int)(i / p.dimension), column = (int)(i - (long long)row * p.dimension);
     bool second = column >= half;
     // As the reference rounds it, step by step.

@@ -13,6 +13,7 @@
 // softmax: grid rows, block 128, shared 32 bytes.
 #include "device.cuh"
 #include "moments.cuh"
+#include "reduce.cuh"
 #include "vectors.cuh"
 
 // MARK: Group normalisation
@@ -172,21 +173,6 @@ KERNEL(layer_norm, tc_cuda_layer_norm, 128) {
   }
 }
 
-// The highest of the block, or the sum, to all threads. `shared`: a float of every warp.
-DEVICE float block_maximum(float own, float *shared) {
-  own = maximum_of_warp(own);
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = own;
-  sync_threads();
-  return fmaxf(fmaxf(shared[0], shared[1]), fmaxf(shared[2], shared[3]));
-}
-DEVICE float block_sum(float own, float *shared) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) own += shuffle_xor(own, mask);
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = own;
-  sync_threads();
-  return shared[0] + shared[1] + (shared[2] + shared[3]);
-}
-
 KERNEL(softmax, tc_cuda_softmax, 128) {
   await_previous();
   SHARED(memory);
@@ -196,10 +182,10 @@ KERNEL(softmax, tc_cuda_softmax, 128) {
 
   float high = -3.0e38f;  // finite, for -inf - -inf would be no number
   for (int column = threadIdx.x; column < p.columns; column += 128) high = fmaxf(high, x[column]);
-  high = block_maximum(high, highs);
+  high = maximum_of_block(high, highs);
   float sum = 0.0f;
   for (int column = threadIdx.x; column < p.columns; column += 128) sum += expf(x[column] - high);
-  float inverse = 1.0f / fmaxf(block_sum(sum, sums), 1.0e-37f);
+  float inverse = 1.0f / fmaxf(sum_of_block(sum, sums), 1.0e-37f);
   for (int column = threadIdx.x; column < p.columns; column += 128)
     result[column] = from_float<element_t>(expf(x[column] - high) * inverse);
 }

@@ -6,6 +6,7 @@
 // quantize_rows: Grid: ceil(rows / 4). Block: 128. Shared: 0.
 #include "device.cuh"
 #include "moments.cuh"
+#include "reduce.cuh"
 #include "vectors.cuh"
 #include "warpgroup.cuh"
 

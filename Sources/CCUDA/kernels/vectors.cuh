@@ -2,6 +2,10 @@
 #pragma once
 #include "device.cuh"
 
+// Where threads stride over what there is: this one's number among all of the grid, and how many they are.
+DEVICE long long first_thread() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
+DEVICE long long all_threads() { return (long long)gridDim.x * blockDim.x; }
+
 // N numbers in one access. An address must be a multiple of the whole.
 template <class T, int N> struct alignas(sizeof(T) * N) together { T at[N]; };
 

@@ -5,8 +5,6 @@
 #pragma once
 #include "device.cuh"
 
-#define WARPGROUP 128
-
 // MARK: Barriers
 
 // Phases follow each other; one ends when all have arrived whom it expects, and all bytes have come that it expects.
@@ -31,11 +29,18 @@ DEVICE void barrier_expect(Barrier *barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
                : "memory");
 }
+// The GPU's clock, in steps of 2^30 ns.
+DEVICE u32 seconds_now() {
+  unsigned long long nanoseconds;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(nanoseconds));
+  return (u32)(nanoseconds >> 30);
+}
 // Waits until the phase has ended whose number is odd (1) or even (0), counted from 0. A wait that never ends is a
-// mistake, and a trap tells more than a GPU that hangs: after some seconds.
+// mistake, and a trap tells more than a GPU that hangs: after some 5 seconds. How long a try takes is the GPU's affair,
+// so that a clock is asked and not their number.
 DEVICE void barrier_wait(Barrier *barrier, int parity) {
-  u32 address = shared_address(barrier), ended = 0;
-  for (u32 tries = 0; !ended; tries++) {
+  u32 address = shared_address(barrier), ended = 0, start = 0;
+  for (u32 tries = 1; !ended; tries++) {
     asm volatile(
         "{\n.reg .pred p;\n"
         "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
@@ -43,7 +48,9 @@ DEVICE void barrier_wait(Barrier *barrier, int parity) {
         : "=r"(ended)
         : "r"(address), "r"(parity)
         : "memory");
-    if (tries == 1u << 24) __trap();
+    if (tries % 1024 != 0) continue;
+    if (start == 0) start = seconds_now();
+    if (seconds_now() - start > 5) __trap();
   }
 }
 
@@ -135,9 +142,10 @@ DEVICE unsigned long long matrix_at(const void *p) {
     WG_MULTIPLY("256", types, turns, WG_NAMES_128, "%128", "%129", WG_SUMS_64, WG_SUMS_32(64), WG_SUMS_32(96));              \
   }
 
-// c [64][N] += a [64][16] b [N][16]^T by the four warps together, with f32 sums: warp w has rows 16 w...16 w + 15, in
+// c [64][N] += a [64][16] b [N][16]^T by the four warps together, with sums in f32: warp w has rows 16 w...16 w + 15, in
 // fragments of 16x8 as mma_16x8x16 has them, one after the other (N / 2 floats). a and b: 16 columns of matrices as
-// matrix_at has them, so 32 bytes on for the next 16; 32 columns of e4m3. Not there before warpgroup_wait.
+// matrix_at has them, so 32 bytes on for the next 16; 32 columns of e4m3. Not there before warpgroup_wait. Hopper adds
+// products of e4m3 with about 13 bits of mantissa, so that long sums stray further than f32's would.
 template <class T, int N> DEVICE void multiply_warpgroup(float *c, const void *a, const void *b);
 WG_PRODUCTS(f16, "k16.f32.f16.f16", ", 0, 0")
 WG_PRODUCTS(bf16, "k16.f32.bf16.bf16", ", 0, 0")

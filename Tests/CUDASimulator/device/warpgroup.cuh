@@ -9,8 +9,6 @@
 #error "only Hopper has warpgroups"
 #endif
 
-#define WARPGROUP 128
-
 struct Barrier {
   unsigned long long state;
 };
