@@ -58,7 +58,7 @@ uninstall:
 	rm -rf "$(SHARE)"
 
 clean:
-	rm -rf .build .build-gpu .build-static .build-tsan Tests/output
+	rm -rf .build .build-gpu .build-gpu-state .build-static .build-tsan Tests/output
 
 # Trains the embedded model from nothing: make spark ARGS="--minutes 330". Hours on a CPU; goes on where it was stopped.
 spark: .venv/ready

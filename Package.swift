@@ -78,7 +78,7 @@ let package = Package(
       path: "Tests/GPU/conformance"),
     .testTarget(
       name: "CommandTests",
-      dependencies: ["turbocam", "Diffusion", "CPUBackend", "CUDASimulator", "GraphCases"]),
+      dependencies: ["turbocam", "gpu-check", "Diffusion", "CPUBackend", "CUDASimulator", "GraphCases"]),
   ],
   cxxLanguageStandard: .cxx17
 )

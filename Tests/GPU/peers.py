@@ -1,16 +1,11 @@
-"""PyTorch on the same weights: what is right, how far 16 bits stray from it, and how long it takes.
+"""PyTorch on the weights of a folder that models.py wrote, and how long it takes: eager, and compiled.
 
-    peers.py parity FOLDER PARTS OUTPUT GPU_CHECK   our parts of a model (unet,encode,decode) beside float32
-    peers.py time FOLDER RUNS                       eager and compiled
+    peers.py FOLDER RUNS
 
-Both print a JSON object a line, as they come.
-
-FOLDER is one that models.py wrote. Needs torch and diffusers; computes on the GPU where there is one.
+Prints a JSON object a line, as they come. Needs torch and diffusers; computes on the GPU where there is one.
 """
 
 import json
-import struct
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,8 +15,6 @@ import torch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WARM_UPS = 50
-# What 16-bit arithmetic of ours may stray, in units of what PyTorch's does.
-ALLOWED = 1.5
 
 
 def load(folder, component, dtype, channels_last=False):
@@ -102,65 +95,6 @@ def call(model, part, inputs):
         hook.remove()
     found["conv_out"] = sample.float()
     return found
-
-
-def write_safetensors(path, tensors):
-    header, offset = {}, 0
-    for name, tensor in tensors.items():
-        end = offset + tensor.numel() * 4
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in tensors.values():
-            file.write(tensor.float().contiguous().numpy().tobytes())
-
-
-def error(found, exact):
-    return (torch.linalg.vector_norm(found - exact) / torch.linalg.vector_norm(exact)).item()
-
-
-def parity(folder, part, output, program):
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    output.mkdir(parents=True, exist_ok=True)
-    shapes = Shapes(folder)
-    inputs = shapes.inputs(part)
-    write_safetensors(output / "inputs.safetensors", inputs)
-    component = "unet" if part == "unet" else "vae"
-    half = torch.bfloat16 if part != "unet" and shapes.is_wide else torch.float16
-    with torch.inference_mode():
-        model = load(folder, component, torch.float32)
-        exact = call(model, part, inputs)
-        model = model.to(half)
-        rounded = call(model, part, inputs)
-    del model
-    if DEVICE == "cuda":
-        torch.cuda.empty_cache()
-    command = [program, "part", str(folder), part, str(output / "inputs.safetensors"), str(output)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    report = json.loads(done.stdout)
-    if "error" in report:
-        return {"passed": False, "error": report["error"]}
-    rows = {}
-    for name, shape in report["outputs"].items():
-        ours = torch.frombuffer(bytearray((output / f"{name}.f32").read_bytes()), dtype=torch.float32)
-        ours = ours.reshape(shape).to(DEVICE)
-        (output / f"{name}.f32").unlink()
-        reference = exact[name][0].permute(1, 2, 0)
-        peer = rounded[name][0].permute(1, 2, 0)
-        rows[name] = {"ours": error(ours, reference), "pytorch": error(peer, reference)}
-        rows[name]["cosine"] = torch.nn.functional.cosine_similarity(ours.flatten(), reference.flatten(), 0).item()
-        rows[name]["passed"] = rows[name]["ours"] <= max(ALLOWED * rows[name]["pytorch"], 1e-5)
-    (output / "inputs.safetensors").unlink()
-    last = rows[list(rows)[-1]]
-    return {
-        "passed": done.returncode == 0 and bool(rows) and all(row["passed"] for row in rows.values()),
-        "peer": str(half).removeprefix("torch."),
-        "cosine": last["cosine"],
-        "open_s": report["open_s"],
-        "rows": rows,
-    }
 
 
 # Times
@@ -261,20 +195,5 @@ def times(folder, runs):
     tell("compiled frame", measure(whole(compiled), runs))
 
 
-def main():
-    command, folder = sys.argv[1], Path(sys.argv[2])
-    if command == "parity":
-        passed = True
-        for part in sys.argv[3].split(","):
-            try:
-                result = parity(folder, part, Path(sys.argv[4]), sys.argv[5])
-            except Exception as failure:  # the other parts go on
-                result = {"passed": False, "error": f"{type(failure).__name__}: {failure}"}
-            passed = passed and result["passed"]
-            tell(part, result)
-        sys.exit(0 if passed else 1)
-    times(folder, int(sys.argv[3]))
-
-
 if __name__ == "__main__":
-    main()
+    times(Path(sys.argv[1]), int(sys.argv[2]))
