@@ -3,6 +3,9 @@
 // A kernel's is aligned to 64 bytes, and so as long as a multiple of it; the driver copies all of that.
 _Static_assert(sizeof(struct tc_cuda_warpgroup_product) % 64 == 0, "as long for a host as for a kernel");
 
+// As cuda.h has it.
+_Static_assert(sizeof(tc_CUlaunchAttribute) == 72 && _Alignof(tc_CUlaunchAttribute) == 8, "CUlaunchAttribute");
+
 static const char parameters[] = {
 #embed "include/parameters.h"
 };

@@ -46,7 +46,13 @@ public final class CUDABackend: Backend {
         remedy: "leave out --linears f8")
     }
     self.reserve = reserve ?? max(1 << 30, device.memory / 10)
-    session = try makeSession(driver)
+    let session = try makeSession(driver)
+    guard products.linears == .f16 || session.library.hasWarpgroups else {
+      throw CUDAError.unsupported(
+        "linear layers of 8 bits need a driver and an NVRTC of CUDA 12 or later",
+        remedy: "install them (pip install nvidia-cuda-nvrtc), or leave out --linears f8")
+    }
+    self.session = session
   }
 
   /// A context with the kernels that were loaded into it.

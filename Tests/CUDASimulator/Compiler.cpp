@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "API.h"
+#include "Configuration.h"
 #include "Embedded.h"
 #include "Image.h"
 
@@ -238,8 +239,8 @@ extern "C" __attribute__((visibility("default"))) const char *nvrtcGetErrorStrin
 
 NVRTC_API(nvrtcVersion, int *major, int *minor) {
   if (!major || !minor) return invalid_input;
-  *major = 12;
-  *minor = 4;
+  *major = simulator::configuration().nvrtc / 1000;
+  *minor = simulator::configuration().nvrtc % 1000 / 10;
   return success;
 }
 

@@ -55,6 +55,7 @@ void read() {
   for (size_t i = 0; i < devices && i < 64; i++)
     values.archs.push_back(atoi(archs[i < archs.size() ? i : archs.size() - 1].c_str()));
   values.driver = (int)number("TURBOCAM_SIMULATOR_DRIVER", 12040);
+  values.nvrtc = (int)number("TURBOCAM_SIMULATOR_NVRTC", 12040);
   values.memory_bytes = number("TURBOCAM_SIMULATOR_MEMORY", (uint64_t)16 << 30);
   values.seed = number("TURBOCAM_SIMULATOR_SEED", 1);
   unsigned processors = std::thread::hardware_concurrency();

@@ -10,6 +10,7 @@ namespace simulator {
 struct Configuration {
   std::vector<int> archs;  // one a GPU: 80 for 8.0
   int driver;
+  int nvrtc;
   size_t memory_bytes;
   uint64_t seed;
   unsigned threads;

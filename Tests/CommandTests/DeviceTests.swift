@@ -111,6 +111,9 @@ struct DeviceTests {
     let refused = try run(Program.simulatedGPU(["ARCH": "89"]), "--device", "cuda")
     #expect(refused.code == 69)
     #expect(refused.errors.contains("need a Hopper"), "\(refused.errors)")
+    let old = try run(Program.simulatedGPU(["ARCH": "90", "NVRTC": "11080"]), "--device", "cuda")
+    #expect(old.code == 69)
+    #expect(old.errors.contains("NVRTC of CUDA 12"), "\(old.errors)")
     let without = try run(noDriver)
     #expect(without.code == 0 && without.errors.contains("--linears are for a GPU"), "\(without.errors)")
     let told = try JSON.parse(without.output).object?["model"]?.object

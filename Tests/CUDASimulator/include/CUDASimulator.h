@@ -12,6 +12,7 @@
 //   TURBOCAM_SIMULATOR_DEVICES  number of GPUs (1)
 //   TURBOCAM_SIMULATOR_ARCH     capability (80), or a list: 75,86 gives the first GPU 7.5 and the others 8.6
 //   TURBOCAM_SIMULATOR_DRIVER   what cuDriverGetVersion says (12040)
+//   TURBOCAM_SIMULATOR_NVRTC    what nvrtcVersion says, in the same form (12040)
 //   TURBOCAM_SIMULATOR_MEMORY   bytes of each GPU (16 GiB)
 //   TURBOCAM_SIMULATOR_SEED     of the shuffled orders (1)
 //   TURBOCAM_SIMULATOR_THREADS  host threads that run blocks (one a processor)
