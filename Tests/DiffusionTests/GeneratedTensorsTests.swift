@@ -44,6 +44,23 @@ struct GeneratedTensorsTests {
     #expect(try bits(found, "norm.bias", UInt16.self) == [0x3dc9, 0x3bf5, 0xbcf4, 0xbd6b, 0x3cca])
   }
 
+  /// More of them than one piece or one thread draws: the borders between them, and every piece in its place.
+  @Test func largeTensorsAreDrawnInShares() throws {
+    let found = try rule("F16", #""large": [3, 4194304]"#)
+    let whole = try bits(found, "large", UInt16.self)
+    let drawn: [(Int, UInt16)] = [
+      (0, 0x03a1), (65536, 0x10e5), (4_194_303, 0x8f4b), (4_194_304, 0x1174), (4_194_305, 0x11b6),
+      (8_388_607, 0x8aa0), (12_582_911, 0x0db3),
+    ]
+    for (place, expected) in drawn { #expect(whole[place] == expected, "\(place)") }
+    var pieces: [UInt16] = []
+    try ModelWeights(["it": found]).withPieces(of: "it/large") { place, bytes in
+      #expect(place == 2 * pieces.count)
+      pieces += bytes.bindMemory(to: UInt16.self)
+    }
+    #expect(pieces == whole)
+  }
+
   @Test func anotherSeedIsAnotherModel() throws {
     let tensors = #""w": [8, 8]"#
     let first = try bits(rule("F16", tensors, seed: 1), "w", UInt16.self)

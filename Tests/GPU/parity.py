@@ -1,9 +1,9 @@
 """Our parts of a model beside PyTorch's in float32, and how far PyTorch in 16 bits strays from it.
 
-    parity.py FOLDER PARTS OUTPUT GPU_CHECK [WAYS]
+    parity.py FOLDER PARTS OUTPUT GPU_CHECK WAYS SECONDS
 
 PARTS: of unet, encode, decode, with commas. WAYS: names of ways.py, with commas; what is not right in one of them is
-tried once more with one kernel after the other. Prints a JSON object a line, as they come.
+tried once more with one kernel after the other. SECONDS: that one may take. Prints a JSON object a line, as they come.
 """
 
 import json
@@ -19,8 +19,6 @@ import ways
 
 # What 16-bit arithmetic of ours may stray, in units of what PyTorch's does.
 ALLOWED = 1.5
-# Seconds that a part of a model may take, its kernels measured.
-LIMIT = 200
 LARGEST_E4M3 = 448
 
 
@@ -72,16 +70,16 @@ def round_linears(unet):
     return unet
 
 
-def ours(command, variables):
+def ours(command, variables, limit):
     """What our program tells of a part, and whether it ended well."""
     try:
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, text=True, timeout=LIMIT, env=os.environ | variables
+            command, stdout=subprocess.PIPE, text=True, timeout=limit, env=os.environ | variables
         )
     except subprocess.TimeoutExpired as late:
         said = late.stdout or b""
         found = ways.read_lines(said if isinstance(said, str) else said.decode(errors="replace"))
-        return found | {"error": f"took longer than {LIMIT} s"}, False
+        return found | {"error": f"took longer than {limit:g} s"}, False
     found = ways.read_lines(done.stdout)
     if not found.get("outputs"):
         found.setdefault("error", f"ended with {done.returncode}")
@@ -103,7 +101,7 @@ def compare(report, ended_well, output, exact, peer):
     return {"passed": passed, "cosine": rows[list(rows)[-1]]["cosine"], "open_s": report["open_s"], "rows": rows}
 
 
-def parity(folder, part, output, program, names):
+def parity(folder, part, output, program, names, limit):
     """(way, result) of each way, as they come."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     output.mkdir(parents=True, exist_ok=True)
@@ -133,7 +131,7 @@ def parity(folder, part, output, program, names):
         command = [program, "part", str(folder), part, str(path), str(output), linears]
 
         def attempt(more):
-            report, ended_well = ours(command, variables | more)
+            report, ended_well = ours(command, variables | more, limit)
             if "error" in report:
                 return {"passed": False, "error": report["error"]}
             return {"peer": title} | compare(report, ended_well, output, exact, peer)
@@ -142,7 +140,8 @@ def parity(folder, part, output, program, names):
         if not result["passed"]:
             result["in_turn"] = attempt(ways.IN_TURN)
             if result["in_turn"]["passed"]:
-                result.setdefault("error", "right only with one kernel after the other (TURBOCAM_OVERLAP=0)")
+                reasons = [result["error"]] if "error" in result else []
+                result["error"] = "; ".join(reasons + ["right with one kernel after the other (TURBOCAM_OVERLAP=0)"])
         yield name, result
     path.unlink()
 
@@ -150,10 +149,10 @@ def parity(folder, part, output, program, names):
 def main():
     passed = True
     folder, output, program = (Path(word) for word in (sys.argv[1], sys.argv[3], sys.argv[4]))
-    names = (sys.argv[5] if len(sys.argv) > 5 else "standard").split(",")
+    names, limit = sys.argv[5].split(","), float(sys.argv[6])
     for part in sys.argv[2].split(","):
         try:
-            for name, result in parity(folder, part, output, str(program), names):
+            for name, result in parity(folder, part, output, str(program), names, limit):
                 passed = passed and result["passed"]
                 peers.tell(part if name == "standard" else f"{part} {name}", result)
         except Exception as failure:  # the other parts go on

@@ -15,10 +15,12 @@ BEGAN = "began"
 
 
 class Runner:
-    """`environment`: of all programs. `seconds`: of everything together."""
+    """`environment`: of all programs. `seconds`: of everything together. `patience`: how many times as long as on a GPU
+    anything may take."""
 
-    def __init__(self, environment, seconds):
+    def __init__(self, environment, seconds, patience):
         self.environment, self.start, self.seconds = environment, time.monotonic(), seconds
+        self.patience = patience
         self.groups = set()
 
     def end_all(self):
@@ -39,7 +41,7 @@ class Runner:
     def run(self, command, limit, **more):
         """Standard output, which may be cut short: what ran too long is ended with all that it started, and keeps what
         it said. `more` goes into its environment."""
-        limit = max(5, min(limit, self.left - 5))
+        limit = max(5, min(limit * self.patience, self.left - 5))
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, env=self.environment | more, cwd=ROOT,
@@ -77,10 +79,11 @@ class Runner:
     def ask_all(self, command, limit, most=40, **more):
         """The same of a program that goes through a list: where it ends in the middle, it is started again behind what
         it was at, for a GPU that is lost is lost to that process alone."""
-        found, end = {}, time.monotonic() + limit
+        found, end = {}, time.monotonic() + limit * self.patience
         passed, last = True, None
         for _ in range(most):
-            some = self.ask(command + ([last] if last else []), end - time.monotonic(), **more)
+            left = (end - time.monotonic()) / self.patience
+            some = self.ask(command + ([last] if last else []), left, **more)
             passed = passed and some.pop("passed")
             error, stop = some.pop("error", None), some.pop("ended_at", None)
             found |= some
