@@ -131,8 +131,8 @@ enum Kernels {
         report.isPassed = false
         report.add(module.element, .string("\(error)"))
       }
+      report.add("compiled", .number(Double(compiled)))
     }
-    report.add("compiled", .number(Double(compiled)))
     return report
   }
 }
