@@ -1,10 +1,12 @@
 """The UNet, the noise, and the path from a photograph to a stylised picture that teacher and student are trained on.
 
-Image-to-image begins at the noised photograph, x + sigma_s e at the timestep s that the strength says, and Euler's
-steps then go towards what the network predicts, the stylised picture y. After a step to timestep t, the share
-sigma_t / sigma_s of what x and y differ by is still there:
+Image-to-image begins at the noised photograph, x + sigma_s e at the timestep s that the strength says, and steps of the
+ancestral Euler sampler then go towards what the network predicts, the stylised picture y. A step from sigma to sigma'
+goes down to sigma_down = sigma'^2 / sigma, so that it keeps the share sigma_down / sigma = (sigma' / sigma)^2 of what
+the input and y differ by, and draws new noise until there is sigma' of it. The shares of several steps multiply: at
+timestep t, however many steps led there, it is
 
-    x_t = y + (sigma_t / sigma_s) (x - y) + sigma_t e                                                        (1)
+    x_t = y + (sigma_t / sigma_s)^2 (x - y) + sigma_t e                                                      (1)
 
 A diffusion model trained on y alone never sees such inputs; ours is trained on (1) with all s >= t. It needs nothing
 but the usual pipeline: the scene comes in through x_t as it does with any model, the words decide what y is.
@@ -53,7 +55,7 @@ def sigmas(t):
 
 def path(source, goal, noise, t, start):
     """Equation (1). `start` < 0: a path that never saw the source, plain diffusion of the goal."""
-    share = torch.where(start[:, None, None, None] < 0, 0.0, sigmas(t) / sigmas(start.clamp(min=0)))
+    share = torch.where(start[:, None, None, None] < 0, 0.0, (sigmas(t) / sigmas(start.clamp(min=0))) ** 2)
     return goal + share * (source - goal) + sigmas(t) * noise
 
 

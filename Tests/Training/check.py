@@ -23,6 +23,7 @@ from PIL import Image
 
 import data
 import evaluate
+import parts
 import regression
 import words
 
@@ -141,6 +142,7 @@ def main():
         run = Training(scratch)
         tests = {
             "no phrase stands for two styles": every_phrase_is_known,
+            "sampling keeps to the path": parts.sampling_keeps_to_the_path,
             "on a GPU every step keeps to it": steps_run_on_a_gpu,
             "--quick trains, stops, resumes and ends": run.stop_and_resume,
             "the exported folder is whole and small": lambda: folder_is_whole(run.model),
