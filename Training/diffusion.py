@@ -65,9 +65,6 @@ class Words:
     def __init__(self, states, pooled):
         self.states, self.pooled = states, pooled
 
-    def detach(self):
-        return Words(self.states.detach(), self.pooled.detach())
-
     def conditions(self, ids):
         return {"text_embeds": self.pooled, "time_ids": ids}
 
@@ -93,11 +90,8 @@ def timesteps(strength, count):
 
 
 @torch.no_grad()
-def repaint(unet, source, words, strength=0.5, count=1, guidance=None):
-    """Euler ancestral image-to-image as diffusers runs it: scaled latents in, scaled latents out.
-
-    guidance: (weight, Words of the empty prompt), for the teacher; the student never needs it.
-    """
+def repaint(unet, source, words, strength=0.5, count=1):
+    """Euler ancestral image-to-image as diffusers runs it: scaled latents in, scaled latents out."""
     ids = torch.tensor([256.0, 256, 0, 0, 256, 256], device=source.device).repeat(len(source), 1)
     ts = timesteps(strength, count)
     levels = [float(SIGMAS[t]) for t in ts] + [0.0]
@@ -106,9 +100,6 @@ def repaint(unet, source, words, strength=0.5, count=1, guidance=None):
         now, after = levels[k], levels[k + 1]
         at = torch.full((len(x),), t, device=x.device)
         goal = clean(unet, x, at, words, ids)
-        if guidance:
-            without = clean(unet, x, at, guidance[1], ids)
-            goal = without + guidance[0] * (goal - without)
         up = (after**2 * (now**2 - after**2) / now**2) ** 0.5
         down = (after**2 - up**2) ** 0.5
         x = x + (x - goal) / now * (down - now) + up * torch.randn_like(x)

@@ -10,10 +10,10 @@ import argparse
 import json
 import os
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+import data
 import evaluate
 import figures
 import judge
@@ -32,10 +32,6 @@ def load_judge(folder):
     return classifier
 
 
-def tensor(picture):
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
-
-
 @torch.no_grad()
 def measure(pipe, classifier, prompt=lambda name: words.plain(name).prompt):
     """{"styles": mean probability that the judge gives each style, "structure": SSIM with the photographs}."""
@@ -45,9 +41,9 @@ def measure(pipe, classifier, prompt=lambda name: words.plain(name).prompt):
         given = []
         for picture in photographs:
             for seed in SEEDS:
-                made = tensor(evaluate.repaint(pipe, picture, prompt(name), seed=seed))
+                made = data.tensor(evaluate.repaint(pipe, picture, prompt(name), seed=seed))[None]
                 given.append(classifier(made)[1].softmax(1)[0, number])
-                kept.append(figures.ssim(made, tensor(picture)))
+                kept.append(figures.ssim(made, data.tensor(picture)[None]))
         scores[name] = round(float(torch.stack(given).mean()), 4)
     return {"styles": scores, "structure": round(float(torch.stack(kept).mean()), 4)}
 

@@ -19,6 +19,7 @@ What differs, and why:
 - The student's inputs lie on the path from photograph to stylised picture (diffusion.py), not on noised goals alone.
 - T_student is {1 ... 8} * 1000/8, where the paper has four: four steps of image-to-image at strength 0.5 are the lower
   half of eight, so four of eight are what a picture begun at the middle goes through.
+- L_adv is the mean of the heads, not equation (2)'s sum, so that its weight says nothing of their number; L_D is summed.
 - Squares in L_distill are of latents over their standard deviation: their mean is far smaller than that of pixels, so
   L_adv is scaled by ADVERSARIAL to keep lambda the paper's.
 - D sees a window of the picture whose place is drawn anew, and nothing in its heads is normalised over the picture. A
