@@ -9,6 +9,8 @@ ARGS ?=
 BUILD_PACKAGES := pkg-config libdnnl-dev libturbojpeg0-dev libv4l-dev libavformat-dev libavcodec-dev \
   libavutil-dev libswscale-dev libmicrohttpd-dev
 TEST_PACKAGES := ffmpeg g++ $(shell cat Tests/Devices/packages Tests/Servers/packages)
+# On a GPU PyTorch compiles the networks, for which it needs a C compiler and Python's headers.
+COMPILER_PACKAGES = $(if $(shell sh -c 'command -v nvidia-smi'),gcc python3-dev)
 
 BUILD := $(SWIFT) build -c release --product turbocam
 # What is installed carries Swift's run-time libraries in itself, so that it needs no Swift.
@@ -62,6 +64,7 @@ clean:
 
 # Trains the embedded model from nothing: make spark ARGS="--minutes 330". Hours on a CPU; goes on where it was stopped.
 spark: .venv/ready
+	@.ci/packages $(COMPILER_PACKAGES)
 	.venv/bin/python Training/spark.py $(ARGS)
 
 # The figures of the model card, of the last training run.
@@ -82,5 +85,5 @@ lint:
 	.ci/imports
 
 # Debian packages: asks for nothing, installs nothing and says nothing where all are there.
-packages: ; @.ci/packages $(BUILD_PACKAGES)
-test-packages: ; @.ci/packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+packages: ; @.ci/packages $(BUILD_PACKAGES) && .ci/swift
+test-packages: ; @.ci/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) && .ci/swift
