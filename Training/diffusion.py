@@ -12,11 +12,16 @@ A diffusion model trained on y alone never sees such inputs; ours is trained on 
 but the usual pipeline: the scene comes in through x_t as it does with any model, the words decide what y is.
 """
 
+import functools
+
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
 
 import text
+import transfer
 
+# SDXL's size, crop and target size of a picture of 256x256.
+SIZES = (256.0, 256.0, 0.0, 0.0, 256.0, 256.0)
 # Latents as the UNet sees them have this standard deviation: at strength 0.5 the scene survives the noise.
 LATENT_SIZE = 3.0
 STEPS = 1000
@@ -48,9 +53,14 @@ def all_sigmas():
 SIGMAS = all_sigmas()
 
 
+@functools.cache
+def sigmas_on(device):
+    return transfer.send(SIGMAS, device)
+
+
 def sigmas(t):
     """Noise levels [B, 1, 1, 1] of timesteps [B]."""
-    return SIGMAS.to(t.device)[t][:, None, None, None]
+    return sigmas_on(t.device)[t][:, None, None, None]
 
 
 def path(source, goal, noise, t, start):
@@ -65,22 +75,31 @@ class Words:
     def __init__(self, states, pooled):
         self.states, self.pooled = states, pooled
 
+    def apart(self):
+        """The same, through which no gradient leads back. They still ask for one: a compiled network tells inputs that
+        do from inputs that do not, and would be compiled for both."""
+        return Words(self.states.detach().requires_grad_(), self.pooled.detach().requires_grad_())
+
     def conditions(self, ids):
         return {"text_embeds": self.pooled, "time_ids": ids}
 
 
 def time_ids(n, device):
-    """SDXL's size, crop and target size. Mostly 256x256; others now and then, so that they come to mean nothing."""
-    side = torch.tensor([256.0, 256, 0, 0, 256, 256]).repeat(n, 1)
-    other = torch.randint(16, 129, (n, 2)).float() * 8
-    other = torch.cat([other, torch.zeros(n, 2), other], 1)
-    return torch.where(torch.rand(n, 1) < 0.3, other, side).to(device)
+    """Mostly SIZES; others now and then, so that they come to mean nothing. [n, 6]."""
+    other = torch.randint(16, 129, (n, 2), device=device).float() * 8
+    other = torch.cat([other, torch.zeros_like(other), other], 1)
+    return torch.where(torch.rand(n, 1, device=device) < 0.3, other, transfer.constant(SIZES, device))
+
+
+def given(x, t):
+    """Noisy latents as the UNet takes them, of one size at every noise level."""
+    return x / (sigmas(t) ** 2 + 1).sqrt()
 
 
 def clean(unet, x, t, words, ids):
     """The prediction of the clean latents from noisy ones [B, 8, h, w] at timesteps [B]."""
     sigma = sigmas(t)
-    v = unet(x / (sigma**2 + 1).sqrt(), t, words.states, added_cond_kwargs=words.conditions(ids)).sample.float()
+    v = unet(given(x, t), t, words.states, added_cond_kwargs=words.conditions(ids)).sample.float()
     return x / (sigma**2 + 1) - v * sigma / (sigma**2 + 1).sqrt()
 
 
@@ -92,7 +111,7 @@ def timesteps(strength, count):
 @torch.no_grad()
 def repaint(unet, source, words, strength=0.5, count=1):
     """Euler ancestral image-to-image as diffusers runs it: scaled latents in, scaled latents out."""
-    ids = torch.tensor([256.0, 256, 0, 0, 256, 256], device=source.device).repeat(len(source), 1)
+    ids = transfer.constant(SIZES, source.device).repeat(len(source), 1)
     ts = timesteps(strength, count)
     levels = [float(SIGMAS[t]) for t in ts] + [0.0]
     x = source + levels[0] * torch.randn_like(source)

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+import transfer
+
 
 def luma(x):
     """Rec. 601 luma, [B, 1, H, W]."""
@@ -48,7 +50,7 @@ def kuwahara(x, radius):
 
 def slopes(y):
     """Sobel derivatives in x and in y."""
-    k = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=y.device) / 4
+    k = transfer.send([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], y.device) / 4
     y = F.pad(y, (1,) * 4, mode="reflect")
     return F.conv2d(y, k[None, None]), F.conv2d(y, k.T[None, None])
 
@@ -85,7 +87,7 @@ def lines(y, sigma=1.0, gain=1.0):
 
 def colours(t, stops):
     """Looks t in 0...1 up in evenly spaced colours."""
-    stops = torch.tensor(stops, device=t.device)
+    stops = transfer.send(stops, t.device)
     t = t.clamp(0, 1)[:, 0] * (len(stops) - 1)
     i = t.long().clamp(max=len(stops) - 2)
     f = (t - i)[..., None]
@@ -98,7 +100,7 @@ def paint(alpha, colour, under):
 
 def plain(colour, x):
     """One colour, [1, 3, 1, 1], where `x` is."""
-    return torch.tensor(colour, device=x.device)[None, :, None, None]
+    return transfer.send(colour, x.device)[None, :, None, None]
 
 
 def tangents(x, sigma=2.0):
@@ -134,6 +136,11 @@ def grain(x, cell=1):
     h, w = x.shape[-2:]
     fine = torch.randn(len(x), 1, -(-h // cell) + 1, -(-w // cell) + 1, device=x.device)
     return fine[..., :h, :w] if cell == 1 else F.interpolate(fine, scale_factor=cell, mode="bicubic")[..., :h, :w]
+
+
+def spread(x):
+    """The standard deviation of each picture, [B, 1, 1, 1]."""
+    return x.std((1, 2, 3), keepdim=True)
 
 
 def washed(x, levels, low, high):

@@ -1,16 +1,20 @@
 """A store of pictures in every style, renewed bit by bit while training runs."""
 
+import signal
+
 import torch
 
 import data
 import styles
+import transfer
 
 CELL = 16  # crops start at multiples of this: see styles.py
 SEEN, FIRST = 0, 1  # slot 0 is what the webcam saw, slot 1 + i the i-th style of the clean picture
 
 
 class Pictures(torch.utils.data.IterableDataset):
-    """data.Source for a DataLoader: each worker draws from a seed of its own."""
+    """data.Source for a DataLoader: each worker draws from a seed of its own. Bytes, for what workers have ready lies in
+    shared memory, of which a container may have no more than 64 MB."""
 
     def __init__(self, seed):
         self.seed = seed
@@ -19,7 +23,17 @@ class Pictures(torch.utils.data.IterableDataset):
         worker = torch.utils.data.get_worker_info()
         source = data.Source(self.seed * 1000 + (worker.id if worker else 0))
         while True:
-            yield torch.stack(source.next())
+            yield whole(torch.stack(source.next()))
+
+
+def whole(x):
+    """Pictures in 0...1 as bytes."""
+    return (x.clamp(0, 1) * 255).round().byte()
+
+
+def leave_interrupts(_):
+    """Ctrl-C reaches every process of a terminal: the main one saves and ends, and its workers with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Pool:
@@ -29,7 +43,7 @@ class Pool:
     def __init__(self, seed, device, capacity, workers):
         self.device, self.capacity = device, capacity
         loader = torch.utils.data.DataLoader(Pictures(seed), batch_size=None, num_workers=workers,
-                                             prefetch_factor=8 if workers else None)
+                                             prefetch_factor=4 if workers else None, worker_init_fn=leave_interrupts)
         self.incoming = iter(loader)
         shape = (capacity, FIRST + len(styles.NAMES), 3, data.SIZE, data.SIZE)
         self.store = torch.empty(shape, dtype=torch.uint8, device=device)
@@ -39,37 +53,43 @@ class Pool:
         return min(self.written, self.capacity)
 
     @torch.no_grad()
-    def renew(self):
-        """Writes one new picture, over the oldest once the pool is full."""
-        clean, seen = next(self.incoming).to(self.device)
-        slots = torch.cat([seen[None]] + [f(clean[None]) for f in styles.FILTERS.values()])
-        self.store[self.written % self.capacity] = (slots.clamp(0, 1) * 255).round().byte()
-        self.written += 1
+    def renew(self, count=1):
+        """Writes new pictures, over the oldest once the pool is full; `count` divides the capacity."""
+        pictures = torch.stack([next(self.incoming) for _ in range(count)])
+        clean, seen = (transfer.send(pictures, self.device).float() / 255).unbind(1)
+        slots = torch.stack([seen] + [f(clean) for f in styles.FILTERS.values()], 1)
+        at = self.written % self.capacity
+        self.store[at : at + count] = whole(slots)
+        self.written += count
 
     def windows(self, side, count):
-        """`count` places: a picture, a row and a column, rows and columns multiples of CELL; int64 [count, 3]."""
+        """`count` places: a picture, a row and a column, in cells; int64 [count, 3]."""
         room = (data.SIZE - side) // CELL + 1
-        limits = (len(self), room, room)
-        scale = (1, CELL, CELL)
-        return torch.stack([torch.randint(limit, (count,)) * by for limit, by in zip(limits, scale)], 1)
+        return torch.stack([torch.randint(limit, (count,), device=self.device) for limit in (len(self), room, room)], 1)
 
     def crops(self, windows, slots, side):
-        """Pictures in 0...1, float [B, 3, side, side]; `slots` has one number for each window."""
-        parts = [self.store[i, slot, :, y : y + side, x : x + side] for (i, y, x), slot in zip(windows.tolist(), slots)]
-        return torch.stack(parts).float() / 255
+        """Pictures in 0...1, float [B, 3, side, side]; `slots` [B] are where the pool is, as windows are."""
+        picture, row, column = windows.unbind(1)
+        # All crops there are, as a view: one copy gathers those that are asked for.
+        every = self.store.unfold(3, side, CELL).unfold(4, side, CELL)
+        return every[picture, slots, :, row, column].float() / 255
 
     def seen(self, windows, side):
-        return self.crops(windows, [SEEN] * len(windows), side)
+        return self.crops(windows, torch.full((len(windows),), SEEN, device=self.device), side)
+
+    def style(self, windows, names, side):
+        return self.crops(windows, transfer.send([FIRST + styles.NAMES.index(name) for name in names], self.device), side)
 
     def wanted(self, windows, requests, side):
-        """What each request of words.py asks for, made of the styles in the pool."""
-        goal = torch.zeros(len(windows), 3, side, side, device=self.device)
-        for row, (window, request) in enumerate(zip(windows, requests)):
-            for name, share in request.shares.items():
-                goal[row] += share * self.style(window, name, side)
-            if request.amount != 1:
-                goal[row] = torch.lerp(self.style(window, "photo", side), goal[row], request.amount)
-        return goal.clamp(0, 1)
+        """What each request of words.py asks for, one style or two and how much of them, made of those in the pool."""
+        def each(values):
+            return transfer.send(values, self.device)[:, None, None, None]
 
-    def style(self, window, name, side):
-        return self.crops(window[None], [FIRST + styles.NAMES.index(name)], side)[0]
+        # Where there is only one style, nothing of a second.
+        pairs = [[*r.shares.items(), ("photo", 0.0)][:2] for r in requests]
+        goal = 0
+        for part in zip(*pairs):
+            names, shares = zip(*part)
+            goal = goal + each(shares) * self.style(windows, names, side)
+        photo = self.style(windows, ["photo"] * len(requests), side)
+        return torch.lerp(photo, goal, each([r.amount for r in requests])).clamp(0, 1)

@@ -20,16 +20,17 @@ import text
 HERE = os.path.dirname(os.path.abspath(__file__))
 SPARK = os.path.join(HERE, "..", "Fixtures", "models", "spark")
 FAST = {"betas": (0.9, 0.99)}
+COUNTS = ("seconds", "step", "stage_step", "entered")
 
 
 @dataclass
 class Size:
-    """How much at once: crops' side and number, pictures kept, steps between new ones, pictures before the first step."""
+    """How much at once: crops' side and number, pictures kept, how often new ones come, pictures before the first step."""
     side: int
     pictures: int
     crops: tuple  # (share of the stage, side, number), small and quick first
     capacity: int
-    renew: int
+    renew: tuple  # (steps, new pictures after so many); the pictures divide the capacity
     first: int
     workers: int
 
@@ -37,8 +38,8 @@ class Size:
         return next((side, n) for end, side, n in self.crops if done <= end)
 
 
-CPU = Size(128, 16, ((0.85, 128, 8), (9, 192, 4)), 192, 12, 24, 0)
-GPU = Size(128, 128, ((0.6, 128, 128), (9, 256, 48)), 2048, 1, 128, 12)
+CPU = Size(128, 16, ((0.85, 128, 8), (9, 192, 4)), 192, (12, 1), 24, 0)
+GPU = Size(128, 128, ((0.6, 128, 128), (9, 256, 48)), 2048, (16, 16), 128, 12)
 
 
 class Run:
@@ -56,9 +57,12 @@ class Run:
         self.tokenizers = text.tokenizers(self.vocabulary)
         self.seconds, self.step, self.stage_step, self.entered, self.stopped = 0.0, 0, 0, None, False
         self.load()
+        self.seed()
+        self.pool = pool.Pool(self.step, self.device, self.size.capacity, self.size.workers)
+
+    def seed(self):
         self.rng = random.Random(self.step)
         torch.manual_seed(self.step + 1)
-        self.pool = pool.Pool(self.step, self.device, self.size.capacity, self.size.workers)
 
     def build(self, vocabulary):
         def placed(model):
@@ -72,6 +76,7 @@ class Run:
         self.head = text.StyleHead().to(self.device)
         self.average = {name: copy.deepcopy(model).requires_grad_(False) for name, model in
                         (("vae", self.vae), ("teacher", self.teacher), ("student", self.student))}
+        self.features = student.Features(self.average["teacher"])
         self.optimizers = {
             "autoencoder": adam((self.vae, 2e-3), weight_decay=0),
             "text": adam((self.encoders, 1e-3), (self.head, 1e-3)),
@@ -81,9 +86,22 @@ class Run:
                                          weight_decay=0.0, fused=True),
             "discriminator": torch.optim.AdamW([{"params": self.discriminator.parameters(), "peak": 1e-3}],
                                                betas=(0.0, 0.99), weight_decay=0.0, fused=True)}
-        if self.device.type == "cuda":
-            for model in (self.vae, self.teacher, self.student):
-                model.compile()
+        self.compiled = self.device.type == "cuda"
+        if self.compiled:
+            self.compile()
+
+    def compile(self):
+        """Each network by the name that it is called by, once for each size of crops: with sizes left open kernels are
+        slower. Without isolate_recompiles all of them together may be compiled eight times. The discriminator is left
+        out, since compiled networks have no second derivatives, which R1 needs; the text encoders are very small."""
+        vaes = (self.vae, self.average["vae"])
+        for part in (*(v.encoder for v in vaes), *(v.decoder for v in vaes), self.judge, self.teacher,
+                     self.average["teacher"], self.features, self.student):
+            part.compile(dynamic=False, isolate_recompiles=True)
+
+    def fill(self):
+        while len(self.pool) < self.size.first and not self.stopped:
+            self.pool.renew(self.size.renew[1])
 
     def parts(self):
         return {"vae": self.vae, "teacher": self.teacher, "student": self.student, "discriminator": self.discriminator,
@@ -96,10 +114,23 @@ class Run:
         """An ablation has a checkpoint of its own; it begins from the common one."""
         return os.path.join(self.folder, f"without-{self.options.without}.pt" if self.options.without else "spark.pt")
 
-    def save(self):
+    def state(self):
         state = {name: part.state_dict() for name, part in self.parts().items()}
-        state |= {name: getattr(self, name) for name in ("seconds", "step", "stage_step", "entered")}
-        torch.save(state | {"scale": self.vae.config.scaling_factor}, self.path + ".new")
+        state |= {name: getattr(self, name) for name in COUNTS}
+        return state | {"scale": self.vae.config.scaling_factor}
+
+    def restore(self, state):
+        for name, part in self.parts().items():
+            if isinstance(part, torch.optim.Optimizer):
+                load_optimizer(part, state[name])
+            else:
+                part.load_state_dict(state[name])
+        for name in COUNTS:
+            setattr(self, name, state[name])
+        self.rescale(state["scale"])
+
+    def save(self):
+        torch.save(self.state(), self.path + ".new")
         os.replace(self.path + ".new", self.path)
         if self.entered == "teacher" and not self.options.without:
             shutil.copy(self.path, os.path.join(self.folder, "teacher.pt"))
@@ -108,14 +139,8 @@ class Run:
         path = self.path
         if self.options.without and not os.path.exists(path):
             path = os.path.join(self.folder, "teacher.pt")
-        if not os.path.exists(path):
-            return
-        state = torch.load(path, map_location=self.device)
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        for name in ("seconds", "step", "stage_step", "entered"):
-            setattr(self, name, state[name])
-        self.rescale(state["scale"])
+        if os.path.exists(path):
+            self.restore(torch.load(path, map_location=self.device))
 
     def rescale(self, factor):
         for vae in (self.vae, self.average["vae"]):
@@ -141,6 +166,15 @@ class Run:
         # A teacher's single step is an average of all that could be; what it knows shows after several.
         steps = 4 if unet == "teacher" else 1
         evaluate.sheet(evaluate.load(folder), steps=steps).save(os.path.join(self.folder, f"sheet-{unet}-{int(self.seconds / 60):04d}.png"))
+
+
+def load_optimizer(optimizer, state):
+    """An optimizer's state, its moments laid out as the parameters are. They come as they were saved, maybe on a device
+    with another layout; fused AdamW goes through parameter and moments by one count, and would refuse or mix them up."""
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            values[name] = torch.empty_like(parameter, requires_grad=False).copy_(values[name])
 
 
 def adam(*models, weight_decay=0.01):

@@ -10,6 +10,7 @@ and the networks are compiled; everything else is the same.
 """
 
 import argparse
+import copy
 import os
 import signal
 import statistics
@@ -82,14 +83,42 @@ class Log:
         self.clear()
 
 
+def rehearse(run):
+    """One step of each stage that is still to come, at each size of its crops; then everything is as it was."""
+    before = copy.deepcopy(run.state())
+    try:
+        for stage, step, end in STAGES:
+            if run.progress() < end:
+                run.stage_step = 0
+                for done, *_ in run.size.crops:
+                    if not run.stopped:
+                        step(run, min(done, 1.0))
+    finally:
+        run.restore(before)
+        run.seed()
+
+
+def prepare(run):
+    """Has the networks compiled before the clock starts. What is wrong with a compiler shows now, not hours later."""
+    print("compiling; minutes, which do not count", flush=True)
+    try:
+        rehearse(run)
+    except Exception as error:
+        reason, *_ = str(error).strip().split("\n\n")
+        print(f"training goes on uncompiled, slower: {reason}", flush=True)
+        torch.compiler.set_stance("force_eager")
+        # What fails now has another cause.
+        rehearse(run)
+
+
 def enter(run, stage):
     """What has to be there before a stage begins."""
-    while len(run.pool) < run.size.first:
-        run.pool.renew()
     if stage in ("teacher", "student") and run.vae.config.scaling_factor == 1.0:
         run.vae.load_state_dict(run.average["vae"].state_dict())
         sample = run.pool.store[: min(len(run.pool), 8)].flatten(0, 1).float() / 255
-        run.rescale(autoencoder.measure_scale(run.average["vae"], sample))
+        # A size of its own, once.
+        with torch.compiler.set_stance("force_eager"):
+            run.rescale(autoencoder.measure_scale(run.average["vae"], sample))
     if stage == "student" and run.entered != "student":
         run.student.load_state_dict(run.average["teacher"].state_dict())
         run.average["student"].load_state_dict(run.average["teacher"].state_dict())
@@ -100,6 +129,11 @@ def enter(run, stage):
 
 def train(run):
     threads, log = Threads(run.options.threads), Log()
+    run.fill()
+    if run.compiled:
+        prepare(run)
+    if run.stopped:
+        sys.exit(0)
     saved = written = time.monotonic()
     start = 0.0
     for stage, step, end in STAGES:
@@ -111,10 +145,14 @@ def train(run):
         while run.progress() < end:
             began = time.monotonic()
             report = step(run, (run.progress() - start) / (end - start))
-            threads.took(time.monotonic() - began)
+            # A compiled network is compiled again for another number of threads; and it is the GPU that works.
+            if not run.compiled:
+                threads.took(time.monotonic() - began)
             run.step, run.stage_step = run.step + 1, run.stage_step + 1
-            if stage != "text" and run.step % run.size.renew == 0:
-                run.pool.renew()
+            every, count = run.size.renew
+            # Once stopped there may be no workers left to draw pictures.
+            if stage != "text" and run.step % every == 0 and not run.stopped:
+                run.pool.renew(count)
             log.add(run, stage, report)
             # A machine that slept in between did not train.
             run.seconds += min(time.monotonic() - began, LONGEST)

@@ -6,10 +6,12 @@ import torch
 
 import autoencoder
 import diffusion
+import pool
 import styles
 import student
 import teacher
 import text
+import transfer
 import words
 
 HEED = 4  # teacher steps to one of the text encoders
@@ -31,8 +33,7 @@ def descend(optimizer, loss, *models):
 def follow(average, model, step, decay):
     """Exponential moving average, quicker while the model is young."""
     decay = min(decay, (1 + step) / (10 + step))
-    for slow, fast in zip(average.parameters(), model.parameters()):
-        slow.lerp_(fast, 1 - decay)
+    torch._foreach_lerp_([*average.parameters()], [*model.parameters()], 1 - decay)
 
 
 def warm(step, done, fade):
@@ -46,7 +47,7 @@ def set_rate(optimizer, factor):
 
 
 def listen(run, prompts):
-    ids = [i.to(run.device) for i in text.tokens(run.tokenizers, prompts)]
+    ids = [transfer.send(i, run.device) for i in text.tokens(run.tokenizers, prompts)]
     return diffusion.Words(*text.encode(run.encoders, ids))
 
 
@@ -54,8 +55,8 @@ def autoencode(run, done):
     """Half of what it sees are photographs, half any style."""
     side, n = run.size.side, run.size.pictures
     windows = run.pool.windows(side, n)
-    slots = [1 if run.rng.random() < 0.5 else run.rng.randrange(len(styles.NAMES) + 1) for _ in range(n)]
-    x = run.pool.crops(windows, slots, side).contiguous(memory_format=run.layout)
+    slots = [pool.FIRST if run.rng.random() < 0.5 else run.rng.randrange(len(styles.NAMES) + 1) for _ in range(n)]
+    x = run.pool.crops(windows, transfer.send(slots, run.device), side).contiguous(memory_format=run.layout)
     optimizer = run.optimizers["autoencoder"]
     set_rate(optimizer, 0.5 + 0.5 * math.cos(math.pi * done))
     with half(run):
@@ -79,8 +80,8 @@ def judge(run, done):
     """The classifier that only measures: stylised pictures, a little noisy, half of them as the autoencoder gives them
     back, whose softness says nothing of a style."""
     side, n = run.size.side, run.size.pictures
-    slots = [run.rng.randrange(len(styles.NAMES)) for _ in range(n)]
-    x = run.pool.crops(run.pool.windows(side, n), [1 + s for s in slots], side).contiguous(memory_format=run.layout)
+    asked = transfer.send([run.rng.randrange(len(styles.NAMES)) for _ in range(n)], run.device)
+    x = run.pool.crops(run.pool.windows(side, n), pool.FIRST + asked, side).contiguous(memory_format=run.layout)
     vae = run.average["vae"]
     with torch.no_grad(), half(run):
         restored = autoencoder.decode(vae, autoencoder.encode(vae, x[: n // 2])).float().clamp(0, 1)
@@ -88,7 +89,7 @@ def judge(run, done):
     x = x + torch.rand(n, 1, 1, 1, device=run.device) * 0.05 * torch.randn_like(x)
     set_rate(run.optimizers["judge"], warm(run.stage_step, done, 0.5))
     with half(run):
-        loss = run.judge.loss(x.contiguous(memory_format=run.layout), torch.tensor(slots, device=run.device))
+        loss = run.judge.loss(x.contiguous(memory_format=run.layout), asked)
     descend(run.optimizers["judge"], loss, run.judge)
     return {"loss": loss}
 
@@ -112,7 +113,7 @@ def teach(run, done):
         heard = listen(run, [r.prompt for r in asked])
     set_rate(run.optimizers["teacher"], warm(run.stage_step, done, 0.4))
     with half(run):
-        loss, error = teacher.loss(run.teacher, source, goal, heard)
+        loss, error = teacher.loss(run.teacher, source, goal, heard if heeding else heard.apart())
     with torch.set_grad_enabled(heeding):
         named = run.head.loss(heard, asked)
     descend(run.optimizers["teacher"], loss + 0.02 * named if heeding else loss, run.teacher, run.encoders, run.head)
@@ -130,7 +131,7 @@ def distil(run, done):
         set_rate(run.optimizers[name], rate)
     with half(run):
         ours, theirs, report = student.losses(
-            run.student, run.average["teacher"], run.discriminator, source, goal, heard,
+            run.student, run.average["teacher"], run.features, run.discriminator, source, goal, heard,
             adversarial=run.options.without != "adversarial", distilled=run.options.without != "distillation")
     descend(run.optimizers["student"], ours, run.student)
     if run.options.without != "adversarial":

@@ -35,6 +35,7 @@ from torch import nn
 
 import diffusion
 import text
+import transfer
 
 ADVERSARIAL = 0.2
 LAMBDA = 2.5
@@ -49,25 +50,32 @@ SHARES = (0.08, 0.15, 0.1, 0.37, 0.08, 0.12, 0.03, 0.07)
 
 def pick(n, device):
     """The student's timesteps and where their paths started: at themselves for one step, or earlier."""
-    k = torch.multinomial(torch.tensor(SHARES), n, True)
-    later = (k + (torch.rand(n) * (len(TIMESTEPS) - k)).long()).clamp(max=len(TIMESTEPS) - 1)
-    start = torch.where(torch.rand(n) < 0.7, k, later)
-    steps = torch.tensor(TIMESTEPS)
-    return steps[k].to(device), steps[start].to(device)
+    k = torch.multinomial(transfer.constant(SHARES, device), n, True)
+    later = (k + (torch.rand(n, device=device) * (len(TIMESTEPS) - k)).long()).clamp(max=len(TIMESTEPS) - 1)
+    start = torch.where(torch.rand(n, device=device) < 0.7, k, later)
+    steps = transfer.constant(TIMESTEPS, device)
+    return steps[k], steps[start]
 
 
-def features(unet, x, t, words, ids):
-    """What the teacher's encoder makes of noisy latents: the output of each level going down, and of the middle."""
-    x = x / (diffusion.sigmas(t) ** 2 + 1).sqrt()
-    embedding = unet.time_embedding(unet.time_proj(t).to(x.dtype))
-    embedding = embedding + unet.get_aug_embed(embedding, words.states, words.conditions(ids))
-    x, found = unet.conv_in(x), []
-    for block in unet.down_blocks:
-        x, passed = block(x, embedding, encoder_hidden_states=words.states) if hasattr(block, "attentions") else block(x, embedding)
-        # The last before down-sampling.
-        found.append(passed[-2] if block.downsamplers else passed[-1])
-    found.append(unet.mid_block(x, embedding, encoder_hidden_states=words.states))
-    return found
+class Features(nn.Module):
+    """F: what the teacher's encoder makes of noisy latents, the output of each level going down and of the middle.
+    Called as the UNet is."""
+
+    def __init__(self, unet):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, x, t, states, added_cond_kwargs):
+        unet = self.unet
+        embedding = unet.time_embedding(unet.time_proj(t).to(x.dtype))
+        embedding = embedding + unet.get_aug_embed(embedding, states, added_cond_kwargs)
+        x, found = unet.conv_in(x), []
+        for block in unet.down_blocks:
+            x, passed = block(x, embedding, encoder_hidden_states=states) if hasattr(block, "attentions") else block(x, embedding)
+            # The last before down-sampling.
+            found.append(passed[-2] if block.downsamplers else passed[-1])
+        found.append(unet.mid_block(x, embedding, encoder_hidden_states=states))
+        return found
 
 
 class Head(nn.Module):
@@ -131,36 +139,35 @@ def coarse(x):
     return F.avg_pool2d(x, PATCH)
 
 
-def judged(teacher, goal, source, made, words, t, noise, ids):
+def judged(features, goal, source, made, words, t, noise, ids):
     """Features of three batches of latents at one noise, by the frozen network F. Only what was made leads back."""
     def noisy(x):
-        return x + diffusion.sigmas(t) * noise
+        return diffusion.given(x + diffusion.sigmas(t) * noise, t)
 
     with torch.no_grad():
         twice = diffusion.Words(words.states.repeat(2, 1, 1), words.pooled.repeat(2, 1))
-        both = features(teacher, torch.cat([noisy(goal), noisy(source)]), t.repeat(2), twice, ids.repeat(2, 1))
+        both = features(torch.cat([noisy(goal), noisy(source)]), t.repeat(2), twice.states, twice.conditions(ids.repeat(2, 1)))
     real, seen = zip(*(f.chunk(2) for f in both))
-    return real, seen, features(teacher, noisy(made), t, words, ids)
+    return real, seen, features(noisy(made), t, words.states, words.conditions(ids))
 
 
 def distill(teacher, source, made, words, ids):
     """Equation (4). Half of the time the teacher sees what would still be left of the photograph on the way."""
     n, device = len(made), made.device
     with torch.no_grad():
-        start = torch.randint(200, diffusion.STEPS, (n,))
-        t = (torch.rand(n) * start).long().clamp(min=20)
-        start = torch.where(torch.rand(n) < 0.5, -1, start).to(device)
-        t = t.to(device)
+        start = torch.randint(200, diffusion.STEPS, (n,), device=device)
+        t = (torch.rand(n, device=device) * start).long().clamp(min=20)
+        start = torch.where(torch.rand(n, device=device) < 0.5, -1, start)
         noisy = diffusion.path(source, made.detach(), torch.randn_like(made), t, start)
         goal = diffusion.clean(teacher, noisy, t, words, ids)
     alpha = 1 / (diffusion.sigmas(t) ** 2 + 1).sqrt()
     return (alpha * ((made - goal) / diffusion.LATENT_SIZE).square()).mean()
 
 
-def losses(student, teacher, discriminator, source, goal, words, adversarial=True, distilled=True):
+def losses(student, teacher, features, discriminator, source, goal, words, adversarial=True, distilled=True):
     """Both sides of one step: the student's loss, the discriminator's, and figures to print.
 
-    source, goal: scaled latents [B, 8, h, w] of photograph and stylised picture. The student's loss must be
+    features: F, of the teacher. source, goal: scaled latents [B, 8, h, w] of photograph and stylised picture. The student's loss must be
     differentiated with respect to the student's parameters alone, the discriminator's to its own.
     """
     n, device = len(goal), goal.device
@@ -173,9 +180,9 @@ def losses(student, teacher, discriminator, source, goal, words, adversarial=Tru
     theirs = made.sum() * 0
     ours = PAIRED * report["paired"]
     if adversarial:
-        at = torch.randint(20, 700, (n,)).to(device)
+        at = torch.randint(20, 700, (n,), device=device)
         parts = window(goal, source, made)
-        real, seen, fake = judged(teacher, *parts, words, at, torch.randn_like(parts[0]), ids)
+        real, seen, fake = judged(features, *parts, words, at, torch.randn_like(parts[0]), ids)
         discriminator.measure(real, seen)
         says = discriminator(fake, seen, words.pooled)
         report["adversarial"] = -sum(s.mean() for s in says) / len(says)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from filters import (along, blur, colours, grain, grid, guided, kuwahara, lines, local_contrast, luma, paint, plain,
-                     saturate, slopes, step, tangents, washed)
+                     saturate, slopes, spread, step, tangents, washed)
 
 
 def photo(x):
@@ -110,7 +110,7 @@ def vangogh(x):
     flow = tangents(blur(x, 1.5), 5.0)
     flat = along(kuwahara(x, 3), flow, 6, 1.5)
     stroke = along(grain(x, 2), flow, 10, 1.5)
-    stroke = (stroke / (stroke.std() + 1e-4)).clamp(-2, 2) / 2
+    stroke = (stroke / (spread(stroke) + 1e-4)).clamp(-2, 2) / 2
     y = luma(flat)
     toned = torch.lerp(saturate(flat, 1.9), colours(y, [[0.04, 0.08, 0.3], [0.15, 0.35, 0.6], [0.85, 0.7, 0.25], [1.0, 0.93, 0.65]]), 0.45)
     return (toned + stroke * plain([0.2, 0.17, 0.05], x) * (0.4 + y)).clamp(0, 1)
@@ -131,7 +131,7 @@ def pastel(x):
     flat = guided(kuwahara(x, 2), 3, 0.01)
     chalk = 0.35 + 0.65 * saturate(flat, 1.35)
     strokes = along(grain(x), (torch.full_like(x[:, :1], 0.8), torch.full_like(x[:, :1], -0.6)), 3)
-    cover = step(strokes / (strokes.std() + 1e-4) + 1.3 - 1.1 * luma(flat), -0.6, 0.6)
+    cover = step(strokes / (spread(strokes) + 1e-4) + 1.3 - 1.1 * luma(flat), -0.6, 0.6)
     return paint(1 - cover, [0.83, 0.76, 0.66], chalk).clamp(0, 1)
 
 

@@ -15,10 +15,12 @@ STEEP = 1.0
 
 def pick(n, device):
     """Timesteps and the starts of their paths, [n] each: starts at every strength from 0.2 to 1."""
-    start = torch.randint(diffusion.STEPS // 5, diffusion.STEPS, (n,))
-    t = torch.where(torch.rand(n) < FIRST_STEP, start, (torch.rand(n) * start).long().clamp(min=10))
-    start = torch.where(torch.rand(n) < PLAIN, -1, start)
-    return t.to(device), start.to(device)
+    def chance():
+        return torch.rand(n, device=device)
+
+    start = torch.randint(diffusion.STEPS // 5, diffusion.STEPS, (n,), device=device)
+    t = torch.where(chance() < FIRST_STEP, start, (chance() * start).long().clamp(min=10))
+    return t, torch.where(chance() < PLAIN, -1, start)
 
 
 def loss(unet, source, goal, words):

@@ -9,6 +9,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 import styles
+import transfer
 import words
 
 LENGTH = 77
@@ -105,6 +106,6 @@ class StyleHead(torch.nn.Linear):
 
     def loss(self, heard, requests):
         says = self(torch.cat([heard.pooled, heard.states.mean(1)], 1))
-        shares = torch.tensor([[r.shares.get(n, 0.0) for n in styles.NAMES] for r in requests], device=says.device)
-        amounts = torch.tensor([r.amount for r in requests], device=says.device)
+        shares = transfer.send([[r.shares.get(n, 0.0) for n in styles.NAMES] for r in requests], says.device)
+        amounts = transfer.send([r.amount for r in requests], says.device)
         return torch.nn.functional.cross_entropy(says[:, :-1], shares) + (says[:, -1] - amounts).square().mean()

@@ -143,6 +143,10 @@ def main():
         tests = {
             "no phrase stands for two styles": every_phrase_is_known,
             "sampling keeps to the path": parts.sampling_keeps_to_the_path,
+            "a checkpoint of another layout goes on the same": parts.a_checkpoint_of_another_layout_goes_on_the_same,
+            "pictures come of the styles asked for": parts.pictures_come_of_the_styles_asked_for,
+            "workers send bytes and leave interrupts": parts.workers_send_bytes_and_leave_interrupts,
+            "networks are compiled before the clock starts": parts.networks_are_compiled_before_the_clock_starts,
             "on a GPU every step keeps to it": steps_run_on_a_gpu,
             "--quick trains, stops, resumes and ends": run.stop_and_resume,
             "the exported folder is whole and small": lambda: folder_is_whole(run.model),

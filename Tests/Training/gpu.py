@@ -18,12 +18,11 @@ import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import data
-import pool
 import run as training
 import spark
 import stages
 import student
-import styles
+import transfer
 
 
 def place(module, device=None, **_):
@@ -45,19 +44,6 @@ def descend(optimizer, loss, *models):
     sum((p.sum() for m in models for p in m.parameters()), loss)
 
 
-class Places:
-    """Where crops lie is drawn; fake numbers cannot be looked at, so it is always the first place."""
-
-    def windows(self, side, count):
-        return [[0, 0, 0]] * count
-
-    def crops(self, windows, slots, side):
-        return torch.stack([self.store[0, slot, :, :side, :side] for slot in slots]).float() / 255
-
-    def style(self, window, name, side):
-        return self.crops([window], [pool.FIRST + styles.NAMES.index(name)], side)[0]
-
-
 def window(*latents):
     side = int(latents[0].shape[-1] * student.WINDOW) // student.PATCH * student.PATCH
     return [z[..., :side, :side] for z in latents]
@@ -66,18 +52,18 @@ def window(*latents):
 def main():
     for module in (torch.nn.Module, diffusers.ModelMixin, transformers.PreTrainedModel):
         module.to = place
-    torch.nn.Module.compile = lambda module: None
+    torch.nn.Module.compile = lambda module, **_: None
     torch.autograd.grad = lambda outputs, inputs, **_: [torch.ones_like(x) for x in inputs]
     torch.utils.data.DataLoader = lambda *_, **__: []
     stages.descend, student.window = descend, window
-    for name in ("windows", "crops", "style"):
-        setattr(pool.Pool, name, getattr(Places, name))
+    # There is no pinned memory without a GPU.
+    transfer.send = lambda values, device: torch.as_tensor(values).to(device)
     with tempfile.TemporaryDirectory() as folder, FakeTensorMode(allow_non_fake_inputs=True):
         options = argparse.Namespace(device="cuda", runs=folder, quick=True, minutes=2, without=None, output=None)
         run = training.Run(options)
         assert run.size is training.GPU
-        run.pool.incoming = iter([torch.stack([torch.empty(3, data.SIZE, data.SIZE)] * 2)])
-        run.pool.renew()
+        run.pool.incoming = iter([torch.empty(2, 3, data.SIZE, data.SIZE, dtype=torch.uint8)] * training.GPU.first)
+        run.fill()
         assert run.pool.store.device.type == "cuda"
         for stage, step, _ in spark.STAGES:
             # Small crops first and large ones later; the text encoders do not learn in every step.
