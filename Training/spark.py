@@ -6,7 +6,7 @@
                                       an ablation: another student of the same teacher, in Training/runs only
 
 Stopped and started again with the same --minutes, it goes on where it was. On a CUDA GPU batches and crops are larger
-and the networks are compiled; everything else is the same.
+and the networks are compiled, before the clock starts; everything else is the same.
 """
 
 import argparse
