@@ -5,11 +5,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,6 +30,7 @@ import words
 
 SPARK = os.path.join(ROOT, "Fixtures", "models", "spark")
 PROMPTS = ("oil painting", "pencil sketch", "")
+LIMIT = 1800  # seconds that a program may take
 
 
 def psnr(a, b):
@@ -49,22 +51,34 @@ class Training:
         self.command = [sys.executable, os.path.join(TRAINING, "spark.py"), "--quick", "--runs", runs, "--output", self.model,
                         "--device", "cpu"]
 
+    def run(self, stop=False):
+        """What it prints; `stop` ends it at the first line of figures."""
+        process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        watchdog = threading.Timer(LIMIT, process.kill)
+        watchdog.start()
+        try:
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if stop and line.startswith("[#"):
+                    process.send_signal(signal.SIGTERM)
+            printed = "".join(lines)
+            assert process.wait() == 0, f"exit code {process.returncode}: {printed[-2000:]}"
+            return printed
+        finally:
+            watchdog.cancel()
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
     def stop_and_resume(self):
-        first = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for line in first.stdout:
-            # Lines come every 20 seconds; the second stage is under way by then.
-            if line.startswith("[#"):
-                break
-        first.send_signal(signal.SIGTERM)
-        assert first.wait(120) == 0, f"stopped with exit code {first.returncode}"
-        began = time.monotonic()
-        second = subprocess.run(self.command, capture_output=True, text=True)
-        assert second.returncode == 0, second.stderr[-2000:]
-        stages = [line.split()[1].rstrip(",") for line in second.stdout.splitlines() if line.startswith("stage ")]
-        assert stages and stages[-1] == "student", second.stdout
-        assert time.monotonic() - began < 900
-        seconds = float(next(line for line in second.stdout.splitlines() if line.startswith("["))[34:].split()[0])
-        assert seconds > 0.2, f"began anew: {seconds} minutes"
+        first, second = self.run(stop=True), self.run()
+        stages, figures = re.compile(r"^stage (\w+)", re.M), re.compile(r"^\[.*\] +([\d.]+) min  step +(\d+)", re.M)
+        reached, on = stages.findall(first), stages.findall(second)
+        assert reached[-1] != "autoencoder", "stopped too early to tell whether it began anew"
+        assert on[0] == reached[-1] and on[-1] == "student", f"{on} after {reached}"
+        before, after = ([float(x) for x in figures.findall(printed)[at]] for printed, at in ((first, -1), (second, 0)))
+        assert all(b > a for a, b in zip(before, after)), f"minutes and steps {before}, then {after}"
 
 
 def folder_is_whole(folder):
@@ -82,7 +96,7 @@ def agrees_with_diffusers(turbocam, folder, scratch):
     for prompt in PROMPTS:
         made = os.path.join(scratch, "out.png")
         subprocess.run([turbocam, "image", source, "--output", made, "--model", folder, "--prompt", prompt, "--seed", "3",
-                        "--strength", "0.5", "--steps", "1", "--device", "cpu"], check=True, capture_output=True)
+                        "--strength", "0.5", "--steps", "1", "--device", "cpu"], check=True, capture_output=True, timeout=LIMIT)
         theirs = evaluate.repaint(pipe, picture(), prompt, seed=3)
         found = psnr(Image.open(made).convert("RGB"), theirs)
         assert found > 30, f"{prompt!r}: {found:.1f} dB"
@@ -130,7 +144,7 @@ def every_phrase_is_known():
 
 def steps_run_on_a_gpu():
     """Without one: see gpu.py."""
-    done = subprocess.run([sys.executable, os.path.join(HERE, "gpu.py")], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, os.path.join(HERE, "gpu.py")], capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

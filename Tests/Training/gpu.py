@@ -1,6 +1,6 @@
-"""One step of every stage on fake tensors of a CUDA device: shapes are worked out and devices must match, nothing is
-computed, and no GPU is needed. What a step does there is what it does on a real one up to the gradients; what
-compiling and half precision do is not seen.
+"""One step of every stage on fake tensors of a CUDA device: shapes are worked out and devices must match, nobody may
+wait for a copy, nothing is computed, and no GPU is needed. What a step does there is what it does on a real one up to
+the gradients; what compiling and half precision do is not seen.
 
     python Tests/Training/gpu.py
 """
@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
+import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "Training"))
 
@@ -16,6 +17,7 @@ import diffusers
 import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import data
 import run as training
@@ -37,6 +39,27 @@ def place(module, device=None, **_):
     return module
 
 
+class Waits(TorchDispatchMode):
+    """Copies between the processor and the GPU that somebody waits for: all but those that transfer.send sends."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.sent = [], 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        made = function(*arguments, **(options or {}))
+        if function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            places = {x.device.type for x in (*arguments, made) if isinstance(x, torch.Tensor)}
+            if len(places) == 2:
+                self.found.append("".join(traceback.format_stack()[-6:-1]))
+        return made
+
+    def send(self, values, device):
+        """In transfer.send's place: there is no pinned memory without a GPU."""
+        self.sent += 1
+        return torch.empty_like(torch.as_tensor(values), device=device)
+
+
 def descend(optimizer, loss, *models):
     """Gradients need a GPU's streams."""
     assert loss.device.type == "cuda" and loss.requires_grad
@@ -56,20 +79,23 @@ def main():
     torch.autograd.grad = lambda outputs, inputs, **_: [torch.ones_like(x) for x in inputs]
     torch.utils.data.DataLoader = lambda *_, **__: []
     stages.descend, student.window = descend, window
-    # There is no pinned memory without a GPU.
-    transfer.send = lambda values, device: torch.as_tensor(values).to(device)
+    waits = Waits()
+    transfer.send = waits.send
     with tempfile.TemporaryDirectory() as folder, FakeTensorMode(allow_non_fake_inputs=True):
         options = argparse.Namespace(device="cuda", runs=folder, quick=True, minutes=2, without=None, output=None)
         run = training.Run(options)
         assert run.size is training.GPU
         run.pool.incoming = iter([torch.empty(2, 3, data.SIZE, data.SIZE, dtype=torch.uint8)] * training.GPU.first)
-        run.fill()
+        with waits:
+            run.fill()
         assert run.pool.store.device.type == "cuda"
         for stage, step, _ in spark.STAGES:
             # Small crops first and large ones later; the text encoders do not learn in every step.
             for run.stage_step, done in ((0, 0.1), (1, 0.9)):
-                report = step(run, done)
+                with waits:
+                    report = step(run, done)
                 assert all(x.device.type == "cuda" for x in report.values()), f"{stage}: {report}"
+    assert not waits.found, waits.found[0]
 
 
 if __name__ == "__main__":
