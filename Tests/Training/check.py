@@ -46,13 +46,16 @@ def picture():
 class Training:
     """A run of --quick: stopped while it works, then to its end."""
 
+    STAGE = re.compile(r"^stage (\w+)", re.M)
+    FIGURES = re.compile(r"^\[.*\] +([\d.]+) min  step +(\d+)  (\w+)", re.M)  # of a line that comes every 20 seconds
+
     def __init__(self, folder):
         self.model, runs = os.path.join(folder, "model"), os.path.join(folder, "runs")
         self.command = [sys.executable, os.path.join(TRAINING, "spark.py"), "--quick", "--runs", runs, "--output", self.model,
                         "--device", "cpu"]
 
     def run(self, stop=False):
-        """What it prints; `stop` ends it at the first line of figures."""
+        """What it prints; `stop` ends it while the teacher learns, which takes a minute."""
         process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         watchdog = threading.Timer(LIMIT, process.kill)
         watchdog.start()
@@ -60,7 +63,8 @@ class Training:
             lines = []
             for line in process.stdout:
                 lines.append(line)
-                if stop and line.startswith("[#"):
+                figures = self.FIGURES.match(line)
+                if stop and figures and figures[3] == "teacher":
                     process.send_signal(signal.SIGTERM)
             printed = "".join(lines)
             assert process.wait() == 0, f"exit code {process.returncode}: {printed[-2000:]}"
@@ -73,12 +77,10 @@ class Training:
 
     def stop_and_resume(self):
         first, second = self.run(stop=True), self.run()
-        stages, figures = re.compile(r"^stage (\w+)", re.M), re.compile(r"^\[.*\] +([\d.]+) min  step +(\d+)", re.M)
-        reached, on = stages.findall(first), stages.findall(second)
-        assert reached[-1] != "autoencoder", "stopped too early to tell whether it began anew"
+        reached, on = self.STAGE.findall(first), self.STAGE.findall(second)
         assert on[0] == reached[-1] and on[-1] == "student", f"{on} after {reached}"
-        before, after = ([float(x) for x in figures.findall(printed)[at]] for printed, at in ((first, -1), (second, 0)))
-        assert all(b > a for a, b in zip(before, after)), f"minutes and steps {before}, then {after}"
+        before, after = self.FIGURES.findall(first)[-1], self.FIGURES.findall(second)[0]
+        assert all(float(b) > float(a) for a, b in zip(before[:2], after)), f"{before}, then {after}"
 
 
 def folder_is_whole(folder):
