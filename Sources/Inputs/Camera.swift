@@ -31,7 +31,7 @@ public final class Camera: Input, @unchecked Sendable {
   }
 
   init(_ choice: CameraChoice, _ options: SourceOptions) throws {
-    search = CameraSearch(choice: choice, wish: options.captureWish)
+    search = CameraSearch(choice: choice, wish: options.captureWish, avoiding: options.avoiding)
     try options.checkRate("opening a camera")
     buffers = options.buffers
     limit = RateLimit(options.fps)

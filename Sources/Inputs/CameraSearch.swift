@@ -12,6 +12,9 @@ enum CameraChoice: Equatable, Sendable {
 struct CameraSearch {
   let choice: CameraChoice
   let wish: CaptureMode.Wish
+  /// Virtual cameras that this program writes to. They are not even looked at: an open node counts as somebody
+  /// who watches.
+  let avoiding: Set<FileIdentity>
 
   /// Drivers under load refuse a call now and then that they take a moment later.
   private static let attempts = 3
@@ -39,21 +42,22 @@ struct CameraSearch {
 
   /// Cameras before virtual ones.
   private func openFirst() throws -> CaptureStream {
-    let cameras = Cameras.nodes().filter { $0.capability.isCapture }
+    let cameras = Cameras.nodes(except: avoiding).filter { $0.capability.isCapture }
     var firstError: (any Error)?
     for node in cameras.filter({ !$0.capability.isLoopback }) + cameras.filter(\.capability.isLoopback) {
       do { return try open(node.path) } catch { firstError = firstError ?? error }
     }
     if let firstError { throw firstError }
     throw InputError(
-      .missing, "looking for a camera", "no node in /dev/video* captures video",
+      .missing, "looking for a camera",
+      "no node in /dev/video* captures video" + (avoiding.isEmpty ? "" : ", but for what is written to"),
       remedy: "plug a camera in, or use --input with a file, an address or test; turbocam doctor tells more")
   }
 
   /// The same camera again, wherever it is now: by name and plug, by name, or by the path that was asked for.
   /// nil where it is not there. Throws where it is there and does not open.
   func reopen(_ lost: CameraIdentity) throws -> CaptureStream? {
-    let nodes = Cameras.nodes().filter { $0.capability.isCapture }
+    let nodes = Cameras.nodes(except: avoiding).filter { $0.capability.isCapture }
     let same = nodes.filter { lost.isSame($0) } + nodes.filter { lost.isLike($0) }
     if let node = same.first { return try CaptureStream(VideoDevice(path: node.path), wish) }
     switch choice {
@@ -61,7 +65,7 @@ struct CameraSearch {
       guard nodes.contains(where: { $0.path == path }) else { return nil }
       return try CaptureStream(VideoDevice(path: path), wish)
     case .first:
-      // Not a virtual camera: it may be the one that this program itself writes to.
+      // Not a virtual camera, which is none that was lost.
       guard let node = nodes.first(where: { !$0.capability.isLoopback }) else { return nil }
       return try CaptureStream(VideoDevice(path: node.path), wish)
     }
@@ -98,9 +102,14 @@ struct CameraNode {
 
 extension Cameras {
   /// All nodes that can be opened, by number.
-  static func nodes() -> [CameraNode] {
-    paths().compactMap { path in
+  static func nodes(except avoided: Set<FileIdentity>) -> [CameraNode] {
+    paths().filter { path in FileIdentity(path).map { !avoided.contains($0) } ?? true }.compactMap { path in
       (try? VideoDevice(path: path)).map { CameraNode(path: path, capability: $0.capability) }
     }
+  }
+
+  /// Whether anything but `avoided` captures.
+  public static func canCapture(except avoided: Set<FileIdentity>) -> Bool {
+    nodes(except: avoided).contains(where: \.capability.isCapture)
   }
 }

@@ -1,3 +1,5 @@
+import Frames
+
 /// What the rest of the program wants of an input.
 public struct SourceOptions: Equatable, Sendable {
   /// Plays a file again when it has ended.
@@ -13,10 +15,12 @@ public struct SourceOptions: Equatable, Sendable {
   public var wantsJPEG: Bool
   /// Frames that may be out at once: in mailboxes, in work and at outputs.
   public var buffers: Int
+  /// Virtual cameras that are written to: `camera` never means one of them.
+  public var avoiding: Set<FileIdentity>
 
   public init(
     loop: Bool = false, fps: Double? = nil, width: Int? = nil, height: Int? = nil, realTime: Bool = true,
-    wantsJPEG: Bool = false, buffers: Int = 12
+    wantsJPEG: Bool = false, buffers: Int = 12, avoiding: Set<FileIdentity> = []
   ) {
     self.loop = loop
     self.fps = fps
@@ -25,6 +29,7 @@ public struct SourceOptions: Equatable, Sendable {
     self.realTime = realTime
     self.wantsJPEG = wantsJPEG
     self.buffers = buffers
+    self.avoiding = avoiding
   }
 
   static let usualRate = 30.0

@@ -67,6 +67,7 @@ struct RunCommand: Subcommand {
     guard !json || !outputs.contains("-") else {
       throw arguments.fail("--json and --output - both want standard output")
     }
+    try Place.checkApart(input: input, outputs, arguments)
   }
 
   func run() throws -> Int32 {
@@ -87,7 +88,7 @@ struct RunCommand: Subcommand {
   /// What was asked for, else a camera, else the demo clip over and over.
   private func chooseSource() -> (spec: String, loops: Bool) {
     if let input { return (input, loop) }
-    if Cameras.list().contains(where: \.isCapture) { return ("camera", false) }
+    if Cameras.canCapture(except: Place.devices(outputs)) { return ("camera", false) }
     guard let clip = Resources.demoClip else { return ("camera", false) }
     Terminal.say("turbocam: no camera found: playing the demo clip (turbocam doctor tells more)")
     return (clip, true)
@@ -113,7 +114,7 @@ struct RunCommand: Subcommand {
     let size = model.isNone ? model.size : chain.settings.current.settings.size
     return SourceOptions(
       loop: loops, fps: fps, width: size?.width, height: size?.height, realTime: !takesEvery,
-      wantsJPEG: model.isNone, buffers: 3 * outputs.count + 9)
+      wantsJPEG: model.isNone, buffers: 3 * outputs.count + 9, avoiding: Place.devices(outputs))
   }
 
   private func sinkOptions(_ board: Board, takesEvery: Bool) -> SinkOptions {

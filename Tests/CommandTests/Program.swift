@@ -167,6 +167,7 @@ final class Folder {
     rmdir(path)
   }
   func file(_ name: String) -> String { "\(path)/\(name)" }
+  var name: Substring { path[path.index(after: path.lastIndex(of: "/")!)...] }
 
   var names: [String] {
     guard let stream = opendir(path) else { return [] }

@@ -19,6 +19,33 @@ import Testing
     }
   }
 
+  /// The input by another of its names, one new file twice, and one old file by two names.
+  @Test func nothingIsWrittenOverWhatIsReadNorTwiceToOnePlace() throws {
+    let folder = try Folder()
+    let film = folder.file("a.mp4")
+    let whole = try read(Self.clip)
+    try write(whole, to: film)
+    symlink(film, folder.file("link.mp4"))
+    link(film, folder.file("hard.mp4"))
+    for (input, outputs, words) in [
+      (film, ["a.mp4"], "would write over --input"), (film, ["link.mp4"], "would write over --input"),
+      (folder.file("link.mp4"), ["b.mkv", "../\(folder.name)/hard.mp4"], "would write over --input"),
+      ("test", ["b.mp4", "../\(folder.name)/b.mp4"], "are the same place"),
+      ("test", ["a.mp4", "hard.mp4"], "are the same place"),
+    ] {
+      let sinks = outputs.flatMap { ["--output", folder.file($0)] }
+      let result = try Program.start(["run", "--input", input, "--model", "none", "--frames", "2"] + sinks)
+        .wait()
+      #expect(result.code == 64, "\(result.errors)")
+      #expect(result.errors.contains(words), "\(result.errors)")
+    }
+    let twice = try Program.run(
+      "run", "--input", "test", "--model", "none", "--frames", "2", "--output", "-", "--output", "-")
+    #expect(twice.code == 64 && twice.output.isEmpty, "\(twice.errors)")
+    #expect(try read(film) == whole)
+    #expect(Set(folder.names) == ["a.mp4", "link.mp4", "hard.mp4"])
+  }
+
   @Test func framesEndsTheRun() throws {
     let folder = try Folder()
     let result = try Program.run(

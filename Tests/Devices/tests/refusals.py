@@ -1,20 +1,21 @@
 """Devices and addresses that cannot be used: refused before work starts, with the path and the remedy."""
 
 import contextlib
+import os
 import re
 import socket
 
-from support import device_test
+from support import OPEN_LOOPBACK, device_test
 from support.camera import CAMERA, show
 from support.program import ADDRESS, Turbocam, run, wait_until
 from support.v4l2 import CAPTURE, Reader, device_caps
 
 
-def refused(words, *arguments, naming):
+def refused(words, *arguments, naming, statuses=range(64, 79)):
     """Ends with a status of sysexits.h and a message with the thing's name and these words."""
     status, output, messages = run("run", "--model", "none", *arguments)
     told = f"{' '.join(arguments)}: status {status}, said: {messages.strip()}"
-    assert 64 <= status <= 78, told
+    assert status in statuses, told
     assert output == "", f"wrote to standard output: {output}"
     assert naming in messages, f"does not name {naming}: {told}"
     assert re.search(words, messages, re.IGNORECASE), f"no word of {words}: {told}"
@@ -38,6 +39,17 @@ def inputs_that_are_no_cameras():
 def sinks_that_are_no_video_outputs():
     refused("output|loopback|virtual camera", "--input", "test", "--output", CAMERA, naming=CAMERA)
     refused("v4l2loopback|modprobe", "--input", "test", "--output", "/dev/video9", naming="/dev/video9")
+
+
+@device_test(camera="none", loopback=OPEN_LOOPBACK)
+def camera_that_is_written_to():
+    """A loopback that can be read and written at any time, under two names: frames would go round in a circle."""
+    os.symlink("/dev/video10", "/tmp/another-name")
+    for name in ("/dev/video10", "/tmp/another-name"):
+        refused("would write over", "--input", "/dev/video10", "--output", name, naming=name, statuses=[64])
+        refused("no node .* captures", "--input", "camera", "--output", name, naming="camera", statuses=[66])
+    refused("same place", "--input", "test", "--output", "/dev/video10", "--output", "/tmp/another-name",
+            naming="/dev/video10", statuses=[64])
 
 
 @device_test()
