@@ -102,6 +102,8 @@ public struct Frame: ~Copyable, Sendable {
   public var bytes: UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(rebasing: buffer.bytes[..<buffer.byteCount])
   }
+  /// Drawn to say why there is no picture: captured by nobody.
+  public var isNotice: Bool { stamps[.captured] == 0 }
 
   /// Another share in the same frame.
   public func share() -> Frame {

@@ -79,6 +79,14 @@ public final class Mailbox: @unchecked Sendable {
     return frame
   }
 
+  /// The next frame that shows what was captured; notices before it are let go. nil at the end.
+  public func takePicture() -> Frame? {
+    while let frame = take() {
+      if !frame.isNotice { return frame }
+    }
+    return nil
+  }
+
   /// Wakes everybody; a frame already here can still be fetched.
   public func close() {
     pthread_mutex_lock(mutex)

@@ -51,7 +51,7 @@ public final class MotionJPEG: Output, @unchecked Sendable {
       mailbox.close()
     }
     var whole: off_t = 0
-    while let frame = mailbox.take() {
+    while let frame = next(isFirst: whole == 0) {
       guard let jpeg = encoder.encode(frame) else {
         options.counters?.corrupt.wrappingAdd(1, ordering: .relaxed)
         continue
@@ -63,6 +63,11 @@ public final class MotionJPEG: Output, @unchecked Sendable {
       stamps.pass(.written)
       options.statistics?.written(stamps)
     }
+  }
+
+  /// A film begins with a picture; down a pipe somebody watches, and reads why there is none yet.
+  private func next(isFirst: Bool) -> Frame? {
+    isFirst && target != .standardOutput ? mailbox.takePicture() : mailbox.take()
   }
 
   /// False where the reader is gone or the end has come while it did not read.

@@ -6,9 +6,9 @@ import Glibc
 ///
 /// The file is written in fragments (.mp4) or clusters (.mkv), each complete in itself: the first picture alone,
 /// then longer ones of up to about two seconds. After a crash, a power cut or on a full disk everything up to the
-/// last one plays. A usual .mp4 would be
-/// worth nothing without the index at its end. Frames carry their time of capture, so the rate varies as the
-/// camera's and the model's did. The first frame fixes the size; later ones are fitted into it.
+/// last one plays; a usual .mp4 would be worth nothing without the index at its end. Frames carry their time of
+/// capture, so the rate varies as the camera's and the model's did. The film begins with the first picture, which
+/// fixes the size; later ones, notices among them, are fitted into it.
 public final class Recorder: Output, @unchecked Sendable {
   public let mailbox: Mailbox
   private let target: FileTarget
@@ -34,7 +34,7 @@ public final class Recorder: Output, @unchecked Sendable {
     }
   }
 
-  /// Creates the file with the first frame and finishes it when the mailbox is closed. A disk that is full
+  /// Creates the file with the first picture and finishes it when the mailbox is closed. A disk that is full
   /// ends it with an error, after cutting off what was written in part; where not one picture fits, the file is
   /// removed.
   public func run() throws {
@@ -42,7 +42,7 @@ public final class Recorder: Output, @unchecked Sendable {
       mailbox.isWanted = false
       mailbox.close()
     }
-    guard let first = mailbox.take() else { return }
+    guard let first = mailbox.takePicture() else { return }
     let movie = try MovieWriter(target, container: container, like: first.format)
     do {
       try add(first, to: movie)

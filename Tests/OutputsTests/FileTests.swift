@@ -171,6 +171,39 @@ import Testing
     #expect(folder.names.isEmpty)
   }
 
+  /// Also their size is not the film's. What is shown in between stays: it says why nothing moves.
+  @Test(arguments: ["mp4", "mkv", "mjpeg"])
+  func noticesBeforeTheFirstPictureAreLeftOut(_ ending: String) throws {
+    let path = folder.file("clip.\(ending)")
+    // Notices are stamped by the same clock, later.
+    let start = Clock.now() - 1_000_000_000
+    let error = try record(path, 12) {
+      let isNotice = $0 < 3 || $0 == 8
+      return Sample.picture(
+        isNotice ? 160 : 64, isNotice ? 120 : 48, captured: isNotice ? 0 : start + UInt64($0) * 40_000_000)
+    }
+    #expect(error == nil)
+    let movie = try #require(Movie(path))
+    #expect(movie.width == 64 && movie.height == 48)
+    #expect(movie.decoded == 9)
+    #expect(try record(folder.file("none.\(ending)"), 3) { _ in Sample.picture(64, 48, captured: 0) } == nil)
+    #expect(folder.names == ["clip.\(ending)"])
+  }
+
+  @Test func standardOutputTellsWhyThereIsNoPicture() async {
+    await #expect(processExitsWith: .success) {
+      var ends: [Int32] = [0, 0]
+      pipe(&ends)
+      dup2(ends[1], STDOUT_FILENO)
+      let running = try Running(Sink.make("-"))
+      running.output.mailbox.put(Sample.notice(1))
+      var bytes = [UInt8](repeating: 0, count: 4096)
+      #expect(read(ends[0], &bytes, bytes.count) == bytes.count)
+      #expect(bytes == Sample.file(1))
+      running.end()
+    }
+  }
+
   @Test func brokenFramesAreLeftOut() throws {
     let counters = Counters()
     var options = options()

@@ -20,7 +20,7 @@ enum Sample {
     return file[4..<8].reduce(0) { $0 << 8 | UInt32($1) }
   }
 
-  static func frame(_ bytes: [UInt8], _ format: PictureFormat, captured: UInt64 = 0) -> Frame {
+  static func frame(_ bytes: [UInt8], _ format: PictureFormat, captured: UInt64 = Clock.now()) -> Frame {
     let draft = FramePool(count: 1, capacity: max(1, bytes.count)).take()!
     draft.bytes.copyBytes(from: bytes)
     draft.stamps[.captured] = captured
@@ -31,10 +31,15 @@ enum Sample {
     frame(file(number, count: count), PictureFormat(.jpeg, width: 640, height: 480))
   }
 
+  /// A JPEG that nobody captured.
+  static func notice(_ number: UInt32) -> Frame {
+    frame(file(number), PictureFormat(.jpeg, width: 640, height: 480), captured: 0)
+  }
+
   /// One colour, with a brighter square that moves with `step`.
   static func picture(
     _ width: Int, _ height: Int, color: (UInt8, UInt8, UInt8) = (200, 60, 30), step: Int = 0,
-    captured: UInt64 = 0
+    captured: UInt64 = Clock.now()
   ) -> Frame {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(width * height * 3)
