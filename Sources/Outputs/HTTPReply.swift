@@ -10,6 +10,8 @@ enum HTTPReply: ~Copyable {
   case page
   /// A whole JPEG file.
   case picture(Frame)
+  /// A JPEG that says why there is no picture.
+  case notice(Frame)
   /// Parts without end, written by the viewer.
   case stream(Viewer)
   /// The headers of a stream or a picture.
@@ -29,6 +31,8 @@ enum HTTPReply: ~Copyable {
       return Self.sendPage(connection, isOpen)
     case .picture(let frame):
       return Self.send(Self.holding(frame), 200, "image/jpeg", connection, isOpen)
+    case .notice(let frame):
+      return Self.send(Self.holding(frame), 503, "image/jpeg", connection, isOpen)
     case .stream(let viewer):
       return Self.send(Self.written(by: viewer), 200, Viewer.contentType, connection, isOpen)
     case .headers(let contentType):
@@ -101,6 +105,8 @@ enum HTTPReply: ~Copyable {
       ("Cross-Origin-Resource-Policy", isOpen ? "cross-origin" : "same-origin"),
     ]
     for (name, value) in headers { MHD_add_response_header(response, name, value) }
+    // Seconds: a picture may be there at any time.
+    if status == 503 { MHD_add_response_header(response, "Retry-After", "1") }
     let queued = MHD_queue_response(connection, status, response)
     MHD_destroy_response(response)
     return queued == turbocam_mhd_yes

@@ -6,7 +6,7 @@ import Glibc
 final class HTTPService: @unchecked Sendable {
   /// Longest body of a PATCH; settings take a few hundred bytes, the longest prompt included.
   static let longestBody = 16 * 1024
-  /// A snapshot waits this long for a fresh frame: a model that has slept needs a moment.
+  /// A snapshot waits this long for a fresh picture: a model that has slept needs a moment.
   static let snapshotPatience: UInt64 = 5_000_000_000
 
   private let hub: StreamHub
@@ -116,7 +116,8 @@ final class HTTPService: @unchecked Sendable {
     }
     switch hub.fresh(for: watcher) {
     case .wait: return true
-    case .frame(let frame): return answer(request, .picture(frame))
+    case .frame(let frame):
+      return answer(request, frame.isNotice ? .notice(frame) : .picture(frame))
     case .closed: return answer(request, .text(503, "no picture yet; try again\n"))
     }
   }

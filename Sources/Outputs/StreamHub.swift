@@ -21,7 +21,10 @@ final class StreamHub: Sendable {
     /// Counts publications and repetitions, so that a viewer knows whether there is something for it.
     var generation: UInt64 = 1
     var publications: UInt64 = 0
+    /// Those of them that are no notices.
+    var pictures: UInt64 = 0
     var lastChange: UInt64 = 0
+    var newestIsPicture = false
     var isRepeated = false
     var watchers: [Watcher] = []
     var isClosed = false
@@ -47,6 +50,7 @@ final class StreamHub: Sendable {
       guard !$0.isClosed, $0.watchers.count < limit else { return false }
       watcher.seenGeneration = 0
       watcher.seenPublications = $0.publications
+      watcher.seenPictures = $0.pictures
       $0.watchers.append(watcher)
       counters?.viewers.store($0.watchers.count, ordering: .relaxed)
       if $0.watchers.count == 1 {
@@ -73,12 +77,15 @@ final class StreamHub: Sendable {
 
   /// A new frame for everybody.
   func publish(_ frame: consuming Frame) {
+    let isPicture = !frame.isNotice
     var next: Frame? = consume frame
     let old: Frame? = state.withLock {
       guard !$0.isClosed, !$0.watchers.isEmpty else { return nil }
       let old = $0.newest.take()
       $0.newest = next.take()
       $0.publications &+= 1
+      $0.newestIsPicture = isPicture
+      if isPicture { $0.pictures &+= 1 }
       $0.isRepeated = false
       Self.announce(&$0)
       return old
@@ -133,13 +140,13 @@ final class StreamHub: Sendable {
     return old < watcher.seenPublications
   }
 
-  /// A frame that was published after the watcher joined, or, when its time is over, any; `.closed` where
-  /// there is none at all.
+  /// A picture that was published after the watcher joined, or, when its time is over, whatever is shown: an
+  /// older picture or the notice that says why there is none. `.closed` where there is nothing at all.
   func fresh(for watcher: Watcher, now: UInt64 = Clock.now()) -> Offer {
     state.withLock {
       if $0.isClosed { return .closed }
-      let isLate = now >= watcher.deadline
-      if isLate || watcher.seenPublications != $0.publications {
+      let isFresh = watcher.seenPictures != $0.pictures && $0.newestIsPicture
+      if isFresh || now >= watcher.deadline {
         guard let frame = $0.newest?.share() else { return .closed }
         return .frame(frame)
       }
@@ -177,6 +184,7 @@ class Watcher: @unchecked Sendable {
   private var isSuspended = false
   fileprivate(set) var seenGeneration: UInt64 = 0
   fileprivate(set) var seenPublications: UInt64 = 0
+  fileprivate var seenPictures: UInt64 = 0
   /// When a snapshot takes any frame; a stream waits for ever.
   let deadline: UInt64
 

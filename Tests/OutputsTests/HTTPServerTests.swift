@@ -217,6 +217,35 @@ import struct GraphCases.Dice
     #expect(client.answer()?.body == Sample.file(2))
   }
 
+  @Test func aSnapshotWaitsForAPicturePastNotices() throws {
+    let house = try House()
+    let client = HTTPClient(house.port)
+    client.request("GET", "/snapshot")
+    #expect(eventually { house.server.mailbox.isWanted })
+    for number in 1...3 as ClosedRange<UInt32> {
+      house.server.mailbox.put(Sample.notice(number))
+      usleep(50_000)
+    }
+    house.server.mailbox.put(Sample.jpeg(4))
+    let answer = try #require(client.answer())
+    #expect(answer.status == 200)
+    #expect(answer.body == Sample.file(4))
+  }
+
+  /// Whoever keeps snapshots must not keep a notice for one.
+  @Test func aSnapshotWithoutAPictureSaysWhy() throws {
+    let house = try House()
+    let client = HTTPClient(house.port)
+    client.request("GET", "/snapshot")
+    #expect(eventually { house.server.mailbox.isWanted })
+    house.server.mailbox.put(Sample.notice(1))
+    let answer = try #require(client.answer())
+    #expect(answer.status == 503)
+    #expect(answer.headers["retry-after"] == "1")
+    #expect(answer.headers["content-type"] == "image/jpeg")
+    #expect(answer.body == Sample.file(1))
+  }
+
   // MARK: - Pages and methods
 
   @Test func thePageComesAlone() throws {

@@ -34,7 +34,7 @@ def run(*arguments, seconds=120):
     return done.returncode, done.stdout.decode(), done.stderr.decode("utf-8", "replace")
 
 
-def get(path, seconds=60):
+def get(path, seconds=60, statuses=(b"200",)):
     """Body of a GET to the program's own server. Hand-made: http.client takes a second to load in the guest."""
     with socket.create_connection(("127.0.0.1", PORT), timeout=seconds) as connection:
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
@@ -47,8 +47,13 @@ def get(path, seconds=60):
                 break
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b" ")[1] if b" " in head else b"none"
-    assert status == b"200", f"GET {path} answered {status.decode()}: {body[:300]!r}"
+    assert status in statuses, f"GET {path} answered {status.decode()}: {body[:300]!r}"
     return body
+
+
+def snapshot(path="/snapshot"):
+    """The JPEG of a snapshot; while there is no picture, of the notice that says why."""
+    return get(path, statuses=(b"200", b"503"))
 
 
 class Turbocam:

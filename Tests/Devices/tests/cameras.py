@@ -5,7 +5,7 @@ import json
 from support import TWO_LOOPBACKS, WEBCAM, device_test
 from support.camera import CAMERA, RED, MJPEGCamera, show
 from support.picture import picture_of, pictures
-from support.program import ADDRESS, Turbocam, Viewer, get, leaves, run, wait_until
+from support.program import ADDRESS, Turbocam, Viewer, leaves, run, snapshot, wait_until
 
 
 def entry_of(devices, path):
@@ -50,8 +50,8 @@ def camera_to_stream():
     show("bars")
     with Turbocam("--input", CAMERA, "--output", ADDRESS) as program:
         program.serving()
-        wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
-        assert picture_of(get("/?action=snapshot")).shows_bars()
+        wait_until("bars in a snapshot", lambda: picture_of(snapshot()).shows_bars())
+        assert picture_of(snapshot("/?action=snapshot")).shows_bars()
 
         with Viewer() as viewer:  # with somebody watching all the time the camera stays open
             assert "multipart/x-mixed-replace" in viewer.head, viewer.head
@@ -70,7 +70,7 @@ def first_camera_is_found():
     show("bars")
     with Turbocam("--input", "camera", "--output", ADDRESS) as program:
         program.serving()
-        wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
+        wait_until("bars in a snapshot", lambda: picture_of(snapshot()).shows_bars())
 
 
 @device_test(camera=f"{WEBCAM} multiplanar=2")
@@ -81,7 +81,7 @@ def multi_planar_camera():
     show("bars")
     with Turbocam("--input", "camera", "--output", ADDRESS) as program:
         program.serving()
-        wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
+        wait_until("bars in a snapshot", lambda: picture_of(snapshot()).shows_bars())
         with Viewer() as viewer:
             wait_until("bars in the stream", lambda: picture_of(viewer.fresh()).is_all_bars())
             show("red")
@@ -94,7 +94,7 @@ def multi_planar_camera():
 def mjpeg_camera():
     with MJPEGCamera(), Turbocam("--input", "/dev/video20", "--output", ADDRESS) as program:
         program.serving()
-        wait_until("bars in a snapshot", lambda: picture_of(get("/snapshot")).shows_bars())
+        wait_until("bars in a snapshot", lambda: picture_of(snapshot()).shows_bars())
 
 
 def broken(index, jpeg):
