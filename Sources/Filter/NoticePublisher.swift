@@ -4,8 +4,10 @@ import Frames
 final class NoticePublisher {
   /// Nanoseconds between two notices: outputs that repeat their last picture need no more.
   static let interval: UInt64 = 250_000_000
-  /// Nanoseconds without a picture after which a source that seems to be live is reported.
-  static let patience: UInt64 = 1_500_000_000
+  /// Nanoseconds without a picture after which a source that seems to be live is reported, and pictures that have
+  /// not come by then.
+  private static let patience: UInt64 = 1_500_000_000
+  private static let missed: UInt64 = 3
 
   private var pool: FramePool?
   private var lastNotice: UInt64 = 0
@@ -38,7 +40,8 @@ final class NoticePublisher {
     case .waiting(let reason): show(reason, size: size, link)
     case .live:
       let silence = Clock.now() - lastPicture
-      guard silence >= Self.patience else { return }
+      let interval = link.source.interval.load(ordering: .relaxed)
+      guard silence >= max(Self.patience, Self.missed * interval) else { return }
       show("no frames for \(silence / 1_000_000_000) s", size: size, link)
     case .ended: break
     }

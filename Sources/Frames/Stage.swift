@@ -52,6 +52,9 @@ public final class StatusBoard: Sendable {
     case ended
   }
   private let state: Lock<State>
+  /// Nanoseconds from the last picture to the next as the source knows them, 0 where it does not: slides stand
+  /// for longer than it takes to miss a camera.
+  public let interval = Atomic<UInt64>(0)
   private let warnings = Lock<[String]>([])
   /// More than these between two looks say nothing new.
   private static let mostWarnings = 16

@@ -66,6 +66,7 @@ public final class Media: Input, @unchecked Sendable {
     let pool = pool(still.bytes.count)
     link.status.set(.live)
     let rate = options.fps ?? SourceOptions.usualRate
+    link.status.interval.store(SourceOptions.interval(rate), ordering: .relaxed)
     while !link.stop.isSet, !link.mailbox.isClosed {
       if options.realTime { pacer.wait(for: UInt64(Double(sequence) * 1e9 / rate), link.stop) }
       if link.mailbox.isWanted || !options.realTime {
@@ -105,9 +106,11 @@ public final class Media: Input, @unchecked Sendable {
   /// From where the reader is to the end. Gives the number of pictures.
   private func playThrough(_ reader: MediaReader, _ link: InputLink) throws -> Int {
     var given = 0
-    var count: UInt64 = 0
+    let rate = SourceOptions.rates.contains(reader.rate) ? reader.rate : SourceOptions.usualRate
+    var timeline = Timeline(interval: SourceOptions.interval(rate))
+    var lastDue: UInt64 = 0
     while !isOver(link) {
-      let time: UInt64?
+      let time: Int64?
       var isJPEG = false
       switch try reader.step() {
       case .nothing: continue
@@ -117,11 +120,11 @@ public final class Media: Input, @unchecked Sendable {
         time = stamp
         isJPEG = true
       }
-      let rate = SourceOptions.rates.contains(reader.rate) ? reader.rate : SourceOptions.usualRate
-      let due = time ?? UInt64(Double(count) * 1e9 / rate)
-      count += 1
+      let due = timeline.place(time)
       given += 1
       guard limit.isDue(due) else { continue }
+      link.status.interval.store(due - lastDue, ordering: .relaxed)
+      lastDue = due
       if options.realTime {
         pacer.wait(for: due, link.stop)
         if !link.mailbox.isWanted { pause(link) }
@@ -171,6 +174,7 @@ public final class Media: Input, @unchecked Sendable {
         hasPlayed = true
         pacer.restart()
         limit.restart()
+        link.status.interval.store(options.fps.map(SourceOptions.interval) ?? 0, ordering: .relaxed)
         link.status.set(.live)
         if reader.isLive {
           try playLive(reader, link)
@@ -204,13 +208,14 @@ public final class Media: Input, @unchecked Sendable {
         // The sender goes on sending; what nobody sees need not be decoded.
         isSkipping = true
       }
-      switch try reader.step(decoding: !isSkipping) {
+      let step = try reader.step(decoding: !isSkipping)
+      // By its arrival: the sender's clock may jump, or not be told.
+      let arrival = Clock.now()
+      switch step {
       case .nothing: continue
       case .end: return
-      case .picture(let time):
-        if limit.isDue(time ?? now) { try putPicture(reader, Clock.now(), link) }
-      case .jpeg(let time):
-        if limit.isDue(time ?? now) { putJPEG(reader, Clock.now(), link) }
+      case .picture: if limit.isDue(arrival) { try putPicture(reader, arrival, link) }
+      case .jpeg: if limit.isDue(arrival) { putJPEG(reader, arrival, link) }
       }
     }
   }

@@ -7,10 +7,11 @@ import Synchronization
 final class MediaReader {
   /// What one call of `step` brought.
   enum Step {
-    /// `frame` holds a picture that is due at `time`, nanoseconds from the start; nil where it does not say.
-    case picture(time: UInt64?)
+    /// `frame` holds a picture of `time`, nanoseconds from the start by the stream's own clock, which may jump; nil
+    /// where it does not say.
+    case picture(time: Int64?)
     /// `packetBytes` hold a JPEG.
-    case jpeg(time: UInt64?)
+    case jpeg(time: Int64?)
     case nothing
     case end
   }
@@ -154,12 +155,11 @@ final class MediaReader {
       remedy: "check the network and the sender")
   }
 
-  private func time(_ stamp: Int64) -> UInt64? {
+  private func time(_ stamp: Int64) -> Int64? {
     guard stamp != turbocam_av_nopts_value else { return nil }
     let start = stream.pointee.start_time
     let ticks = stamp &- (start == turbocam_av_nopts_value ? 0 : start)
-    let nanoseconds = av_rescale_q(ticks, stream.pointee.time_base, AVRational(num: 1, den: 1_000_000_000))
-    return nanoseconds < 0 ? 0 : UInt64(nanoseconds)
+    return av_rescale_q(ticks, stream.pointee.time_base, AVRational(num: 1, den: 1_000_000_000))
   }
 }
 

@@ -6,15 +6,17 @@ struct Pacer {
   /// When time 0 of the source was, in CLOCK_MONOTONIC nanoseconds.
   private var start: UInt64?
   private static let step: UInt64 = 50_000_000
-  /// Later or earlier than this is a jump in the source or a machine that slept: time starts anew.
-  private static let tolerance: UInt64 = 1_000_000_000
+  /// Later than this is a jump in the source or a machine that slept: time starts anew.
+  private static let latest: Int64 = 1_000_000_000
+  /// Earlier than this no picture of the slowest source is.
+  private static let earliest = Int64(1e9 / SourceOptions.rates.lowerBound) + latest
 
   /// Waits for `time`, nanoseconds since the source's own beginning.
   mutating func wait(for time: UInt64, _ stop: StopFlag) {
     let now = Clock.now()
     let due = (start ?? now &- time) &+ time
     let offset = Int64(bitPattern: due &- now)
-    guard start != nil, offset.magnitude <= Pacer.tolerance else {
+    guard start != nil, (-Pacer.latest...Pacer.earliest).contains(offset) else {
       start = now &- time
       return
     }

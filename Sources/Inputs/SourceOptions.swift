@@ -36,6 +36,9 @@ public struct SourceOptions: Equatable, Sendable {
   /// Rates that times can be reckoned with.
   static let rates = 0.01...1000.0
 
+  /// Nanoseconds between two frames.
+  static func interval(_ rate: Double) -> UInt64 { UInt64(1e9 / rate) }
+
   func checkRate(_ attempt: String) throws {
     guard let fps, !SourceOptions.rates.contains(fps) else { return }
     throw InputError(

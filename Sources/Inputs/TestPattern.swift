@@ -33,6 +33,7 @@ public final class TestPattern: Input, @unchecked Sendable {
 
   public func run(_ link: InputLink) throws {
     link.status.set(.live)
+    link.status.interval.store(SourceOptions.interval(rate), ordering: .relaxed)
     var pacer = Pacer()
     var number: UInt64 = 0
     while !link.stop.isSet {

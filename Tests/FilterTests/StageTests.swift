@@ -45,6 +45,19 @@ import Testing
     try bench.end()
   }
 
+  /// A camera is missed soon; between two slides nobody is.
+  @Test(arguments: [0, 30_000_000_000 as UInt64]) func onlyASilenceThatIsNotMeantIsTold(_ interval: UInt64)
+    throws
+  {
+    let bench = Bench(stage(FakeMaker(), try box()))
+    bench.link.source.interval.store(interval, ordering: .relaxed)
+    #expect(bench.pictureOf(width: 64) != nil)
+    while bench.next(100_000_000)?.sequence ?? 0 > 0 {}
+    let notice = bench.next(3_000_000_000)
+    #expect(notice?.sequence == (interval == 0 ? 0 : nil))
+    try bench.end()
+  }
+
   @Test func nothingIsRepaintedThatNobodyWants() throws {
     let maker = FakeMaker()
     let bench = Bench(stage(maker, try box()))

@@ -78,6 +78,39 @@ import Testing
     running.finish()
   }
 
+  /// A broadcast that was cut has films end to end, each with stamps from its own beginning; here the second also
+  /// begins before the first.
+  @Test(arguments: [nil, 5.0]) func joinedFilmsRunOn(_ rate: Double?) throws {
+    let folder = Folder()
+    let late = try film(folder, "a.ts", ["-c:v", "mpeg2video", "-q:v", "2", "-output_ts_offset", "30"])
+    let early = try film(folder, "b.ts", ["-c:v", "mpeg2video", "-q:v", "2"])
+    let joined = folder.file("joined.ts", contents(late) + contents(early) + contents(early))
+    let running = Running(try Source.make(joined, options: SourceOptions(fps: rate, realTime: false)))
+    let frames = running.all()
+    #expect(running.finish() == nil)
+    let step = rate == nil ? 1 : 2
+    #expect(frames.count == 60 / step)
+    let times = frames.map { $0.stamps[.captured] }
+    for (one, next) in zip(times, times.dropFirst()) {
+      #expect(abs(Int(next - one) / 1_000_000 - 100 * step) <= 1, "\(next - one)")
+    }
+  }
+
+  /// In its own time a film of slides shows each for as long as it says, and no sooner.
+  @Test func slidesStandForTheirTime() throws {
+    let folder = Folder()
+    let path = folder.file("slides.mkv")
+    try ffmpeg([
+      "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=0.5", "-frames:v", "2", "-c:v", "ffv1", path,
+    ])
+    let running = Running(try Source.make(path, options: SourceOptions()))
+    let times = running.all().map { $0.stamps[.captured] }
+    running.finish()
+    #expect(times.count == 2)
+    #expect(times.count < 2 || (1_900_000_000...10_000_000_000).contains(times[1] - times[0]), "\(times)")
+    #expect(running.status.interval.load(ordering: .relaxed) == 2_000_000_000)
+  }
+
   @Test(arguments: [0.5, 0.8])
   func aFilmThatEndsEarlyGivesWhatItHasAndWarns(_ share: Double) throws {
     let folder = Folder()

@@ -61,6 +61,15 @@ import Testing
     running.finish()
   }
 
+  @Test func aSlowRateIsKept() throws {
+    let running = Running(
+      try Source.make("test", options: SourceOptions(fps: 0.5, width: 32, height: 32)), .newest)
+    #expect(running.next() != nil)
+    #expect(running.isSilent(milliseconds: 1500))
+    #expect(running.next()?.sequence == 1)
+    running.finish()
+  }
+
   @Test func framesThatNobodyGivesBackAreCountedNotWaitedFor() throws {
     let running = Running(
       try Source.make("test", options: SourceOptions(fps: 500, width: 32, height: 32, buffers: 2)), .newest)
