@@ -71,6 +71,7 @@ struct LiveBench {
   }
 
   private func measure(_ chain: Chain, _ camera: PatternCamera) throws -> Outcome {
+    let signals = Signals()
     let board = Board(chain, input: camera.label, takesEvery: false, isQuiet: true)
     var options = SinkOptions()
     options.control = board
@@ -91,7 +92,8 @@ struct LiveBench {
       viewer.end()
     }
     let spine = Spine(camera, chain.stage, [server], board)
-    let code = try spine.run(limit: nil, inputWaits: false, Reporter(board, isQuiet: true, json: false))
+    let reporter = Reporter(board, isQuiet: true, json: false)
+    let code = try spine.run(limit: nil, inputWaits: false, signals, reporter)
     watch.join()
     guard code == 0, let outcome = outcome.withLock({ $0 }) else {
       throw BenchError(text: "the run ended with exit code \(code)")

@@ -71,6 +71,8 @@ struct RunCommand: Subcommand {
   }
 
   func run() throws -> Int32 {
+    // Before libraries start threads of their own, to which a signal would be the end.
+    let signals = Signals()
     let place = chooseSource()
     // A file turned into files: no frame is lost, and it takes the time it takes.
     let takesEvery = Place.isFile(place.spec) && !place.loops && outputs.allSatisfy(Place.isFile)
@@ -82,7 +84,7 @@ struct RunCommand: Subcommand {
     let spine = Spine(input, chain.stage, sinks, board)
     let reporter = Reporter(board, isQuiet: quiet, json: json)
     defer { reporter.end() }
-    return try spine.run(limit: frames, inputWaits: Place.isFile(place.spec), reporter)
+    return try spine.run(limit: frames, inputWaits: Place.isFile(place.spec), signals, reporter)
   }
 
   /// What was asked for, else a camera, else the demo clip over and over.

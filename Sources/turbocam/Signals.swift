@@ -1,7 +1,7 @@
 import Glibc
 
-/// SIGINT, SIGTERM and SIGHUP as events of the thread that made this. Make it before other threads start:
-/// they inherit that these signals are blocked.
+/// SIGINT, SIGTERM and SIGHUP as events of the thread that made this, but for those that it was started to ignore,
+/// as by nohup. Make it before other threads start: they inherit that these signals are blocked.
 final class Signals: @unchecked Sendable {
   private var set = sigset_t()
   private let owner = pthread_self()
@@ -10,8 +10,17 @@ final class Signals: @unchecked Sendable {
 
   init() {
     sigemptyset(&set)
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] { sigaddset(&set, signal) }
+    for signal in [SIGINT, SIGTERM, SIGHUP] where !Self.isIgnored(signal) { sigaddset(&set, signal) }
+    // Our own, for `wake`.
+    sigaddset(&set, SIGUSR1)
     pthread_sigmask(SIG_BLOCK, &set, nil)
+  }
+
+  private static func isIgnored(_ signal: Int32) -> Bool {
+    var action = sigaction()
+    sigaction(signal, nil, &action)
+    // SIG_IGN is no function that could be compared.
+    return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
   }
 
   /// The signal that asks for the end, nil when the time is over or another thread called `wake`.

@@ -29,8 +29,7 @@ final class Spine: Sendable {
 
   /// Runs to the end and gives the exit code. An input that `inputWaits` (a file) starts when the filter is
   /// ready: it is not played to a model that still loads.
-  func run(limit: Int?, inputWaits: Bool, _ reporter: Reporter) throws -> Int32 {
-    let signals = Signals()
+  func run(limit: Int?, inputWaits: Bool, _ signals: Signals, _ reporter: Reporter) throws -> Int32 {
     for output in outputs { try output.open() }
     reporter.announce(outputs)
     for (index, output) in outputs.enumerated() {
