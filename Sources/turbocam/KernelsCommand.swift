@@ -28,9 +28,9 @@ struct KernelsCommand: Subcommand {
   func run() throws -> Int32 {
     mkdir(folder, 0o755)
     try PrebuiltKernels(folder: folder).make { done in
-      if Terminal.isInteractive { Terminal.status(Terminal.bar("compiling kernels", done)) }
+      Terminal.status(Terminal.bar("compiling kernels", done))
     }
-    if Terminal.isInteractive { Terminal.clearStatus() }
+    Terminal.clearStatus()
     return 0
   }
 }

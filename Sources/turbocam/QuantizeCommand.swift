@@ -135,7 +135,7 @@ struct QuantizeCommand: Subcommand {
   ) throws -> (psnr: Double, ssim: Double) {
     let pipeline = try Pipeline(model: folder, options: shape(settings), backend: backend, progress: bar)
     let after = try repaint(all: pictures, settings, pipeline)
-    if Terminal.isInteractive { Terminal.clearStatus() }
+    Terminal.clearStatus()
     let size = settings.size
     let pairs = zip(before, after)
     let psnr = pairs.reduce(0) { $0 + min(Likeness.psnr($1.0, $1.1), 99) } / Double(before.count)
@@ -174,7 +174,7 @@ struct QuantizeCommand: Subcommand {
   }
 
   private func bar(_ text: String, _ fraction: Double) {
-    if Terminal.isInteractive { Terminal.status(Terminal.bar(text, fraction)) }
+    Terminal.status(Terminal.bar(text, fraction))
   }
 
   private func tell(_ loss: (psnr: Double, ssim: Double), _ folder: ModelFolder) {

@@ -27,14 +27,14 @@ final class Reporter {
     let interval: UInt64 = board.isLoading && !json ? 150_000_000 : 1_000_000_000
     guard now - lastReport >= interval else { return }
     lastReport = now
-    if json { printState() } else if !isQuiet && Terminal.isInteractive { Terminal.status(board.line) }
+    if json { printState() } else if !isQuiet { Terminal.status(board.line) }
   }
 
   /// Leaves the terminal on a fresh line, and the last numbers in a log.
   func end() {
     if json { return printState() }
     guard !isQuiet else { return }
-    if Terminal.isInteractive { Terminal.clearStatus() }
+    Terminal.clearStatus()
     Terminal.say("turbocam: \(board.summary)")
   }
 

@@ -39,12 +39,11 @@ enum Still {
     _ posterior: Pipeline.Posterior
   ) throws -> PipelinePainter {
     let backend = try model.chooseDevice(for: folder).backend
-    let showsBar = Terminal.isInteractive
     let maker = PipelineMaker(folder, backend, task, posterior)
     let pipeline = try maker.pipeline(settings.shape) { text, fraction in
-      if showsBar { Terminal.status(Terminal.bar(text, fraction)) }
+      Terminal.status(Terminal.bar(text, fraction))
     }
-    if showsBar { Terminal.clearStatus() }
+    Terminal.clearStatus()
     let painter = PipelinePainter(pipeline, shape: settings.shape)
     for warning in try painter.apply(settings) { Terminal.say("turbocam: \(warning)") }
     return painter

@@ -12,11 +12,11 @@ enum Terminal {
   /// Something worth knowing.
   static func say(_ message: String) { write("\(message)\n") }
 
-  /// Replaces the line the cursor is on.
+  /// Replaces the line the cursor is on. A log has none.
   static func status(_ line: String) {
-    write("\r\u{1B}[K" + line.prefix(columns - 1))
+    if isInteractive { write("\r\u{1B}[K" + line.prefix(columns - 1)) }
   }
-  static func clearStatus() { write("\r\u{1B}[K") }
+  static func clearStatus() { status("") }
 
   /// "loading model ████████░░░░ 43%"
   static func bar(_ text: String, _ fraction: Double) -> String {
