@@ -47,9 +47,14 @@ public final class StillWriter: Output, @unchecked Sendable {
 
   private func write(_ frame: consuming Frame) throws {
     var stamps = frame.stamps
-    try picture.encode(frame.bytes, frame.format) { file in
-      stamps.pass(.encoded)
-      try target.replace(with: file)
+    do {
+      try picture.encode(frame.bytes, frame.format) { file in
+        stamps.pass(.encoded)
+        try target.replace(with: file)
+      }
+    } catch is FrameError {
+      options.counters?.corrupt.wrappingAdd(1, ordering: .relaxed)
+      return
     }
     stamps.pass(.written)
     options.statistics?.written(stamps)

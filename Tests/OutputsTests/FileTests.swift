@@ -218,6 +218,18 @@ import Testing
     #expect(counters.corrupt.load(ordering: .relaxed) == 1)
   }
 
+  @Test func aBrokenFrameIsNoEndOfAStill() throws {
+    let counters = Counters()
+    var options = options()
+    options.counters = counters
+    let running = try Running(Sink.make(folder.file("still.png"), options: options))
+    running.output.mailbox.put(Sample.jpeg(1))
+    #expect(eventually { counters.corrupt.load(ordering: .relaxed) == 1 })
+    running.output.mailbox.put(Sample.picture(64, 48, color: (0, 255, 0)))
+    #expect(running.end() == nil)
+    #expect(try rgb(folder.file("still.png")).last == [0, 255, 0])
+  }
+
   // MARK: - Motion JPEG
 
   @Test func motionJPEGIsOneFileAfterTheOther() throws {
