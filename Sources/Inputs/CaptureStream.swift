@@ -44,7 +44,7 @@ final class CaptureStream {
     guard capability.isCapture else {
       if capability.isOutput {
         throw InputError(
-          .wrongKind, attempt, "\(name) is a virtual camera that nobody writes to, nothing can be captured",
+          .unavailable, attempt, "\(name) is a virtual camera that nobody writes to, nothing can be captured",
           remedy: "start the program that feeds it, or choose another camera: turbocam devices")
       }
       throw InputError(
