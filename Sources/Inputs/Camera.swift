@@ -8,6 +8,8 @@ public final class Camera: Input, @unchecked Sendable {
   // Everything but `shownLabel` belongs to the thread that made the camera and then to the one in `run`.
   private let search: CameraSearch
   private let buffers: Int
+  /// What was asked for.
+  private let fps: Double?
   private var stream: CaptureStream?
   private var pool: FramePool
   private var watch: JPEGWatch
@@ -34,6 +36,7 @@ public final class Camera: Input, @unchecked Sendable {
     search = CameraSearch(choice: choice, wish: options.captureWish, avoiding: options.avoiding)
     try options.checkRate("opening a camera")
     buffers = options.buffers
+    fps = options.fps
     limit = RateLimit(options.fps)
     let stream = try search.open()
     self.stream = stream
@@ -54,11 +57,17 @@ public final class Camera: Input, @unchecked Sendable {
 
   public func run(_ link: InputLink) throws {
     defer { stream = nil }
+    // A slower camera is one that gives no frames.
+    if let fps { link.status.interval.store(SourceOptions.interval(fps), ordering: .relaxed) }
     var identity = CameraIdentity(stream!.device)
     while !link.stop.isSet {
       guard stream != nil || reconnect(&identity, link) else { break }
       do {
         try play(link)
+        // Closed, so that others may have it meanwhile.
+        stream = nil
+        sleepUntilWanted(link)
+        if !link.stop.isSet { wake(&identity) }
       } catch {
         // Closing lets the driver finish with a device that is gone.
         stream = nil
@@ -70,13 +79,15 @@ public final class Camera: Input, @unchecked Sendable {
 
   // MARK: - Frames
 
-  /// Streams until the program stops. Throws where the camera is gone, broken or silent.
+  /// Streams until the program stops or nobody has watched for a while. Throws where the camera is gone, broken
+  /// or silent.
   private func play(_ link: InputLink) throws {
     guard let stream else { return }
-    link.status.set(.starting("camera \(stream.device.path) starting"))
+    // After a rest the status is as it was: whoever looks in again should see pictures, not a notice about a nap.
+    var isLive = link.status.current == .live
+    if !isLive { link.status.set(.starting("camera \(stream.device.path) starting")) }
     lastSequence = nil
     try stream.start()
-    var isLive = false
     var lastBuffer = Clock.now()
     var lastGood = lastBuffer
     var lastWanted = lastBuffer
@@ -98,19 +109,8 @@ public final class Camera: Input, @unchecked Sendable {
       }
       guard now - lastBuffer < Camera.longSilence else { throw silenceError(stream) }
       if link.mailbox.isWanted { lastWanted = now }
-      if now - lastWanted > Camera.restAfter {
-        // The status stays: whoever looks in again should see pictures, not a notice about a nap.
-        stream.stop()
-        sleepUntilWanted(link)
-        if link.stop.isSet { return }
-        lastSequence = nil
-        try stream.start()
-        lastBuffer = Clock.now()
-        lastGood = lastBuffer
-        lastWanted = lastBuffer
-      }
+      if now - lastWanted > Camera.restAfter { return }
     }
-    stream.stop()
   }
 
   /// Makes a frame of one buffer. False where it holds no good picture.
@@ -167,18 +167,19 @@ public final class Camera: Input, @unchecked Sendable {
     while !link.mailbox.isWanted, !link.stop.isSet { usleep(20_000) }
   }
 
+  /// Opens the camera again after a rest. Where that fails it is lost, or somebody else has it.
+  private func wake(_ identity: inout CameraIdentity) {
+    guard let found = try? search.reopen(identity) else { return }
+    adopt(found, &identity)
+  }
+
   /// Opens the camera again when it is back; false when the program stops first.
   private func reconnect(_ identity: inout CameraIdentity, _ link: InputLink) -> Bool {
     while !link.stop.isSet {
       do {
         if let found = try search.reopen(identity) {
           link.counters.reconnects.add(1, ordering: .relaxed)
-          identity = CameraIdentity(found.device)
-          shownLabel.withLock { $0 = Camera.label(found.device) }
-          if found.layout.capacity > pool.capacity {
-            pool = FramePool(count: buffers, capacity: found.layout.capacity)
-          }
-          stream = found
+          adopt(found, &identity)
           return true
         }
         link.status.set(.waiting("camera \(identity.path) unplugged, waiting"))
@@ -188,6 +189,15 @@ public final class Camera: Input, @unchecked Sendable {
       rest(link)
     }
     return false
+  }
+
+  private func adopt(_ found: CaptureStream, _ identity: inout CameraIdentity) {
+    identity = CameraIdentity(found.device)
+    shownLabel.withLock { $0 = Camera.label(found.device) }
+    if found.layout.capacity > pool.capacity {
+      pool = FramePool(count: buffers, capacity: found.layout.capacity)
+    }
+    stream = found
   }
 
   private func rest(_ link: InputLink) {

@@ -16,7 +16,7 @@ final class CaptureStream {
   /// Frames a second as agreed, nil where the driver does not say.
   let rate: Double?
   private var buffers: [UnsafeMutableRawBufferPointer] = []
-  private(set) var isStreaming = false
+  private var isStreaming = false
 
   init(_ device: VideoDevice, _ wish: CaptureMode.Wish) throws {
     self.device = device
@@ -31,7 +31,7 @@ final class CaptureStream {
     }
   }
   deinit {
-    stop()
+    if isStreaming { streamOff() }
     unmapBuffers()
   }
 
@@ -195,13 +195,6 @@ final class CaptureStream {
       throw error
     }
     isStreaming = true
-  }
-
-  /// Takes all buffers back; `start` may follow.
-  func stop() {
-    guard isStreaming else { return }
-    isStreaming = false
-    streamOff()
   }
 
   private func streamOff() {

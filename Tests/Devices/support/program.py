@@ -139,6 +139,8 @@ class Viewer:
         return self
 
     def __exit__(self, *_):
+        # The file on it keeps a socket open that is only closed.
+        self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
     def _headers(self):

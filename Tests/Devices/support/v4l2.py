@@ -47,6 +47,7 @@ class _Stream:
     def __init__(self, path, kind):
         self.path, self.kind = path, kind
         self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self.buffers = []
 
     def _ioctl(self, request, data):
         while True:
@@ -72,7 +73,6 @@ class _Stream:
     def map_buffers(self, count=4):
         request = self._ioctl(REQBUFS, bytearray(struct.pack("<III8x", count, self.kind, MEMORY_MMAP)))
         count = struct.unpack_from("<I", request)[0]
-        self.buffers = []
         for index in range(count):
             answer = self._ioctl(QUERYBUF, self._buffer(index))
             offset, length = struct.unpack_from("<Q", answer, 64)[0], struct.unpack_from("<I", answer, 72)[0]
@@ -103,6 +103,8 @@ class _Stream:
         self._ioctl(STREAMON, struct.pack("<i", self.kind))
 
     def close(self):
+        while self.buffers:  # each holds the device open
+            self.buffers.pop().close()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -5,6 +5,7 @@ import json
 from support import TWO_LOOPBACKS, WEBCAM, device_test
 from support.camera import CAMERA, RED, MJPEGCamera, show
 from support.picture import picture_of, pictures
+from support.v4l2 import Reader
 from support.program import ADDRESS, Turbocam, Viewer, leaves, run, snapshot, wait_until
 
 
@@ -62,6 +63,36 @@ def camera_to_stream():
             show("red")
             wait_until("red in the stream", lambda: picture_of(viewer.fresh()).shows_plain(RED))
             viewer.goes_on()
+        assert program.stop() == 0, program.messages()
+
+
+def can_be_read(path):
+    try:
+        with Reader(path) as reader:
+            reader.frames(3)
+        return True
+    except OSError:
+        return False
+
+
+@device_test()
+def camera_is_others_while_nobody_watches():
+    show("bars")
+    with Turbocam("--input", CAMERA, "--output", ADDRESS) as program:
+        program.serving()
+        for _ in range(2):
+            with Viewer() as viewer:
+                wait_until("bars in the stream", lambda: picture_of(viewer.fresh()).shows_bars())
+                assert not can_be_read(CAMERA), "the camera streams for two"
+            wait_until("another program has the camera", lambda: can_be_read(CAMERA))
+        with Reader(CAMERA) as other:  # somebody who looks in meanwhile is told so
+            other.frames(3)
+            with Viewer() as viewer:
+                wait_until("a notice", lambda: "busy" in program.state()["status"]["text"])
+                picture = picture_of(viewer.fresh())
+                assert not picture.shows_bars() and picture.detail() > 0.2, picture
+                other.close()
+                wait_until("bars again", lambda: picture_of(viewer.fresh()).shows_bars())
         assert program.stop() == 0, program.messages()
 
 
