@@ -4,15 +4,17 @@ import Glibc
 /// Shows the frames as a camera, through v4l2loopback.
 ///
 /// It writes at a steady rate by its own clock, the last picture again where no new one came: readers take a
-/// second of silence for a broken camera. Format and descriptor stay for life. Where the driver tells that
-/// nobody reads, no frames are wanted and a picture a few times a second is enough.
+/// second of silence for a broken camera. Format and descriptor stay for life. Where it is known that nobody
+/// reads, no frames are wanted and a picture a few times a second is enough.
 public final class LoopbackCamera: Output, @unchecked Sendable {
-  private static let idleMilliseconds = 250
+  private static let idleNanoseconds: UInt64 = 250_000_000
   public let mailbox = Mailbox(.newest)
   private let path: String
   private let options: SinkOptions
   private var device: LoopbackDevice?
   private var painter: Painter?
+  /// For a driver that does not tell of its readers.
+  private var readers: LoopbackReaders?
 
   public init(path: String, options: SinkOptions) throws {
     guard (1...240).contains(options.fps) else {
@@ -42,7 +44,8 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
     try painter.paintNotice("Waiting for the first picture")
     try device.show()
     self.painter = painter
-    mailbox.isWanted = !device.tellsUsage
+    if !device.tellsUsage { readers = LoopbackReaders(path: path) }
+    mailbox.isWanted = !device.tellsUsage && readers == nil
   }
 
   public func run() throws {
@@ -66,18 +69,22 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
   /// Waits for the next picture's time, or longer while nobody reads. True where readers have just gone: the
   /// picture they saw will be old when the next come.
   private func wait(until tick: UInt64, _ device: LoopbackDevice) -> Bool {
-    let left = { tick > Clock.now() ? Int((tick - Clock.now() + 999_999) / 1_000_000) : 0 }
-    guard device.tellsUsage else {
-      var time = timespec(tv_sec: Int(tick / 1_000_000_000), tv_nsec: Int(tick % 1_000_000_000))
-      while clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nil) == EINTR {}
-      return false
-    }
     let wasWanted = mailbox.isWanted
-    let patience = wasWanted ? left() : Self.idleMilliseconds
-    if let isUsed = device.waitForUsage(milliseconds: patience) { mailbox.isWanted = isUsed }
-    // An event cuts the wait short; the rate stays.
-    if mailbox.isWanted, wasWanted, left() > 0 { usleep(UInt32(left() * 1000)) }
+    let pause = Clock.now() + Self.idleNanoseconds
+    if device.tellsUsage {
+      if let isUsed = device.waitForUsage(until: wasWanted ? tick : pause) { mailbox.isWanted = isUsed }
+      // An event cuts the wait short; the rate stays.
+      if mailbox.isWanted, wasWanted { Self.sleep(until: tick) }
+    } else {
+      Self.sleep(until: wasWanted ? tick : pause)
+      if let areThere = readers?.areThere(now: Clock.now()) { mailbox.isWanted = areThere }
+    }
     return wasWanted && !mailbox.isWanted
+  }
+
+  private static func sleep(until time: UInt64) {
+    var time = timespec(tv_sec: Int(time / 1_000_000_000), tv_nsec: Int(time % 1_000_000_000))
+    while clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nil) == EINTR {}
   }
 
   private func paintNewest(_ painter: Painter) throws {

@@ -75,9 +75,11 @@ final class LoopbackDevice {
     }
   }
 
-  /// Waits until somebody begins or ends reading, at most `milliseconds`. Gives whether anybody reads, nil
-  /// where nothing changed.
-  func waitForUsage(milliseconds: Int) -> Bool? {
+  /// Waits until somebody begins or ends reading, at most until `time` (CLOCK_MONOTONIC). Gives whether anybody
+  /// reads, nil where nothing changed.
+  func waitForUsage(until time: UInt64) -> Bool? {
+    let now = Clock.now()
+    let milliseconds = time > now ? (time - now + 999_999) / 1_000_000 : 0
     var ready = pollfd(fd: descriptor, events: Int16(POLLPRI), revents: 0)
     guard poll(&ready, 1, Int32(milliseconds)) > 0, ready.revents & Int16(POLLPRI) != 0 else { return nil }
     var isUsed: Bool?

@@ -6,7 +6,7 @@ import time
 from support import device_test
 from support.camera import CAMERA, RED, plug_in, show, unplug
 from support.picture import pictures
-from support.program import Turbocam, wait_until
+from support.program import ADDRESS, Turbocam, wait_until
 from support.v4l2 import CAPTURE, Reader, device_caps
 
 VIRTUAL = "/dev/video10"
@@ -100,6 +100,36 @@ def readers_come_and_go():
             first.frames(10)
         assert len(formats) == 1, f"the format changed: {formats}"
         program.alive()
+
+
+@device_test()
+def nothing_is_computed_while_nobody_reads():
+    """Also for a reader from before the start, and with a driver that does not tell who reads."""
+    show("bars")
+
+    def is_idle(program):
+        count = program.counter("frames_out")
+        time.sleep(2)
+        return program.counter("frames_out") == count
+
+    with to_loopback("--output", ADDRESS) as program:
+        program.serving()
+        wait_until("it rests", lambda: is_idle(program))
+        with Reader(VIRTUAL) as reader:
+            wait_until("it works", lambda: not is_idle(program))
+            reader.frames(10)
+            with Reader(VIRTUAL) as other:
+                other.frames(1)
+            time.sleep(5)
+            assert not is_idle(program), "a second reader's end ended the first one's pictures"
+            program.stop()
+            with to_loopback("--output", ADDRESS) as successor:
+                successor.serving()
+                time.sleep(5)
+                wait_until("it works for the reader that was there", lambda: not is_idle(successor))
+                reader.close()
+                wait_until("it rests again", lambda: is_idle(successor))
+                assert successor.stop() == 0, successor.messages()
 
 
 @device_test()
