@@ -69,8 +69,10 @@ public struct PictureSize: Equatable, Hashable, Sendable, CustomStringConvertibl
 
   public init(width: Int, height: Int) { (self.width, self.height) = (width, height) }
 
-  /// Parses "WxH".
-  public init(_ text: String) throws(SettingsError) {
+  /// Parses "WxH". Without bounds given it is a size that models take.
+  public init(
+    _ text: String, in sides: ClosedRange<Int> = range, multipleOf step: Int = step
+  ) throws(SettingsError) {
     let parts = text.split(separator: "x", maxSplits: 1, omittingEmptySubsequences: false)
     // Int() would take a sign.
     guard parts.count == 2, parts.allSatisfy({ $0.allSatisfy(\.isWholeNumber) }),
@@ -79,22 +81,24 @@ public struct PictureSize: Equatable, Hashable, Sendable, CustomStringConvertibl
       throw SettingsError("size", "must be WxH, such as 512x512, not '\(text)'")
     }
     self.init(width: width, height: height)
-    try check()
+    try check(sides, step)
   }
 
   public static let range = 64...4096
+  public static let step = 8
   public var description: String { "\(width)x\(height)" }
 
-  func check() throws(SettingsError) {
-    guard Self.range.contains(width), Self.range.contains(height) else {
+  func check(_ sides: ClosedRange<Int> = range, _ step: Int = step) throws(SettingsError) {
+    guard sides.contains(width), sides.contains(height) else {
       throw SettingsError(
-        "size",
-        "\(self): width and height must be from \(Self.range.lowerBound) to \(Self.range.upperBound)")
+        "size", "\(self): width and height must be from \(sides.lowerBound) to \(sides.upperBound)")
     }
-    guard width % 8 == 0, height % 8 == 0 else {
-      let nearest = PictureSize(width: (width + 4) / 8 * 8, height: (height + 4) / 8 * 8)
+    guard width % step == 0, height % step == 0 else {
+      let half = step / 2
+      let nearest = PictureSize(
+        width: (width + half) / step * step, height: (height + half) / step * step)
       throw SettingsError(
-        "size", "\(self): width and height must be multiples of 8; the nearest is \(nearest)")
+        "size", "\(self): width and height must be multiples of \(step); the nearest is \(nearest)")
     }
   }
 }

@@ -23,7 +23,8 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
       )
     }
     let (width, height) = (options.width, options.height)
-    guard width % 2 == 0, height % 2 == 0, (16...8192).contains(width), (16...8192).contains(height) else {
+    let sides = SinkOptions.cameraSides
+    guard width % 2 == 0, height % 2 == 0, sides.contains(width), sides.contains(height) else {
       throw OutputError(
         .usage, "opening \(path)", "size \(width)x\(height)", remedy: "choose an even size, as 1280x720")
     }

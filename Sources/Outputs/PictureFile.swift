@@ -8,6 +8,8 @@ final class PictureFile {
     case png
     case jpeg(quality: Int)
   }
+  /// Stills are looked at longer than frames of a stream.
+  static let quality = 92
   private let kind: Kind
   private let jpeg: JPEGEncoder
   private var room = UnsafeMutableRawBufferPointer(start: nil, count: 0)

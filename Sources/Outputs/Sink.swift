@@ -17,8 +17,10 @@ public struct SinkOptions: Sendable {
   public var width = 1280
   public var height = 720
   public var fit = Fit.contain
-  /// Of JPEGs, 1 to 100.
-  public var quality = 85
+  /// Of JPEGs, 1 to 100; nil: what suits each output.
+  public var quality: Int?
+  /// What sides a virtual camera may have, even ones only.
+  public static let cameraSides = 16...8192
   /// `.every` where a file is turned into a file and no frame may be lost.
   public var policy = Mailbox.Policy.newest
 

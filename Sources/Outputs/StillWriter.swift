@@ -14,9 +14,8 @@ public final class StillWriter: Output, @unchecked Sendable {
     target = FileTarget(path: path)
     self.options = options
     mailbox = Mailbox(options.policy)
-    // Stills are looked at longer than frames of a stream.
     picture = try PictureFile(
-      Sink.ending(of: path) == "png" ? .png : .jpeg(quality: max(options.quality, 92)))
+      Sink.ending(of: path) == "png" ? .png : .jpeg(quality: options.quality ?? PictureFile.quality))
   }
 
   public var label: String { target.path }
@@ -68,7 +67,7 @@ extension Sink {
   ) throws {
     let target = FileTarget(path: path)
     try target.check()
-    let picture = try PictureFile(ending(of: path) == "png" ? .png : .jpeg(quality: 92))
+    let picture = try PictureFile(ending(of: path) == "png" ? .png : .jpeg(quality: PictureFile.quality))
     try picture.encode(rgb, PictureFormat(.rgb24, width: width, height: height)) {
       try target.replace(with: $0)
     }

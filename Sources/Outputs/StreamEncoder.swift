@@ -7,13 +7,14 @@ import Glibc
 final class StreamEncoder {
   /// A camera's JPEG beyond this is nonsense.
   private static let largest = 64 << 20
+  private static let usualQuality = 85
   private let encoder: JPEGEncoder
   private let holders: Int
   private var pool: FramePool?
 
   /// `holders`: who may hold a frame at the same time, beside the newest and the one being written.
-  init(quality: Int, holders: Int) throws {
-    encoder = try JPEGEncoder(quality: quality)
+  init(quality: Int?, holders: Int) throws {
+    encoder = try JPEGEncoder(quality: quality ?? Self.usualQuality)
     self.holders = holders
   }
 

@@ -90,9 +90,15 @@ struct Arguments {
     return text
   }
 
-  func size(_ name: String) throws(UsageError) -> PictureSize? {
+  func size(
+    _ name: String, in sides: ClosedRange<Int> = PictureSize.range, multipleOf step: Int = PictureSize.step
+  ) throws(UsageError) -> PictureSize? {
     guard let text = last(name) else { return nil }
-    do { return try PictureSize(text) } catch { throw fail("--\(error)") }
+    do {
+      return try PictureSize(text, in: sides, multipleOf: step)
+    } catch {
+      throw fail("--\(name) \(error.reason)")
+    }
   }
 
   /// Refuses operands beyond `count`, and fewer.

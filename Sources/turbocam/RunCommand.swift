@@ -27,6 +27,11 @@ struct RunCommand: Subcommand {
         "latency", nil,
         "never begin a frame before the last is finished: younger\nframes, in places fewer of them"),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
+      Option(
+        "camera-size", "WxH",
+        "size of a virtual camera (default 1280x720); browsers take\n640x480, 1280x720 and 1920x1080"),
+      Option(
+        "quality", "N", "of JPEGs in streams, .mjpeg and .jpg, 1 to 100 (default 85,\nof .jpg files 92)"),
       Option("mirror", nil, "left becomes right, as in a mirror"),
       Option(
         "token", "SECRET",
@@ -44,6 +49,8 @@ struct RunCommand: Subcommand {
   private let prefersLatency: Bool
   private let fit: Fit
   private let mirror: Bool
+  private let cameraSize: PictureSize?
+  private let quality: Int?
   private let loop: Bool
   private let token: String?
   private let quiet: Bool
@@ -60,6 +67,8 @@ struct RunCommand: Subcommand {
     prefersLatency = arguments.has("latency")
     fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
     mirror = arguments.has("mirror")
+    cameraSize = try arguments.size("camera-size", in: SinkOptions.cameraSides, multipleOf: 2)
+    quality = try arguments.integer("quality", in: 1...100)
     loop = arguments.has("loop")
     token = arguments.last("token") ?? FileSystem.environment("TURBOCAM_TOKEN")
     quiet = arguments.has("quiet")
@@ -126,6 +135,8 @@ struct RunCommand: Subcommand {
     options.control = board
     options.statistics = board.statistics
     options.counters = board.counters
+    options.quality = quality
+    if let cameraSize { (options.width, options.height) = (cameraSize.width, cameraSize.height) }
     return options
   }
 }

@@ -75,6 +75,22 @@ import Testing
     #expect(try Film(folder.file("out.mjpeg")).frames == 10)
   }
 
+  /// Less of it, fewer bytes: of frames and of stills.
+  @Test func qualityIsThatOfEveryJPEG() throws {
+    let folder = try Folder()
+    var sizes: [[Int]] = []
+    for quality in ["5", "50", "95"] {
+      let result = try Program.run(
+        "run", "--input", Self.clip, "--model", "none", "--frames", "1", "--quality", quality, "--output",
+        folder.file("a.mjpeg"), "--output", folder.file("a.jpg"))
+      #expect(result.code == 0, "\(result.errors)")
+      sizes.append(try ["a.mjpeg", "a.jpg"].map { try read(folder.file($0)).count })
+    }
+    for output in 0..<2 {
+      #expect(sizes[0][output] * 2 < sizes[1][output] && sizes[1][output] * 2 < sizes[2][output], "\(sizes)")
+    }
+  }
+
   /// Also where a decoder has threads of its own.
   @Test(arguments: [SIGINT, SIGTERM], ["test", clip])
   func aSignalFinishesTheRecording(signal: Int32, input: String) throws {

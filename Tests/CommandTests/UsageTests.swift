@@ -70,6 +70,13 @@ import Testing
     (["run", "--size", "512"], "must be WxH"),
     (["run", "--size", "8x8"], "must be from 64"),
     (["run", "--size", "9999999x64"], "must be from 64"),
+    (["run", "--quality", "0"], "--quality must be a whole number from 1 to 100, not '0'"),
+    (["run", "--quality", "101"], "not '101'"),
+    (
+      ["run", "--camera-size", "1281x720"], "--camera-size 1281x720: width and height must be multiples of 2"
+    ),
+    (["run", "--camera-size", "8x8"], "--camera-size 8x8: width and height must be from 16 to 8192"),
+    (["run", "--camera-size", "large"], "--camera-size must be WxH"),
     (["run", "--json", "--output", "-"], "both want standard output"),
     (["run", "--model", ""], "--model needs"),
     (["image", "--output", "x.png"], "INPUT is missing"),

@@ -42,6 +42,15 @@ def camera_to_loopback():
         assert program.stop() == 0, program.messages()
 
 
+@device_test()
+def loopback_has_the_size_asked_for():
+    with Turbocam("--input", "test", "--camera-size", "854x480", "--output", VIRTUAL):
+        wait_until("the loopback is a camera", is_camera)
+        with Reader(VIRTUAL) as reader:
+            assert reader.format()[:2] == (854, 480), reader.format()
+            reader.frames(3)
+
+
 @device_test(timeout=300, own_time=True)
 def loopback_is_steady():
     show("bars")
