@@ -9,8 +9,8 @@ extension Board {
     .object([
       "version": .string(Program.version),
       "status": status,
-      "message": message.withLock { $0.map { .string($0) } ?? .null },
-      "input": .string(input),
+      "message": message.map { .string($0) } ?? .null,
+      "input": .string(input.label),
       "outputs": .array(
         outputs.withLock { $0 }.map {
           .object(["label": .string($0.label), "dropped": .integer($0.mailbox.dropped)])

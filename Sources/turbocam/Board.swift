@@ -16,24 +16,25 @@ final class Board: Control {
   let settings: SettingsBox
   /// The loader of a model, nil where there is none.
   let loader: PainterLoader?
+  let input: any Input
   /// Names for people.
-  let input: String
   let model: String
   let device: String
   let takesEvery: Bool
   private let isQuiet: Bool
   let started = Clock.now()
-  let message: Mutex<String?>
+  private let note: String?
+  private let news = Mutex(News())
   let arrivals = ArrivalRate()
   let outputs = Mutex<[any Output]>([])
 
-  init(_ chain: Chain, input: String, takesEvery: Bool, isQuiet: Bool) {
+  init(_ chain: Chain, input: any Input, takesEvery: Bool, isQuiet: Bool) {
     self.input = input
     settings = chain.settings
     loader = chain.loader
     model = chain.model
     device = chain.device
-    message = Mutex(chain.note)
+    note = chain.note
     self.takesEvery = takesEvery
     self.isQuiet = isQuiet
     inbox = Mailbox(takesEvery ? .every : .newest)
@@ -50,15 +51,18 @@ final class Board: Control {
       takeBack: takeBack)
   }
 
-  private func takeBack(_ warning: String) { message.withLock { if $0 == warning { $0 = nil } } }
+  private func takeBack(_ warning: String) { news.withLock { $0.takeBack(warning) } }
 
   private func tell(_ warning: String) {
-    message.withLock { $0 = warning }
+    news.withLock { $0.tell(warning) }
     if !isQuiet {
       Terminal.clearStatus()
       Terminal.say("turbocam: \(warning)")
     }
   }
+
+  /// The last warning while it is news, else what there is to know about the device.
+  var message: String? { news.withLock { $0.current() } ?? note }
 
   /// Whose drops to tell.
   func watch(_ outputs: [any Output]) { self.outputs.withLock { $0 = outputs } }

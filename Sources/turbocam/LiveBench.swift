@@ -72,7 +72,7 @@ struct LiveBench {
 
   private func measure(_ chain: Chain, _ camera: PatternCamera) throws -> Outcome {
     let signals = Signals()
-    let board = Board(chain, input: camera.label, takesEvery: false, isQuiet: true)
+    let board = Board(chain, input: camera, takesEvery: false, isQuiet: true)
     var options = SinkOptions()
     options.control = board
     options.statistics = board.statistics

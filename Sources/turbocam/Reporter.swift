@@ -17,7 +17,7 @@ final class Reporter {
   /// Says where the picture is to be seen.
   func announce(_ outputs: [any Output]) {
     guard !isQuiet else { return }
-    Terminal.say("turbocam: \(board.input) → \(board.model) (\(board.device))")
+    Terminal.say("turbocam: \(board.input.label) → \(board.model) (\(board.device))")
     for output in outputs { Terminal.say("turbocam: → \(output.label)") }
   }
 

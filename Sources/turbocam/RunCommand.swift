@@ -88,7 +88,7 @@ struct RunCommand: Subcommand {
     let chain = try model.isNone ? .none(settings(nil)) : chain(model.open())
     let input = try Source.make(
       place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
-    let board = Board(chain, input: input.label, takesEvery: takesEvery, isQuiet: quiet)
+    let board = Board(chain, input: input, takesEvery: takesEvery, isQuiet: quiet)
     let sinks = try outputs.map { try Sink.make($0, options: sinkOptions(board, takesEvery: takesEvery)) }
     let spine = Spine(input, chain.stage, sinks, board)
     let reporter = Reporter(board, isQuiet: quiet, json: json)

@@ -70,6 +70,7 @@ def camera_back_under_another_number():
         path = plug_in_as(2)
         watched.recovers(path)
         assert watched.reconnects() >= 1, watched.program.state()
+        assert path in watched.program.state()["input"], "the state tells of the camera's old number"
 
 
 @device_test()
