@@ -7,6 +7,5 @@
 
 // libav's error codes and unknown values are function-like macros, which do not import.
 static const int turbocam_averror_eof = AVERROR_EOF;
-static const int turbocam_averror_exit = AVERROR_EXIT;
 static const int turbocam_averror_eagain = AVERROR(EAGAIN);
 static const int64_t turbocam_av_nopts_value = AV_NOPTS_VALUE;

@@ -202,8 +202,6 @@ extension PictureFormat {
 }
 
 extension Area {
-  fileprivate var atOrigin: Area { Area(x: 0, y: 0, width: width, height: height) }
-
   /// Moves the corner back to a whole chroma sample.
   fileprivate mutating func align(to step: (x: Int, y: Int)) {
     x = x / step.x * step.x

@@ -3,7 +3,7 @@ import Glibc
 
 /// JPEG files one after the other, into a `.mjpeg` file or down standard output (`… --output - | ffplay -`).
 ///
-/// A reader that closes the pipe ends it quietly. While standard output carries pictures, what anything else
+/// A reader that closes the pipe ends it quietly (the program ignores SIGPIPE). While standard output carries pictures, what anything else
 /// in the process prints there goes to standard error. A full disk cuts the file after its last whole frame.
 public final class MotionJPEG: Output, @unchecked Sendable {
   public enum Target: Sendable, Equatable {
@@ -41,11 +41,6 @@ public final class MotionJPEG: Output, @unchecked Sendable {
   }
 
   public func run() throws {
-    // Other threads keep theirs: only writing here may find the pipe closed.
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    sigaddset(&signals, SIGPIPE)
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
     defer {
       mailbox.isWanted = false
       mailbox.close()

@@ -9,11 +9,8 @@ import Outputs
 enum ExitCode {
   static let usage: Int32 = 64
   static let dataError: Int32 = 65
-  static let noInput: Int32 = 66
   static let unavailable: Int32 = 69
   static let software: Int32 = 70
-  static let cannotCreate: Int32 = 73
-  static let ioError: Int32 = 74
 }
 
 /// What the process ends with after `error`.
