@@ -85,30 +85,11 @@ public enum Sink {
       return OutputError(
         .usage, attempt(spec), "it has no ending that says what to write", remedy: "known: \(known)")
     }
-    let nearest = endings.min { distance($0, ending) < distance($1, ending) }!
+    let nearest = endings.min { editDistance($0, ending) < editDistance($1, ending) }!
     let base = spec.dropLast(ending.count)
-    let isNear = distance(nearest, ending) <= 2
+    let isNear = editDistance(nearest, ending) <= 2
     return OutputError(
       .usage, attempt(spec), "files ending in .\(ending) are not written",
       remedy: (isNear ? "did you mean \(base)\(nearest)? " : "") + "known: \(known)")
-  }
-
-  /// Letters to insert, remove, change or swap to make one word the other (optimal string alignment).
-  private static func distance(_ one: String, _ other: String) -> Int {
-    let (one, other) = (Array(one.utf8), Array(other.utf8))
-    var rows = [Array(0...other.count)]
-    for i in one.indices {
-      var row = [i + 1]
-      for j in other.indices {
-        let change = rows[i][j] + (one[i] == other[j] ? 0 : 1)
-        var best = min(change, rows[i][j + 1] + 1, row[j] + 1)
-        if i > 0, j > 0, one[i] == other[j - 1], one[i - 1] == other[j] {
-          best = min(best, rows[i - 1][j - 1] + 1)
-        }
-        row.append(best)
-      }
-      rows.append(row)
-    }
-    return rows[one.count][other.count]
   }
 }
