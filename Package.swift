@@ -32,7 +32,7 @@ let package = Package(
     .target(name: "CPUBackend", dependencies: ["Engine", "CDNNL", "CKernels"]),
     .target(name: "CUDABackend", dependencies: ["Engine", "CCUDA"]),
     .target(name: "Diffusion", dependencies: ["Engine"]),
-    .target(name: "Frames", dependencies: ["CSystem", "CFont", "CTurboJPEG", "CAV"]),
+    .target(name: "Frames", dependencies: ["CSystem", "CFont", "CTurboJPEG", "CAV", "CV4L2"]),
     .target(name: "Inputs", dependencies: ["Frames", "CV4L2", "CV4LConvert", "CAV", "CSystem"]),
     .target(name: "Outputs", dependencies: ["Frames", "CV4L2", "CMicroHTTPD", "CWebPage", "CAV", "CSystem"]),
     .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),

@@ -75,7 +75,7 @@ struct CameraSearch {
 /// What a camera is known by when its number has changed.
 struct CameraIdentity: Equatable {
   let path: String
-  let capability: VideoDevice.Capability
+  let capability: VideoCapability
 
   init(_ device: VideoDevice) {
     path = device.path
@@ -97,7 +97,7 @@ struct CameraIdentity: Equatable {
 /// A node that answered.
 struct CameraNode {
   let path: String
-  let capability: VideoDevice.Capability
+  let capability: VideoCapability
 }
 
 extension Cameras {

@@ -1,4 +1,5 @@
 import CV4L2
+import Frames
 import Glibc
 
 /// A V4L2 node that captures or (as a virtual camera's entrance) takes video.
@@ -69,35 +70,10 @@ public enum Cameras {
     defer { closedir(directory) }
     var numbers: [Int] = []
     while let entry = readdir(directory) {
-      let name = text(of: &entry.pointee.d_name)
+      let name = fixedText(of: &entry.pointee.d_name)
       if name.hasPrefix("video"), let number = Int(name.dropFirst(5)) { numbers.append(number) }
     }
     return numbers.sorted().map { "/dev/video\($0)" }
-  }
-}
-
-/// A V4L2 four-character code.
-struct FourCC: Hashable, CustomStringConvertible {
-  let code: UInt32
-  init(_ code: UInt32) { self.code = code }
-  init(_ text: StaticString) {
-    precondition(text.utf8CodeUnitCount == 4)
-    code = text.withUTF8Buffer { $0.reversed().reduce(0) { $0 << 8 | UInt32($1) } }
-  }
-
-  static let mjpeg = FourCC("MJPG")
-  static let jpeg = FourCC("JPEG")
-  static let yuyv = FourCC("YUYV")
-  static let nv12 = FourCC("NV12")
-  static let yu12 = FourCC("YU12")
-  static let rgb3 = FourCC("RGB3")
-
-  /// Bit 31 marks a big-endian variant and is no part of the last letter.
-  var description: String {
-    let letters = (0..<4).map { UInt8(truncatingIfNeeded: (code & 0x7FFF_FFFF) >> (8 * UInt32($0))) }
-    let shown = letters.map { (33...126).contains($0) ? $0 : UInt8(ascii: " ") }
-    let name = String(decoding: shown, as: UTF8.self)
-    return code >> 31 == 0 ? name : name + "-BE"
   }
 }
 
@@ -114,7 +90,8 @@ extension VideoDevice {
       guard call(turbocam_VIDIOC_ENUM_FMT, &format) == 0 else { return nil }
       let code = FourCC(format.pixelformat)
       return CameraFormat(
-        fourcc: code.description, description: text(of: &format.description), isNative: code.pixels != nil,
+        fourcc: code.description, description: fixedText(of: &format.description),
+        isNative: code.pixels != nil,
         sizes: sizes(code))
     }
   }

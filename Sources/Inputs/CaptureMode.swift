@@ -86,17 +86,3 @@ public struct CaptureMode: Equatable, Sendable {
     return order.firstIndex(of: fourcc) ?? order.count
   }
 }
-
-extension FourCC {
-  /// How we know the bytes of this format, nil for one that must be converted.
-  var pixels: PixelFormat? {
-    switch self {
-    case .mjpeg, .jpeg: return .jpeg
-    case .yuyv: return .yuyv
-    case .nv12: return .nv12
-    case .yu12: return .i420
-    case .rgb3: return .rgb24
-    default: return nil
-    }
-  }
-}

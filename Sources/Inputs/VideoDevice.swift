@@ -1,36 +1,19 @@
 import CV4L2
+import Frames
 import Glibc
 
 /// An open V4L2 node; closed with the last reference.
 final class VideoDevice {
   let path: String
   let fd: Int32
-  let capability: Capability
-
-  /// What VIDIOC_QUERYCAP says.
-  struct Capability: Equatable {
-    var card: String
-    var driver: String
-    var bus: String
-    var flags: UInt32
-
-    var isCapture: Bool {
-      flags & (UInt32(V4L2_CAP_VIDEO_CAPTURE) | UInt32(V4L2_CAP_VIDEO_CAPTURE_MPLANE)) != 0
-    }
-    var isOutput: Bool { flags & UInt32(V4L2_CAP_VIDEO_OUTPUT) != 0 }
-    /// Captures by the multi-planar API only, as many cameras on boards of their own do.
-    var isMultiPlanar: Bool { isCapture && flags & UInt32(V4L2_CAP_VIDEO_CAPTURE) == 0 }
-    var isStreaming: Bool { flags & UInt32(V4L2_CAP_STREAMING) != 0 }
-    var isLoopback: Bool { driver.hasPrefix("v4l2 loopback") || driver.hasPrefix("v4l2loopback") }
-  }
+  let capability: VideoCapability
 
   /// Throws an `InputError` that says whether the node is missing, forbidden or no video device.
   init(path: String) throws {
     let attempt = "opening camera \(path)"
     let descriptor = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { throw VideoDevice.openError(path, errno) }
-    var raw = v4l2_capability()
-    guard turbocam_ioctl(descriptor, turbocam_VIDIOC_QUERYCAP, &raw) == 0 else {
+    guard let capability = VideoCapability(descriptor: descriptor) else {
       let number = errno
       close(descriptor)
       throw InputError(
@@ -38,12 +21,8 @@ final class VideoDevice {
         remedy: "turbocam devices lists the cameras")
     }
     self.path = path
+    self.capability = capability
     fd = descriptor
-    capability = Capability(
-      card: text(of: &raw.card), driver: text(of: &raw.driver), bus: text(of: &raw.bus_info),
-      // Old drivers fill only the first, which speaks for all nodes of the hardware.
-      flags: raw.capabilities & UInt32(V4L2_CAP_DEVICE_CAPS) != 0
-        ? raw.device_caps : raw.capabilities)
   }
   deinit { close(fd) }
 
@@ -91,14 +70,5 @@ extension InputError {
     InputError(
       .unavailable, attempt, "busy, another program is using it: \(errorText(number))",
       remedy: "end that program (fuser -v names it) or choose another camera")
-  }
-}
-
-/// The text in a fixed field of a kernel structure, which need not end in a zero. Control characters are shown
-/// as '?': a device names itself, and its name goes to a terminal.
-func text<Field>(of field: inout Field) -> String {
-  withUnsafeBytes(of: &field) { bytes in
-    let used = bytes.prefix { $0 != 0 }
-    return String(decoding: used.map { $0 < 32 || $0 == 127 ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
   }
 }

@@ -138,31 +138,24 @@ final class LoopbackDevice {
 
   private static func capability(
     _ path: String, _ descriptor: Int32
-  ) throws -> (card: String, isLoopback: Bool) {
+  ) throws -> VideoCapability {
     let attempt = "opening \(path)"
-    var capability = v4l2_capability()
-    guard turbocam_ioctl(descriptor, turbocam_VIDIOC_QUERYCAP, &capability) == 0 else {
+    guard let capability = VideoCapability(descriptor: descriptor) else {
       throw OutputError(
         .unavailable, attempt, "it is not a video device (\(systemFact("VIDIOC_QUERYCAP")))",
         remedy: "turbocam devices lists the virtual cameras")
     }
-    let driver = text(&capability.driver)
-    let card = text(&capability.card)
-    let isLoopback = driver == "v4l2 loopback"
-    let flags =
-      capability.capabilities & UInt32(V4L2_CAP_DEVICE_CAPS) != 0
-      ? capability.device_caps : capability.capabilities
-    let isOutput = flags & UInt32(V4L2_CAP_VIDEO_OUTPUT) != 0
-    if isOutput { return (card, isLoopback) }
-    guard isLoopback else {
+    if capability.isOutput { return capability }
+    guard capability.isLoopback else {
       throw OutputError(
-        .unavailable, attempt, "\(card) (\(driver)) is a camera, not a virtual camera's input",
+        .unavailable, attempt,
+        "\(capability.card) (\(capability.driver)) is a camera, not a virtual camera's input",
         remedy: "turbocam devices lists the virtual cameras")
     }
     // Without exclusive_caps it always is an output; with it, until somebody writes. Only a format that was
     // set to stay (keep_format, from 0.14 on) makes it a camera before that.
     guard keepsFormat(descriptor) else { throw inUse(path, "it shows no output") }
-    return (card, isLoopback)
+    return capability
   }
 
   /// Sets the format and believes only what comes back: a driver answers with what it has, and calls it
@@ -171,12 +164,12 @@ final class LoopbackDevice {
     _ path: String, _ descriptor: Int32, width: Int, height: Int
   ) throws -> (PictureFormat, Int) {
     var found = ""
-    for wish in [fourccYU12, fourccYUYV] {
+    for wish in [FourCC.yu12, .yuyv] {
       var format = v4l2_format()
       format.type = V4L2_BUF_TYPE_VIDEO_OUTPUT.rawValue
       format.fmt.pix.width = UInt32(width)
       format.fmt.pix.height = UInt32(height)
-      format.fmt.pix.pixelformat = wish
+      format.fmt.pix.pixelformat = wish.code
       format.fmt.pix.field = V4L2_FIELD_NONE.rawValue
       format.fmt.pix.colorspace = V4L2_COLORSPACE_SMPTE170M.rawValue
       guard turbocam_ioctl(descriptor, turbocam_VIDIOC_S_FMT, &format) == 0 else {
@@ -186,7 +179,7 @@ final class LoopbackDevice {
       }
       let pix = format.fmt.pix
       if let agreed = picture(pix) { return agreed }
-      found = "VIDIOC_S_FMT: it stays at \(fourccText(pix.pixelformat)) \(pix.width)x\(pix.height)"
+      found = "VIDIOC_S_FMT: it stays at \(FourCC(pix.pixelformat)) \(pix.width)x\(pix.height)"
     }
     throw OutputError(
       .unavailable, "setting the format of \(path)", found,
@@ -200,12 +193,7 @@ final class LoopbackDevice {
     guard (16...16384).contains(width), (16...16384).contains(height), width % 2 == 0, height % 2 == 0 else {
       return nil
     }
-    let pixels: PixelFormat
-    switch pix.pixelformat {
-    case fourccYU12: pixels = .i420
-    case fourccYUYV: pixels = .yuyv
-    default: return nil
-    }
+    guard let pixels = FourCC(pix.pixelformat).pixels, pixels == .i420 || pixels == .yuyv else { return nil }
     let tight = pixels == .yuyv ? width * 2 : width
     guard stride == 0 || stride == tight else { return nil }
     let format = PictureFormat(pixels, width: width, height: height)
@@ -299,25 +287,5 @@ final class LoopbackDevice {
     buffer.type = V4L2_BUF_TYPE_VIDEO_OUTPUT.rawValue
     buffer.memory = V4L2_MEMORY_MMAP.rawValue
     return buffer
-  }
-
-  private static let fourccYU12 = fourcc("YU12")
-  private static let fourccYUYV = fourcc("YUYV")
-
-  private static func fourcc(_ text: StaticString) -> UInt32 {
-    text.withUTF8Buffer { $0.reversed().reduce(0) { $0 << 8 | UInt32($1) } }
-  }
-  private static func fourccText(_ code: UInt32) -> String {
-    String(
-      decoding: (0..<4).map { UInt8(truncatingIfNeeded: code >> (8 * $0)) }.map {
-        $0 > 32 && $0 < 127 ? $0 : 63
-      }, as: UTF8.self)
-  }
-  /// A fixed field's text up to its end or its first zero.
-  private static func text<Field>(_ field: inout Field) -> String {
-    withUnsafeBytes(of: &field) {
-      String(
-        decoding: $0.prefix { $0 != 0 }.map { $0 < 32 || $0 == 127 ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
-    }
   }
 }
