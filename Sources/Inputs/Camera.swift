@@ -27,11 +27,7 @@ public final class Camera: Input, @unchecked Sendable {
   private static let retryPause: UInt32 = 500_000
   private static let pollMilliseconds: Int32 = 100
 
-  /// Opens `path`, or the first camera that captures. Throws `InputError`.
-  public convenience init(path: String?, options: SourceOptions) throws {
-    try self.init(path.map(CameraChoice.path) ?? .first, options)
-  }
-
+  /// Throws `InputError`.
   init(_ choice: CameraChoice, _ options: SourceOptions) throws {
     search = CameraSearch(choice: choice, wish: options.captureWish, avoiding: options.avoiding)
     try options.checkRate("opening a camera")
@@ -46,12 +42,6 @@ public final class Camera: Input, @unchecked Sendable {
   }
 
   public var label: String { shownLabel.withLock { $0 } }
-
-  /// What the camera was set to, for people: "yuyv 640x480, 30 fps".
-  public var mode: String {
-    guard let stream else { return "not open" }
-    return stream.layout.description + (stream.rate.map { ", \(Int($0.rounded())) fps" } ?? "")
-  }
 
   private static func label(_ device: VideoDevice) -> String { "\(device.path) (\(device.capability.card))" }
 

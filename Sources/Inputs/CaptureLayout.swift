@@ -67,12 +67,6 @@ struct CaptureLayout {
     case .converted(let conversion): return conversion.convert(bytes, into: target)
     }
   }
-
-  /// The driver's name of the format, for people.
-  var description: String {
-    if case .converted(let conversion) = way { return "\(conversion.sourceName) as \(format)" }
-    return "\(format)"
-  }
 }
 
 extension UnsafeRawBufferPointer {

@@ -13,16 +13,16 @@ final class CaptureStream {
   let device: VideoDevice
   /// What the driver really gives, which need not be what was asked.
   let layout: CaptureLayout
-  /// Frames a second as agreed, nil where the driver does not say.
-  let rate: Double?
   private var buffers: [UnsafeMutableRawBufferPointer] = []
   private var isStreaming = false
 
   init(_ device: VideoDevice, _ wish: CaptureMode.Wish) throws {
     self.device = device
     try CaptureStream.checkCamera(device)
-    layout = try CaptureStream.agree(device, wish)
-    rate = CaptureStream.setRate(device, wish.rate)
+    let mode = CaptureMode.best(of: device.formats(), for: wish)
+    layout =
+      try mode.map { try CaptureStream.agree(device, $0) } ?? CaptureStream.convertedLayout(device, wish)
+    CaptureStream.setRate(device, mode?.rate ?? wish.rate)
     do {
       try mapBuffers()
     } catch {
@@ -59,12 +59,7 @@ final class CaptureStream {
     }
   }
 
-  /// Sets the best native mode, or one that libv4lconvert can convert from.
-  private static func agree(_ device: VideoDevice, _ wish: CaptureMode.Wish) throws -> CaptureLayout {
-    let formats = device.formats()
-    guard let mode = CaptureMode.best(of: formats, for: wish) else {
-      return try convertedLayout(device, wish, formats.map(\.fourcc))
-    }
+  private static func agree(_ device: VideoDevice, _ mode: CaptureMode) throws -> CaptureLayout {
     var pix = v4l2_pix_format()
     pix.width = UInt32(mode.width)
     pix.height = UInt32(mode.height)
@@ -78,14 +73,15 @@ final class CaptureStream {
       native: set(&format, device, "\(mode.fourcc) \(mode.width)x\(mode.height)"), device.path)
   }
 
-  private static func convertedLayout(
-    _ device: VideoDevice, _ wish: CaptureMode.Wish, _ names: [String]
-  ) throws -> CaptureLayout {
+  /// Where no format is one of ours: sets one that libv4lconvert can convert from.
+  private static func convertedLayout(_ device: VideoDevice, _ wish: CaptureMode.Wish) throws -> CaptureLayout
+  {
     // libv4lconvert does not speak the multi-planar API.
     let possible =
       device.capability.isMultiPlanar
       ? nil : Conversion(device, width: wish.width, height: wish.height)
     guard let conversion = possible else {
+      let names = device.formats().map(\.fourcc)
       throw InputError(
         .wrongKind, "choosing a format of camera \(device.path)",
         "it offers \(names.isEmpty ? "none" : names.joined(separator: ", ")), which nothing here can read",
@@ -124,18 +120,16 @@ final class CaptureStream {
     return pix
   }
 
-  /// Asks for a rate where the driver has one to set; the answer is what it will do.
-  private static func setRate(_ device: VideoDevice, _ wanted: Double) -> Double? {
+  /// Asks for a rate where the driver has one to set.
+  private static func setRate(_ device: VideoDevice, _ wanted: Double) {
     var parameters = v4l2_streamparm()
     parameters.type = device.captureType
-    guard device.call(turbocam_VIDIOC_G_PARM, &parameters) == 0 else { return nil }
-    if parameters.parm.capture.capability & UInt32(V4L2_CAP_TIMEPERFRAME) != 0 {
-      parameters.parm.capture.timeperframe = v4l2_fract(
-        numerator: 1000, denominator: UInt32(min(1_000_000, max(1, (wanted * 1000).rounded()))))
-      guard device.call(turbocam_VIDIOC_S_PARM, &parameters) == 0 else { return nil }
-    }
-    let rate = parameters.parm.capture.timeperframe.rate
-    return rate > 0 ? rate : nil
+    guard device.call(turbocam_VIDIOC_G_PARM, &parameters) == 0,
+      parameters.parm.capture.capability & UInt32(V4L2_CAP_TIMEPERFRAME) != 0
+    else { return }
+    parameters.parm.capture.timeperframe = v4l2_fract(
+      numerator: 1000, denominator: UInt32(min(1_000_000, max(1, (wanted * 1000).rounded()))))
+    _ = device.call(turbocam_VIDIOC_S_PARM, &parameters)
   }
 
   // MARK: - Buffers
@@ -268,15 +262,5 @@ extension v4l2_buffer {
       timestamp.tv_sec >= 0, timestamp.tv_usec >= 0
     else { return nil }
     return UInt64(timestamp.tv_sec) &* 1_000_000_000 &+ UInt64(timestamp.tv_usec) &* 1000
-  }
-}
-
-extension FourCC {
-  /// The code of a name that `description` gave.
-  init(named name: String) {
-    var letters = Array(name.utf8.prefix(4))
-    while letters.count < 4 { letters.append(UInt8(ascii: " ")) }
-    let code = letters.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-    self.init(name.hasSuffix("-BE") ? code | 1 << 31 : code)
   }
 }

@@ -39,8 +39,6 @@ final class Conversion {
   }
   deinit { v4lconvert_destroy(data) }
 
-  var sourceName: String { FourCC(source.fmt.pix.pixelformat).description }
-
   /// Takes over what the driver answered, which must be what the library reckoned with.
   func settle(_ answer: v4l2_format) throws {
     guard answer.fmt.pix.pixelformat == source.fmt.pix.pixelformat,
