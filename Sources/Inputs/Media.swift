@@ -24,6 +24,8 @@ public final class Media: Input, @unchecked Sendable {
 
   private static let retryPause: UInt64 = 1_000_000_000
   private static let restAfter: UInt64 = 3_000_000_000
+  /// Segments that were left out make a longer gap, which is not waited through.
+  private static let longestGap: Int64 = 2_000_000_000
 
   /// Throws `InputError` where `spec` is a file that cannot be read or is neither picture nor video.
   public init(_ spec: String, options: SourceOptions) throws {
@@ -106,8 +108,7 @@ public final class Media: Input, @unchecked Sendable {
   /// From where the reader is to the end. Gives the number of pictures.
   private func playThrough(_ reader: MediaReader, _ link: InputLink) throws -> Int {
     var given = 0
-    let rate = SourceOptions.rates.contains(reader.rate) ? reader.rate : SourceOptions.usualRate
-    var timeline = Timeline(interval: SourceOptions.interval(rate))
+    var timeline = Timeline(interval: Self.interval(reader))
     var lastDue: UInt64 = 0
     while !isOver(link) {
       let time: Int64?
@@ -140,6 +141,11 @@ public final class Media: Input, @unchecked Sendable {
       }
     }
     return given
+  }
+
+  /// Nanoseconds between two pictures where their stamps do not say.
+  private static func interval(_ reader: MediaReader) -> UInt64 {
+    SourceOptions.interval(SourceOptions.rates.contains(reader.rate) ? reader.rate : SourceOptions.usualRate)
   }
 
   /// Stands still while nobody watches.
@@ -194,21 +200,30 @@ public final class Media: Input, @unchecked Sendable {
     link.status.set(.ended)
   }
 
-  /// Gives what comes as it comes.
+  /// Gives what comes as it comes; where it comes in segments, by their own time, since each is a burst. One that is
+  /// late moves the time on, so that those after it have been fetched before they are due.
   private func playLive(_ reader: MediaReader, _ link: InputLink) throws {
     var lastWanted = Clock.now()
     var isSkipping = false
+    var timeline = Timeline(interval: Self.interval(reader), longest: Self.longestGap)
     while !isOver(link) {
       let now = Clock.now()
       if link.mailbox.isWanted {
         lastWanted = now
-        if isSkipping { reader.flush() }
+        if isSkipping {
+          reader.flush()
+          pacer.restart()
+          timeline = Timeline(interval: Self.interval(reader), longest: Self.longestGap)
+        }
         isSkipping = false
       } else if now - lastWanted > Media.restAfter {
         // The sender goes on sending; what nobody sees need not be decoded.
         isSkipping = true
       }
       let step = try reader.step(decoding: !isSkipping)
+      if reader.isSegmented, options.realTime, let time = step.time {
+        pacer.wait(for: timeline.place(time), link.stop)
+      }
       // By its arrival: the sender's clock may jump, or not be told.
       let arrival = Clock.now()
       switch step {

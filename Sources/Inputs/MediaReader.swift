@@ -14,11 +14,20 @@ final class MediaReader {
     case jpeg(time: Int64?)
     case nothing
     case end
+
+    var time: Int64? {
+      switch self {
+      case .picture(let time), .jpeg(let time): time
+      case .nothing, .end: nil
+      }
+    }
   }
 
   let place: MediaPlace
   /// Comes as it happens: cannot be paced, and what is not fetched is lost.
   let isLive: Bool
+  /// Live and sent in pieces of some seconds each (HLS, DASH), which come at once.
+  let isSegmented: Bool
   /// One picture.
   let isStill: Bool
   /// Packets are JPEGs, which go on undecoded.
@@ -53,6 +62,7 @@ final class MediaReader {
       let name = String(cString: input.pointee.iformat.pointee.name)
       isStill = name == "image2" || name.hasSuffix("_pipe")
       isLive = place.isNetwork && input.pointee.duration <= 0
+      isSegmented = isLive && (name == "hls" || name.hasPrefix("dash"))
       givesJPEG =
         !isStill && stream.pointee.codecpar.pointee.codec_id == AV_CODEC_ID_MJPEG
         && stream.pointee.codecpar.pointee.format != AV_PIX_FMT_NONE.rawValue
@@ -100,7 +110,7 @@ final class MediaReader {
   func step(decoding: Bool = true) throws -> Step {
     if let ready = try receive() { return ready }
     if isDraining { return .end }
-    interrupt.allow(seconds: place.isNetwork ? 5 : 60)
+    interrupt.allow(seconds: patience)
     av_packet_unref(packet)
     let result = av_read_frame(input, packet)
     guard result >= 0 else { return try readFailed(result) }
@@ -124,6 +134,9 @@ final class MediaReader {
 
   /// Forgets half-decoded pictures, after packets were left out.
   func flush() { avcodec_flush_buffers(decoder) }
+
+  /// Seconds without a packet after which a stream is given up. Segments of ten seconds are usual.
+  private var patience: UInt64 { !place.isNetwork ? 60 : isSegmented ? 30 : 5 }
 
   private func receive() throws -> Step? {
     guard !givesJPEG else { return nil }
@@ -151,7 +164,7 @@ final class MediaReader {
     }
     throw InputError(
       .unavailable, "reading \(place)",
-      interrupt.hasExpired ? "nothing came for 5 seconds" : libavText(result),
+      interrupt.hasExpired ? "nothing came for \(patience) seconds" : libavText(result),
       remedy: "check the network and the sender")
   }
 

@@ -12,9 +12,12 @@ struct Timeline {
   /// Back by less is a stamp that was rounded or out of order.
   private static let jitter: Int64 = 100_000_000
   /// Ahead by more is no picture that somebody wants to wait for.
-  private static let longest: Int64 = 60_000_000_000
+  private let longest: Int64
 
-  init(interval: UInt64) { self.interval = interval }
+  init(interval: UInt64, longest: Int64 = 60_000_000_000) {
+    self.interval = interval
+    self.longest = longest
+  }
 
   /// When the next picture is due, nanoseconds from the first's beginning.
   mutating func place(_ stamp: Int64?) -> UInt64 {
@@ -22,7 +25,7 @@ struct Timeline {
     guard let stamp else { return settle(next) }
     let (place, isBeyond) = stamp.addingReportingOverflow(shift)
     let before = Int64(clamping: last ?? 0)
-    if !isBeyond, place >= before - Timeline.jitter, place <= before + Timeline.longest {
+    if !isBeyond, place >= before - Timeline.jitter, place <= before + longest {
       return settle(max(place, before))
     }
     shift = next &- stamp

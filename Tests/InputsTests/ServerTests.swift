@@ -87,6 +87,31 @@ import Testing
     server.end()
   }
 
+  /// Its segments come at once, and are longer than another sender may be silent.
+  @Test func aLivePlaylistPlaysSteadily() throws {
+    let folder = Folder()
+    let encoder = try StreamServer.playlist(folder.path, secondsPerSegment: 6)
+    #expect(waited(seconds: 60) { access(folder.path + "/live.m3u8", R_OK) == 0 })
+    let port = try StreamServer.freePort()
+    let server = try StreamServer.files(folder.path, port)
+    let running = Running(
+      try Source.make("http://127.0.0.1:\(port)/live.m3u8", options: SourceOptions()), .newest)
+    #expect(try comesWithBars(running))
+    // Past the first segment and the silence after it.
+    var times: [UInt64] = []
+    let end = Clock.now() + 14_000_000_000
+    while Clock.now() < end, let frame = running.next() { times.append(frame.stamps[.captured]) }
+    let gaps = zip(times, times.dropFirst()).map { $1 - $0 }.sorted()
+    #expect(gaps.count > 50)
+    // Ten a second; of a burst all that are fetched come within milliseconds.
+    let middle = gaps.isEmpty ? 0 : gaps[gaps.count / 2]
+    #expect((60_000_000...140_000_000).contains(middle), "\(gaps)")
+    #expect(running.counters.reconnects.load(ordering: .relaxed) == 0)
+    #expect(running.finish() == nil)
+    server.end()
+    encoder.end()
+  }
+
   /// The index of the second film is at its end: the server is asked for that part first.
   @Test(arguments: [["-movflags", "+faststart"], []])
   func aFilmOnAWebServerPlaysToItsEnd(_ options: [String]) throws {

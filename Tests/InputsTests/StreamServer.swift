@@ -45,6 +45,17 @@ final class StreamServer {
       ])
   }
 
+  /// Writes a live playlist, live.m3u8, and its segments into a folder.
+  static func playlist(_ folder: String, secondsPerSegment seconds: Int) throws -> StreamServer {
+    try StreamServer(
+      "/usr/bin/ffmpeg",
+      [
+        "-nostdin", "-re", "-f", "lavfi", "-i", "smptebars=size=320x240:rate=10", "-c:v", "libx264", "-tune",
+        "zerolatency", "-g", "10", "-pix_fmt", "yuv420p", "-f", "hls", "-hls_time", "\(seconds)",
+        "-hls_list_size", "4", folder + "/live.m3u8",
+      ])
+  }
+
   /// The files of a folder at http://127.0.0.1:PORT/.
   static func files(_ folder: String, _ port: Int) throws -> StreamServer {
     try StreamServer("/bin/busybox", ["httpd", "-f", "-p", "127.0.0.1:\(port)", "-h", folder])
