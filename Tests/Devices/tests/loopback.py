@@ -21,7 +21,10 @@ def is_camera():
 
 
 def loopback_picture():
-    return pictures("-f", "v4l2", "-i", VIRTUAL)[0]
+    """What is seen by somebody who has stayed for a while; who just came may see that the program had a rest."""
+    with Reader(VIRTUAL) as reader:
+        reader.frames(30)
+        return pictures("-f", "v4l2", "-i", VIRTUAL)[0]
 
 
 def check_format(reader):
