@@ -163,9 +163,12 @@ public final class Camera: Input, @unchecked Sendable {
     adopt(found, &identity)
   }
 
-  /// Opens the camera again when it is back; false when the program stops first.
+  /// Opens the camera again when it is back; false when the program stops first. While nobody watches it is left to
+  /// whoever has it.
   private func reconnect(_ identity: inout CameraIdentity, _ link: InputLink) -> Bool {
-    while !link.stop.isSet {
+    while true {
+      sleepUntilWanted(link)
+      if link.stop.isSet { return false }
       do {
         if let found = try search.reopen(identity) {
           link.counters.reconnects.add(1, ordering: .relaxed)
@@ -178,7 +181,6 @@ public final class Camera: Input, @unchecked Sendable {
       }
       rest(link)
     }
-    return false
   }
 
   private func adopt(_ found: CaptureStream, _ identity: inout CameraIdentity) {

@@ -1,6 +1,7 @@
 """What there is to capture from, and capture to a stream."""
 
 import json
+import time
 
 from support import TWO_LOOPBACKS, WEBCAM, device_test
 from support.camera import CAMERA, RED, MJPEGCamera, show
@@ -91,8 +92,14 @@ def camera_is_others_while_nobody_watches():
                 wait_until("a notice", lambda: "busy" in program.state()["status"]["text"])
                 picture = picture_of(viewer.fresh())
                 assert not picture.shows_bars() and picture.detail() > 0.2, picture
-                other.close()
-                wait_until("bars again", lambda: picture_of(viewer.fresh()).shows_bars())
+            wait_until("it knows that nobody watches", lambda: program.state()["viewers"] == 0)
+            time.sleep(1)
+            other.close()
+            for _ in range(20):  # nobody watches any more, so it is not taken back
+                assert can_be_read(CAMERA), "the camera was taken for nobody"
+                time.sleep(0.1)
+        with Viewer() as viewer:
+            wait_until("bars again", lambda: picture_of(viewer.fresh()).shows_bars())
         assert program.stop() == 0, program.messages()
 
 
