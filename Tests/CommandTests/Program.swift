@@ -68,8 +68,16 @@ final class Running {
     defer { for word in words { free(word) } }
     var settings: [UnsafeMutablePointer<CChar>?] = Self.environment(variables).map { strdup($0) } + [nil]
     defer { for setting in settings { free(setting) } }
+    // A shell starts programs with no signal blocked; this thread may have blocked them all.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var process: pid_t = 0
-    let failure = posix_spawn(&process, path, &actions, nil, &words, &settings)
+    let failure = posix_spawn(&process, path, &actions, &attributes, &words, &settings)
     guard failure == 0 else { throw SystemFailure(call: "posix_spawn \(path)", number: failure) }
     self.process = process
   }
