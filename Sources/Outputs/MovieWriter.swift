@@ -2,7 +2,7 @@ import CAV
 import Frames
 import Glibc
 
-/// One H.264 track in one file, through libavcodec and libavformat.
+/// One H.264 track in one file, and the sound that goes along, through libavcodec and libavformat.
 final class MovieWriter {
   /// Ticks a second of the time stamps, as MPEG has them.
   private static let clock: Int32 = 90_000
@@ -21,15 +21,20 @@ final class MovieWriter {
   private let room: UnsafeMutableRawBufferPointer
   private var muxer: UnsafeMutablePointer<AVFormatContext>?
   private var stream: UnsafeMutablePointer<AVStream>
+  private let sound: SoundTrack?
   private var firstTime: UInt64?
   private var lastTick: Int64 = -1
   private var lastKeyTick: Int64 = 0
+  /// Ticks that a picture was shown before the next: as long the last one is, up to a second.
+  private var interval = Int64(clock / 30)
   /// The last picture that the encoder gave, not yet in the file, and how many are in it.
   private var waiting: UnsafeMutablePointer<AVPacket>?
   private var count = 0
 
   /// Creates the file and writes its head. `format`: the first picture, whose size (made even) stays.
-  init(_ target: FileTarget, container: String, like format: PictureFormat) throws {
+  init(
+    _ target: FileTarget, container: String, like format: PictureFormat, sound wanted: SoundTrack? = nil
+  ) throws {
     self.target = target
     // 4:2:0 has even sides, H.264's macroblocks are 16 pixels wide.
     let (width, height) = (max(16, format.width & ~1), max(16, format.height & ~1))
@@ -39,7 +44,7 @@ final class MovieWriter {
     codec = try Self.makeCodec(target, width: width, height: height)
     file = try FileSink(target)
     do {
-      (muxer, stream) = try Self.makeMuxer(target, container, codec, file)
+      (muxer, stream, sound) = try Self.makeMuxer(target, container, codec, file, wanted)
     } catch {
       file.discard()
       throw FileTarget.removed(error)
@@ -52,6 +57,8 @@ final class MovieWriter {
     muxer?.pointee.pb = nil
     avformat_free_context(muxer)
   }
+
+  var hasSound: Bool { sound != nil }
 
   /// `time`: nanoseconds of a clock that only its differences count of.
   func add(_ bytes: UnsafeRawBufferPointer, _ format: PictureFormat, time: UInt64) throws {
@@ -70,8 +77,10 @@ final class MovieWriter {
   func finish() throws {
     try codec.encode(nil, queue)
     if let waiting, waiting.pointee.data != nil {
-      waiting.pointee.duration = Int64(Self.clock / 30)
+      waiting.pointee.duration = min(interval, Int64(Self.clock))
+      let end = waiting.pointee.pts + waiting.pointee.duration
       try write(waiting)
+      try writeSound(until: end)
     }
     try check("av_write_trailer", av_write_trailer(muxer))
     try file.close()
@@ -111,7 +120,8 @@ final class MovieWriter {
   /// How long a picture is shown the next one tells, so each waits for it.
   private func queue(_ packet: UnsafeMutablePointer<AVPacket>) throws {
     if let waiting {
-      waiting.pointee.duration = max(1, packet.pointee.pts - waiting.pointee.pts)
+      interval = max(1, packet.pointee.pts - waiting.pointee.pts)
+      waiting.pointee.duration = interval
       try write(waiting)
     } else {
       waiting = av_packet_alloc()
@@ -123,6 +133,7 @@ final class MovieWriter {
   /// seconds the others end with the second, the fourth, the eighth and so on.
   private func write(_ packet: UnsafeMutablePointer<AVPacket>) throws {
     count += 1
+    try writeSound(until: packet.pointee.pts)
     let endsFragment = packet.pointee.pts < Self.ticksPerFragment && count & (count - 1) == 0
     av_packet_rescale_ts(packet, codec.context.pointee.time_base, stream.pointee.time_base)
     packet.pointee.stream_index = stream.pointee.index
@@ -132,6 +143,13 @@ final class MovieWriter {
     avio_flush(file.context)
     try check("write", file.context.pointee.error)
     file.keep()
+  }
+
+  /// What sounds before the picture of that tick, so that a player finds both in one place.
+  private func writeSound(until tick: Int64) throws {
+    try sound?.take(until: tick, codec.context.pointee.time_base) {
+      try check("av_write_frame", av_write_frame(muxer, $0))
+    }
   }
 
   private func check(_ call: String, _ result: Int32) throws {
@@ -162,8 +180,8 @@ final class MovieWriter {
   }
 
   private static func makeMuxer(
-    _ target: FileTarget, _ container: String, _ codec: CodecContext, _ file: FileSink
-  ) throws -> (UnsafeMutablePointer<AVFormatContext>, UnsafeMutablePointer<AVStream>) {
+    _ target: FileTarget, _ container: String, _ codec: CodecContext, _ file: FileSink, _ wanted: SoundTrack?
+  ) throws -> (UnsafeMutablePointer<AVFormatContext>, UnsafeMutablePointer<AVStream>, SoundTrack?) {
     func refuse(_ call: String, _ result: Int32) -> OutputError {
       if let number = file.failure { return target.refusal(number) }
       return OutputError(.software, target.attempt, avFact(call, result))
@@ -182,6 +200,7 @@ final class MovieWriter {
     stream.pointee.time_base = codec.context.pointee.time_base
     let copied = avcodec_parameters_from_context(stream.pointee.codecpar, codec.context)
     guard copied >= 0 else { throw refuse("avcodec_parameters_from_context", copied) }
+    let sound = wanted.flatMap { $0.join(muxer) ? $0 : nil }
     var options: OpaquePointer?
     if container == "mp4" {
       av_dict_set(&options, "movflags", "frag_keyframe+empty_moov+default_base_moof", 0)
@@ -195,7 +214,7 @@ final class MovieWriter {
     guard file.failure == nil else { throw refuse("write", file.context.pointee.error) }
     file.beginBody()
     owned = nil
-    return (muxer, stream)
+    return (muxer, stream, sound)
   }
 }
 

@@ -8,7 +8,7 @@ import Glibc
 /// then longer ones of up to about two seconds. After a crash, a power cut or on a full disk everything up to the
 /// last one plays; a usual .mp4 would be worth nothing without the index at its end. Frames carry their time of
 /// capture, so the rate varies as the camera's and the model's did. The film begins with the first picture, which
-/// fixes the size; later ones, notices among them, are fitted into it.
+/// fixes the size; later ones, notices among them, are fitted into it. A film that is repainted keeps its sound.
 public final class Recorder: Output, @unchecked Sendable {
   public let mailbox: Mailbox
   private let target: FileTarget
@@ -43,7 +43,12 @@ public final class Recorder: Output, @unchecked Sendable {
       mailbox.close()
     }
     guard let first = mailbox.takePicture() else { return }
-    let movie = try MovieWriter(target, container: container, like: first.format)
+    let sound = options.sound.flatMap(SoundTrack.init)
+    let movie = try MovieWriter(target, container: container, like: first.format, sound: sound)
+    if let sound, !movie.hasSound {
+      options.tell?(
+        "\(target.path) is without sound: .\(container) does not take its \(sound.codec) as it is")
+    }
     do {
       try add(first, to: movie)
       while let frame = mailbox.take() { try add(frame, to: movie) }

@@ -23,6 +23,10 @@ public struct SinkOptions: Sendable {
   public static let cameraSides = 16...8192
   /// `.every` where a file is turned into a file and no frame may be lost.
   public var policy = Mailbox.Policy.newest
+  /// The film whose pictures come, where its sound shall go into recordings.
+  public var sound: String?
+  /// Takes warnings for people.
+  public var tell: (@Sendable (String) -> Void)?
 
   public init() {}
 }

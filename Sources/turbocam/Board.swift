@@ -53,7 +53,7 @@ final class Board: Control {
 
   private func takeBack(_ warning: String) { news.withLock { $0.takeBack(warning) } }
 
-  private func tell(_ warning: String) {
+  func tell(_ warning: String) {
     news.withLock { $0.tell(warning) }
     if !isQuiet {
       Terminal.clearStatus()

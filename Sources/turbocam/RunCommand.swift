@@ -89,7 +89,9 @@ struct RunCommand: Subcommand {
     let input = try Source.make(
       place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
     let board = Board(chain, input: input, takesEvery: takesEvery, isQuiet: quiet)
-    let sinks = try outputs.map { try Sink.make($0, options: sinkOptions(board, takesEvery: takesEvery)) }
+    let sinks = try outputs.map {
+      try Sink.make($0, options: sinkOptions(board, takesEvery ? place.spec : nil))
+    }
     let spine = Spine(input, chain.stage, sinks, board)
     let reporter = Reporter(board, isQuiet: quiet, json: json)
     defer { reporter.end() }
@@ -128,9 +130,13 @@ struct RunCommand: Subcommand {
       wantsJPEG: model.isNone, buffers: 3 * outputs.count + 9, avoiding: Place.devices(outputs))
   }
 
-  private func sinkOptions(_ board: Board, takesEvery: Bool) -> SinkOptions {
+  /// `film`: the file that is turned into others, no frame of which is lost.
+  private func sinkOptions(_ board: Board, _ film: String?) -> SinkOptions {
     var options = SinkOptions()
-    options.policy = takesEvery ? .every : .newest
+    options.policy = film == nil ? .newest : .every
+    // Pictures of another rate than the film's are still of its time.
+    options.sound = film
+    options.tell = board.tell
     options.token = token
     options.control = board
     options.statistics = board.statistics
