@@ -25,7 +25,7 @@ final class MovieWriter {
   private var firstTime: UInt64?
   private var lastTick: Int64 = -1
   private var lastKeyTick: Int64 = 0
-  /// Ticks that a picture was shown before the next: as long the last one is, up to a second.
+  /// Ticks from the last picture but one to the last, which is shown as long, up to a second.
   private var interval = Int64(clock / 30)
   /// The last picture that the encoder gave, not yet in the file, and how many are in it.
   private var waiting: UnsafeMutablePointer<AVPacket>?
