@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import diffusers
 import torch
 import transformers
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import data
@@ -37,6 +37,15 @@ def place(module, device=None, **_):
                 moved = torch.empty(x.shape, dtype=x.dtype, device=device)
                 store[name] = torch.nn.Parameter(moved, x.requires_grad) if isinstance(x, torch.nn.Parameter) else moved
     return module
+
+
+def copied(x, memo):
+    """FakeTensor.__deepcopy__: Tensor's own copies the storage, which has no bytes, and the heap breaks later."""
+    if id(x) not in memo:
+        with torch.no_grad():
+            made = torch.empty_like(x)
+        memo[id(x)] = torch.nn.Parameter(made, x.requires_grad) if isinstance(x, torch.nn.Parameter) else made
+    return memo[id(x)]
 
 
 class Waits(TorchDispatchMode):
@@ -75,6 +84,7 @@ def window(*latents):
 def main():
     for module in (torch.nn.Module, diffusers.ModelMixin, transformers.PreTrainedModel):
         module.to = place
+    FakeTensor.__deepcopy__ = copied
     torch.nn.Module.compile = lambda module, **_: None
     torch.autograd.grad = lambda outputs, inputs, **_: [torch.ones_like(x) for x in inputs]
     torch.utils.data.DataLoader = lambda *_, **__: []
