@@ -1,44 +1,86 @@
 #define _GNU_SOURCE
 #include "CKernels.h"
+#include <inttypes.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-// How many processors this process may keep busy: those that it may run on, and no more than the time that its control
-// groups give it is worth (`docker run --cpus 2`, systemd's CPUQuota=).
+// What this process may have: processors that it may run on, but no more than the time that its control groups give it
+// is worth (`docker run --cpus 2`, systemd's CPUQuota=), and memory that is free, but no more than its groups have left
+// (`docker run --memory 8g`, MemoryMax=).
 
 enum { PATH = 1024 };
 
-// Up to two numbers at the beginning of a file; how many were there.
-static int numbers(const char *folder, const char *name, long found[2]) {
+// What a group at a folder leaves, of a controller's version 1 or 2; NO_LIMIT where it sets none.
+typedef int64_t (*room_of)(const char *folder, int version);
+static const int64_t NO_LIMIT = INT64_MAX;
+
+static FILE *open_in(const char *folder, const char *name) {
   char path[PATH + 32];
   snprintf(path, sizeof path, "%s/%s", folder, name);
-  FILE *file = fopen(path, "re");
+  return fopen(path, "re");
+}
+
+// Up to two numbers at the beginning of a file; how many were there.
+static int numbers(const char *folder, const char *name, int64_t found[2]) {
+  FILE *file = open_in(folder, name);
   if (!file) return 0;
-  int count = fscanf(file, "%ld %ld", &found[0], &found[1]);
+  int count = fscanf(file, "%" SCNd64 " %" SCNd64, &found[0], &found[1]);
   fclose(file);
   return count;
 }
 
-// What a group may run in each period, and the period: version 2 has both in one file, version 1 in two. "max" and -1
-// are no limit.
-static int limit_of(const char *folder, int version) {
-  long times[2] = {0, 0};
-  if (version == 2 ? numbers(folder, "cpu.max", times) != 2 : numbers(folder, "cpu.cfs_quota_us", times) != 1) return 0;
-  if (version == 1 && numbers(folder, "cpu.cfs_period_us", times + 1) != 1) return 0;
-  return times[0] > 0 && times[1] > 0 ? (int)((times[0] + times[1] - 1) / times[1]) : 0;
+// The sum of the numbers that stand behind either of two words at the beginning of a file's lines; -1 if there are none.
+static int64_t named(FILE *file, const char *first, const char *second) {
+  char line[256], word[64];
+  int64_t sum = -1, number;
+  while (fgets(line, sizeof line, file)) {
+    if (sscanf(line, "%63s %" SCNd64, word, &number) != 2 || number < 0) continue;
+    if (strcmp(word, first) == 0 || strcmp(word, second) == 0) sum = (sum < 0 ? 0 : sum) + number;
+  }
+  return sum;
 }
 
-// The least limit of the group at `path` below `root` and of those that it lies in, 0 where there is none. A container
-// sees its own group as the root, whatever it is called outside.
-static int least_limit(const char *root, const char *path, int version) {
+// Whole processors: what a group may run in each period, by the period. Version 2 has both in one file, version 1 in
+// two. "max" and -1 are no limit.
+static int64_t processors_of(const char *folder, int version) {
+  int64_t times[2] = {0, 0};
+  if (version == 2 ? numbers(folder, "cpu.max", times) != 2 : numbers(folder, "cpu.cfs_quota_us", times) != 1)
+    return NO_LIMIT;
+  if (version == 1 && numbers(folder, "cpu.cfs_period_us", times + 1) != 1) return NO_LIMIT;
+  return times[0] > 0 && times[1] > 0 ? (times[0] - 1) / times[1] + 1 : NO_LIMIT;
+}
+
+// Bytes: the limit less what is used, of which files that can be read again count nothing.
+static int64_t bytes_of(const char *folder, int version) {
+  int64_t most[2], used[2];
+  if (numbers(folder, version == 2 ? "memory.max" : "memory.limit_in_bytes", most) < 1) return NO_LIMIT;
+  // Version 1 says "no limit" as a number of nearly so many bytes as there are.
+  if (most[0] < 0 || most[0] > NO_LIMIT / 2) return NO_LIMIT;
+  if (numbers(folder, version == 2 ? "memory.current" : "memory.usage_in_bytes", used) < 1 || used[0] < 0)
+    return NO_LIMIT;
+  int64_t files = 0;
+  FILE *file = open_in(folder, "memory.stat");
+  if (file) {
+    files = version == 2 ? named(file, "inactive_file", "active_file")
+                         : named(file, "total_inactive_file", "total_active_file");
+    fclose(file);
+  }
+  int64_t held = files > 0 ? used[0] - (files < used[0] ? files : used[0]) : used[0];
+  return most[0] > held ? most[0] - held : 0;
+}
+
+// The least that the group at `path` below `root` and those that it lies in leave. A container sees its own group as
+// the root, whatever it is called outside.
+static int64_t least_room(const char *root, const char *path, int version, room_of room) {
   char folder[PATH];
   snprintf(folder, sizeof folder, "%s%s", root, path);
-  int least = 0;
+  int64_t least = NO_LIMIT;
   for (;;) {
-    int limit = limit_of(folder, version);
-    if (limit && (!least || limit < least)) least = limit;
+    int64_t found = room(folder, version);
+    if (found < least) least = found;
     char *slash = strrchr(folder, '/');
     if (strlen(folder) <= strlen(root) || !slash) return least;
     *slash = 0;
@@ -55,26 +97,46 @@ static int lists(const char *names, const char *name) {
   return 0;
 }
 
-// Lines are `number:controllers:path`; version 2 has no controllers.
-int tc_processor_quota(const char *groups, const char *mounted) {
+// The least that all groups of a controller leave. Lines of the file are `number:controllers:path`; version 2 has no
+// controllers.
+static int64_t least_of_groups(const char *groups, const char *mounted, const char *controller, room_of room) {
   FILE *file = fopen(groups, "re");
-  if (!file) return 0;
+  if (!file) return NO_LIMIT;
   char line[PATH], root[PATH];
-  int least = 0;
+  int64_t least = NO_LIMIT;
   while (fgets(line, sizeof line, file)) {
     line[strcspn(line, "\n")] = 0;
     char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
     if (!path) continue;
     *path++ = 0;
     int version = *++controllers ? 1 : 2;
-    if (version == 1 && !lists(controllers, "cpu")) continue;
+    if (version == 1 && !lists(controllers, controller)) continue;
     // Where both versions are at work the newer lies in a folder of its own, without this controller.
-    snprintf(root, sizeof root, version == 2 ? "%s" : "%s/cpu", mounted);
-    int limit = least_limit(root, strcmp(path, "/") == 0 ? "" : path, version);
-    if (limit && (!least || limit < least)) least = limit;
+    snprintf(root, sizeof root, version == 2 ? "%s" : "%s/%s", mounted, controller);
+    int64_t found = least_room(root, strcmp(path, "/") == 0 ? "" : path, version, room);
+    if (found < least) least = found;
   }
   fclose(file);
   return least;
+}
+
+int tc_processor_quota(const char *groups, const char *mounted) {
+  int64_t least = least_of_groups(groups, mounted, "cpu", processors_of);
+  return least < INT_MAX ? (int)least : 0;
+}
+
+int64_t tc_free_memory(const char *meminfo, const char *groups, const char *mounted) {
+  FILE *file = fopen(meminfo, "re");
+  int64_t system = file ? named(file, "MemAvailable:", "MemAvailable:") : -1;
+  int64_t swap = 0;
+  if (file) {
+    rewind(file);
+    swap = named(file, "SwapFree:", "SwapFree:");
+    fclose(file);
+  }
+  int64_t room = least_of_groups(groups, mounted, "memory", bytes_of);
+  if (system >= 0 && system < INT64_MAX / 4096 && system * 1024 < room) room = system * 1024;
+  return room < NO_LIMIT && swap > 0 && swap < INT64_MAX / 4096 ? room + swap * 1024 : room;
 }
 
 // A set of the size that this kernel wants, which is not known beforehand.

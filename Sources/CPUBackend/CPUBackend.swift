@@ -27,21 +27,23 @@ public final class CPUBackend: Backend {
   private let fuses: Bool
   private let settingsBytes: Int
   private let overlap: Overlap
+  private let memory: Int?
   private let dnnl: DNNL
   private var caches: [WeightCache<Buffer>] = []
 
   /// `threads` nil takes what the affinity mask and the control group allow; `fuses` false runs the graph as it
   /// was written, to find out which of the two is wrong. `settingsBytes`: weights of more bytes that only a change of
   /// settings needs (text encoders) are read again at each change and do not stay; a model that has so many takes as
-  /// long for a frame.
+  /// long for a frame. `memory`: bytes that a compilation may fill, nil for what is free by then.
   public init(
     precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true,
     settingsBytes: Int = 256 << 20,
-    overlap: Overlap = .measured
+    overlap: Overlap = .measured, memory: Int? = nil
   ) throws {
     self.fuses = fuses
     self.settingsBytes = settingsBytes
     self.overlap = overlap
+    self.memory = memory
     self.threads = max(1, threads ?? Int(tc_available_threads()))
     dnnl = try DNNL()
     switch precision {
@@ -92,7 +94,11 @@ public final class CPUBackend: Backend {
     let plan = Plan(fused, rules: Lowering.rules)
     return try CPUExecutable(
       plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: cache(of: weights),
-      settingsBytes: settingsBytes, progress: progress)
+      settingsBytes: settingsBytes, freeBytes: memory ?? Self.freeMemory, progress: progress)
+  }
+
+  private static var freeMemory: Int {
+    Int(tc_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"))
   }
 
   private func cache(of source: any WeightSource) -> WeightCache<Buffer> {

@@ -9,6 +9,8 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
   case element(String, op: String)
   /// No memory for this many bytes.
   case memory(byteCount: Int)
+  /// What a program would fill, and what the system or the control group has left, in bytes.
+  case room(asked: Int, free: Int)
 
   public var description: String {
     switch self {
@@ -18,13 +20,20 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
       return "the CPU backend has no \(element) arithmetic for \(op); run the model in f32"
     case .memory(let byteCount):
       return "no memory for \(byteCount) bytes; close other programs or choose a smaller size"
+    case .room(let asked, let free):
+      return
+        "no memory for the model at this size: it takes \((asked + 999_999) / 1_000_000) MB, and "
+        + "\(free / 1_000_000) MB are free; choose a smaller --size, a smaller autoencoder with --vae, or close other "
+        + "programs"
     }
   }
 
   /// EX_OSERR or EX_SOFTWARE of sysexits.h.
   public var exitCode: Int32 {
-    if case .memory = self { return 71 }
-    return 70
+    switch self {
+    case .memory, .room: return 71
+    case .library, .element: return 70
+    }
   }
 }
 

@@ -39,8 +39,7 @@ final class CPUExecutable: Executable {
 
   init(
     _ plan: Plan, _ dnnl: DNNL, threads: Int, overlap: CPUBackend.Overlap, source: any WeightSource,
-    cache: WeightCache<Buffer>,
-    settingsBytes: Int, progress: (CompileProgress) -> Void
+    cache: WeightCache<Buffer>, settingsBytes: Int, freeBytes: Int, progress: (CompileProgress) -> Void
   ) throws {
     self.plan = plan
     var inputs: [String: Value] = [:]
@@ -66,6 +65,9 @@ final class CPUExecutable: Executable {
         mask: mask, plan, dnnl, threads: threads,
         LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache), memory: places)
     }
+    try Self.demand(
+      load.awaitedByteCount + ([whole] + shares).reduce(0) { $0 + $1.byteCount }
+        + held.reduce(0) { $0 + ($1?.byteCount ?? 0) }, of: freeBytes)
     try load.run(progress: progress)
     for group in groups { try group.prepare(atMost: settingsBytes, progress: progress) }
     if !shares.isEmpty, overlap == .measured, try !Self.pays(shares, whole) { shares = [] }
@@ -82,6 +84,11 @@ final class CPUExecutable: Executable {
       settings: held.reduce(0) { $0 + ($1?.byteCount ?? 0) }
         + lanes.reduce(0) { $0 + $1.programs.packedByteCount },
       arena: lanes.reduce(0) { $0 + $1.byteCount })
+  }
+
+  /// Memory is taken when it is first written to, and by then the system has no answer but to kill.
+  private static func demand(_ byteCount: Int, of free: Int) throws {
+    guard byteCount <= free else { throw CPUError.room(asked: byteCount, free: free) }
   }
 
   /// Whether frames on shares of the threads come fast enough, by the clock: the best of a few, after one that does not

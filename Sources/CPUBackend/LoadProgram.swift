@@ -47,6 +47,9 @@ final class LoadProgram {
     return buffer
   }
 
+  /// Bytes that `run` will fill.
+  var awaitedByteCount: Int { needs.joined().reduce(0) { $0 + $1.buffer.byteCount } }
+
   /// The element type in the file of weights.
   func stored(_ value: Value) -> ElementType { plan.graph.stored(value, in: source) }
 
@@ -150,7 +153,8 @@ final class LoadProgram {
 }
 
 extension Graph {
-  /// The element type that a load value has in the file of weights, and of what only puts weights beside each other.
+  /// The element type that a load value has in the file of weights, and of what only puts weights beside each other, or
+  /// the one that it was rounded to.
   func stored(_ value: Value, in source: any WeightSource) -> ElementType {
     let node = self[value]
     switch node.op {
@@ -158,6 +162,8 @@ extension Graph {
     case .concat, .reshape, .slice, .transpose:
       let parts = Set(node.inputs.map { stored($0, in: source) })
       return parts.count == 1 ? parts.first ?? node.type.element : node.type.element
+    // Numbers that were rounded to fewer bits fit in them.
+    case .cast where node.type.element == .f32: return type(node.inputs[0]).element
     default: return node.type.element
     }
   }

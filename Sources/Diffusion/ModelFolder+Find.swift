@@ -5,22 +5,24 @@ extension ModelFolder {
   /// The name of an embedded model (`spark`); a folder's path; or the name of a repository whose snapshot is
   /// in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for them in this order, so a folder that has an
   /// embedded model's name is `./spark`; loads nothing from the network. `autoencoder`: another one in the place of the
-  /// model's own. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and
+  /// model's own; `loras` change its weights. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and
   /// HOME.
   public static func find(
-    _ nameOrPath: String, autoencoder: String? = nil,
+    _ nameOrPath: String, autoencoder: String? = nil, loras: [LoRA.Choice] = [],
     environment: (String) -> String? = FileSystem.environment
   ) throws -> ModelFolder {
     try checkName(nameOrPath)
     let autoencoder = try autoencoder.map { try findAutoencoder($0, environment) }
     func model(in places: [String]) throws -> ModelFolder? {
       let place = places.first { FileSystem.isFile($0 + "/model_index.json") }
-      return try place.map { try ModelFolder(path: $0, name: nameOrPath, autoencoder: autoencoder) }
+      return try place.map {
+        try ModelFolder(path: $0, name: nameOrPath, autoencoder: autoencoder, loras: loras)
+      }
     }
     let embedded = embeddedPlaces(nameOrPath, environment)
     if let found = try model(in: embedded) { return found }
     if FileSystem.isFolder(nameOrPath) {
-      return try ModelFolder(path: nameOrPath, autoencoder: autoencoder)
+      return try ModelFolder(path: nameOrPath, autoencoder: autoencoder, loras: loras)
     }
     let cached = cachedPlaces(nameOrPath, environment)
     if let found = try model(in: cached) { return found }

@@ -13,7 +13,7 @@ public final class ModelFolder: @unchecked Sendable {
   }
 
   public let path: String
-  /// Last part of the path, or the name under which the model was found.
+  /// Last part of the path, or the name under which the model was found; and the names of LoRAs.
   public let name: String
   /// StableDiffusionXL: two text encoders (the refiner one), conditioning on sizes.
   public let isXL: Bool
@@ -22,6 +22,7 @@ public final class ModelFolder: @unchecked Sendable {
   public let autoencoder: AutoencoderConfig
   public let textEncoders: [TextEncoder]
   public let weights: ModelWeights
+  private let loras: [LoRA]
   /// SDXL's refiner is told a score in place of the target size.
   let wantsAestheticsScore: Bool
   /// The folder of an autoencoder that stands in the place of the model's own.
@@ -30,15 +31,16 @@ public final class ModelFolder: @unchecked Sendable {
   /// Width and height in pixels that the model was made for.
   public var nativeSize: Int { (unet.sampleSize ?? (isXL ? 128 : 64)) * autoencoder.encoderFactor }
 
-  /// `autoencoder`: the folder of another one than the model's own.
-  public convenience init(path: String, autoencoder: String? = nil) throws {
-    try self.init(path: path, name: nil, autoencoder: autoencoder)
+  /// `autoencoder`: the folder of another one than the model's own. `loras` change its weights.
+  public convenience init(path: String, autoencoder: String? = nil, loras: [LoRA.Choice] = []) throws {
+    try self.init(path: path, name: nil, autoencoder: autoencoder, loras: loras)
   }
 
-  init(path: String, name: String?, autoencoder: String?) throws {
+  init(path: String, name: String?, autoencoder: String?, loras: [LoRA.Choice]) throws {
     self.path = path
     otherAutoencoder = autoencoder
-    self.name = name ?? path.split(separator: "/").last.map(String.init) ?? path
+    let own = name ?? path.split(separator: "/").last.map(String.init) ?? path
+    self.name = ([own] + loras.map(\.name)).joined(separator: " + ")
     guard FileSystem.isFolder(path) else { throw DiffusionError(.noInput, path: path, "is not a folder") }
     let index = try ModelIndex(folder: path, autoencoder: autoencoder)
     isXL = index.isXL
@@ -47,7 +49,11 @@ public final class ModelFolder: @unchecked Sendable {
     unet = try UNetConfig(try index.config("unet"))
     self.autoencoder = try index.autoencoder()
     textEncoders = try index.textEncoders()
-    weights = ModelWeights(try index.checkpoints())
+    let checkpoints = try index.checkpoints()
+    self.loras = try loras.enumerated().map { number, choice in
+      try LoRA(choice, component: "lora_\(number + 1)", model: checkpoints)
+    }
+    weights = ModelWeights(self.loras.reduce(into: checkpoints) { $0[$1.component] = $1.checkpoint })
     try ModelCheck(self).run()
   }
 
@@ -61,7 +67,8 @@ public final class ModelFolder: @unchecked Sendable {
     guard let checkpoint = weights[component] else {
       throw DiffusionError(.noInput, path: path, "has no weights for \(component)")
     }
-    return Scope(graph: graph, component: component, checkpoint: checkpoint, element: element)
+    return Scope(
+      graph: graph, component: component, checkpoint: checkpoint, element: element, loras: loras)
   }
 
   /// Whether products of the UNet are of i8 (`Quantizer`).

@@ -16,6 +16,10 @@ struct ModelOptions {
       "vae", "DIR|NAME",
       "another autoencoder in the place of the model's own, as\nmadebyollin/taesdxl (SDXL) or madebyollin/taesd (SD)"
     ),
+    Option(
+      "lora", "FILE[:SCALE]",
+      "changes the model by a LoRA, a .safetensors file, by so much\n(default 1); may be given more than once"
+    ),
     Option("prompt", "TEXT", "what the picture should look like (default \"\(defaultPrompt)\")"),
     Option("strength", "S", "above 0, at most 1: how much is repainted (default 0.5)"),
     Option("steps", "N", "UNet evaluations, 1 to 50 (default 1)"),
@@ -41,6 +45,7 @@ struct ModelOptions {
   let model: String
   /// Another autoencoder than the model's own.
   let autoencoder: String?
+  let loras: [LoRA.Choice]
   let prompt: String?
   let strength: Double?
   let steps: Int?
@@ -53,6 +58,7 @@ struct ModelOptions {
   init(_ arguments: Arguments) throws(UsageError) {
     model = arguments.last("model") ?? Self.defaultModel
     autoencoder = arguments.last("vae")
+    loras = try Self.loras(arguments)
     prompt = arguments.last("prompt")
     strength = try arguments.positive("strength", atMost: 1)
     steps = try arguments.integer("steps", in: Settings.stepsRange)
@@ -63,10 +69,33 @@ struct ModelOptions {
     products = try Self.products(arguments, device)
     guard !model.isEmpty else { throw arguments.fail("--model needs a name or a folder") }
     guard !isNone || autoencoder == nil else { throw arguments.fail("--vae is for a model") }
+    guard !isNone || loras.isEmpty else { throw arguments.fail("--lora is for a model") }
     guard (prompt?.utf8.count ?? 0) <= Settings.longestPrompt else {
       throw arguments.fail("--prompt is longer than \(Settings.longestPrompt) bytes")
     }
   }
+
+  /// What follows the last colon is a scale if it is a number.
+  private static func loras(_ arguments: Arguments) throws(UsageError) -> [LoRA.Choice] {
+    var choices: [LoRA.Choice] = []
+    for text in arguments.all("lora") {
+      let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+      guard parts.count > 1, let scale = Double(parts[parts.count - 1]) else {
+        choices.append(LoRA.Choice(path: text))
+        continue
+      }
+      guard loraScales.contains(scale) else {
+        throw arguments.fail(
+          "--lora takes scales from \(loraScales.lowerBound) to \(loraScales.upperBound), not \(parts[parts.count - 1])"
+        )
+      }
+      choices.append(LoRA.Choice(path: parts.dropLast().joined(separator: ":"), scale: scale))
+    }
+    guard choices.allSatisfy({ !$0.path.isEmpty }) else { throw arguments.fail("--lora needs a file") }
+    return choices
+  }
+
+  private static let loraScales = -10.0...10.0
 
   private static func device(_ arguments: Arguments) throws(UsageError) -> Device {
     guard let text = arguments.last("device") else { return .automatic }
@@ -94,6 +123,12 @@ struct ModelOptions {
     return ProductFormat(sums: sums, linears: linears)
   }
 
+  /// The options that name the model, for a process that is to have the same.
+  var naming: [String] {
+    ["--model", model] + (autoencoder.map { ["--vae", $0] } ?? [])
+      + loras.flatMap { ["--lora", "\($0.path):\($0.scale)"] }
+  }
+
   var isNone: Bool { model == "none" }
 
   /// What computes this model; a note about that goes to the terminal. Eight bits run on the processor, whatever else
@@ -110,7 +145,7 @@ struct ModelOptions {
   }
 
   /// The model's folder, with everything in it checked.
-  func open() throws -> ModelFolder { try ModelFolder.find(model, autoencoder: autoencoder) }
+  func open() throws -> ModelFolder { try ModelFolder.find(model, autoencoder: autoencoder, loras: loras) }
 
   /// Settings for a model whose own size is `native` pixels.
   func settings(native: PictureSize, fit: Fit = .cover, mirror: Bool = false, strength: Double? = nil) throws

@@ -56,7 +56,8 @@ struct SizesBench {
 
   private func measure(_ entry: Entry) throws -> JSON {
     var words = ["bench", "--suite", "model", "--json", "--device", "cpu"]
-    words += ["--model", entry.model, "--size", entry.size.description]
+    words += entry.model == options.model ? options.naming : ["--model", entry.model]
+    words += ["--size", entry.size.description]
     if let steps = options.steps { words += ["--steps", String(steps)] }
     if tellsOps { words.append("--ops") }
     let child = try Child(words, keepsOutput: true)

@@ -24,10 +24,7 @@ struct StartBench {
   }
 
   private var arguments: [String] {
-    var words = [
-      "run", "--quiet", "--input", "test", "--frames", "1", "--output", "-", "--model", options.model,
-    ]
-    if let autoencoder = options.autoencoder { words += ["--vae", autoencoder] }
+    var words = ["run", "--quiet", "--input", "test", "--frames", "1", "--output", "-"] + options.naming
     if options.device != .automatic { words += ["--device", options.device.description] }
     let products = options.products
     if products.sums != .f32 { words += ["--sums", products.sums.rawValue] }

@@ -198,6 +198,26 @@ import Testing
     }
   }
 
+  /// What will not fit is refused before anything is filled, with how much it is; and that much does.
+  @Test func aProgramIsRefusedWhereItsMemoryIsNotFree() throws {
+    let test = Case(seed: 22)
+    let hidden = test.graph.linear(test.input([300, 64]), weight: test.weight([64, 64]))
+    test.graph.output("y", test.graph.activation(hidden, .silu))
+    func compile(_ free: Int) throws -> any Executable {
+      try CPUBackend(precision: .f32, overlap: .never, memory: free).compile(
+        test.graph, weights: test.weights
+      ) { _ in }
+    }
+    let error = try #require(throws: CPUError.self) { _ = try compile(1000) }
+    guard case .room(let asked, 1000) = error else { throw error }
+    let least = (64 * 64 + 300 * 64) * 4
+    #expect(asked >= least && asked <= 3 * least)
+    #expect(error.exitCode == 71 && "\(error)".contains("MB are free"))
+    let memory = try compile(asked).memory
+    #expect(memory.weights + memory.settings + memory.arena <= asked)
+    #expect(throws: CPUError.room(asked: asked, free: asked - 1)) { _ = try compile(asked - 1) }
+  }
+
   @Test func weightsAreSharedBetweenProgramsAndReadOnce() throws {
     let backend = try CPUBackend(precision: .f32)
     let (small, large) = (Case(seed: 1), Case(seed: 1))

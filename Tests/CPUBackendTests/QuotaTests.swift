@@ -2,7 +2,7 @@ import CKernels
 import Glibc
 import Testing
 
-/// Processors that control groups allow, from files as the kernel shows them.
+/// Processors and memory that control groups allow, from files as the kernel shows them.
 struct QuotaTests {
   struct Tree: Sendable {
     var groups: String
@@ -42,14 +42,56 @@ struct QuotaTests {
     Tree(groups: "nothing\n\n::\n0::/x\n", files: ["cpu.max": "words\n", "x/cpu.max": "7"], expected: 0),
   ]
 
-  @Test(arguments: trees) func theLeastLimitHolds(tree: Tree) throws {
+  static let megabyte: Int64 = 1 << 20
+  static let system =
+    "MemTotal: 9216 kB\nMemFree: 17 kB\nMemAvailable: 4096 kB\nSwapTotal: 9 kB\nSwapFree: 1024 kB\n"
+
+  /// `expected` in megabytes; nil where nothing is known.
+  struct Room: Sendable {
+    var files: [String: String]
+    var expected: Int64?
+  }
+
+  static let rooms: [Room] = [
+    Room(files: [:], expected: nil),
+    Room(files: ["meminfo": "nothing\nMemAvailable: -1 kB\nMemAvailable\n"], expected: nil),
+    Room(files: ["meminfo": system], expected: 5),
+    Room(files: ["meminfo": system, "groups": "0::/a\n", "a/memory.max": "max\n"], expected: 5),
+    // Less what is used, but for files.
+    Room(
+      files: [
+        "meminfo": system, "groups": "0::/a\n", "a/memory.max": "6291456", "a/memory.current": "5242880",
+        "a/memory.stat": "anon 3145728\nactive_file 1048576\ninactive_file 1048576\n",
+      ], expected: 3 + 1),
+    Room(
+      files: [
+        "meminfo": system, "groups": "0::/a\n", "memory.max": "1048576", "memory.current": "1048576",
+        "a/memory.max": "max",
+      ], expected: 0 + 1),
+    Room(
+      files: [
+        "meminfo": system, "groups": "4:memory:/a\n0::/\n", "memory/a/memory.limit_in_bytes": "3145728",
+        "memory/a/memory.usage_in_bytes": "2097152",
+        "memory/a/memory.stat": "active_file 1\ntotal_active_file 1048576\n",
+      ], expected: 2 + 1),
+    Room(
+      files: [
+        "meminfo": system, "groups": "4:memory:/\n", "memory/memory.limit_in_bytes": "9223372036854771712",
+        "memory/memory.usage_in_bytes": "4096",
+      ], expected: 5),
+    Room(
+      files: ["meminfo": "SwapFree: 9223372036854775807 kB\n", "groups": "0::/\n", "memory.max": "1 word"],
+      expected: nil),
+  ]
+
+  /// A folder with the files while `body` runs.
+  private func withFiles(_ files: [String: String], _ body: (String) throws -> Void) throws {
     var template = Array("/tmp/turbocam-quota-XXXXXX".utf8CString)
     let root = String(cString: try #require(mkdtemp(&template)))
-    // Files before the folders that they lie in.
-    var made: [String] = []
+    // Folders before the files that lie in them.
+    var made = [root]
     defer { for path in made.reversed() { remove(path) } }
-    made.append(root)
-    func write(_ name: String, _ text: String) throws {
+    for (name, text) in files {
       let parts = name.split(separator: "/")
       for count in 1..<max(parts.count, 1) {
         let folder = "\(root)/" + parts[..<count].joined(separator: "/")
@@ -60,10 +102,26 @@ struct QuotaTests {
       fclose(file)
       made.append("\(root)/\(name)")
     }
-    try write("groups", tree.groups)
-    for (name, text) in tree.files { try write(name, text) }
-    #expect(tc_processor_quota(root + "/groups", root) == tree.expected)
-    #expect(tc_processor_quota(root + "/absent", root) == 0)
+    try body(root)
+  }
+
+  @Test(arguments: trees) func theLeastLimitHolds(tree: Tree) throws {
+    try withFiles(tree.files.merging(["groups": tree.groups]) { $1 }) { root in
+      #expect(tc_processor_quota(root + "/groups", root) == tree.expected)
+      #expect(tc_processor_quota(root + "/absent", root) == 0)
+    }
+  }
+
+  @Test(arguments: rooms) func memoryIsWhatIsLeft(room: Room) throws {
+    try withFiles(room.files) { root in
+      let free = tc_free_memory(root + "/meminfo", root + "/groups", root)
+      #expect(free == room.expected.map { $0 * Self.megabyte } ?? .max)
+    }
+  }
+
+  @Test func thisSystemHasMemory() {
+    let free = tc_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup")
+    #expect(free > Self.megabyte && free < 1 << 50)
   }
 
   @Test func thereIsAtLeastOneThread() {

@@ -1,4 +1,5 @@
 import Glibc
+import Testing
 import enum GraphCases.Simulator
 
 /// The built program, run as a person would.
@@ -94,16 +95,27 @@ final class Running {
   var errorsSoFar: String { String(decoding: Self.contents(errors), as: UTF8.self) }
   var outputSoFar: [UInt8] { Self.contents(output) }
 
+  /// Waits for `condition` of what it has said on standard output, no longer than it lives and at most a minute.
+  func expect(_ condition: ([UInt8]) -> Bool) throws {
+    for _ in 0..<6000 where !condition(outputSoFar) {
+      guard !ends(within: 0) else { break }
+      usleep(10_000)
+    }
+    try #require(condition(outputSoFar), "\(errorsSoFar)")
+  }
+
+  func expect(lines: Int) throws { try expect { $0.filter { $0 == 10 }.count >= lines } }
+
   func send(_ signal: Int32) { kill(process, signal) }
 
   /// Whether it ends by itself in so many seconds.
   func ends(within seconds: Int) -> Bool {
-    for _ in 0..<(seconds * 100) {
+    for turn in 0...(seconds * 100) {
+      if turn > 0 { usleep(10_000) }
       var information = siginfo_t()
       // Looks without reaping: `wait` does that.
       let failed = waitid(P_PID, id_t(process), &information, WEXITED | WNOHANG | WNOWAIT) != 0
       if failed || information.si_signo == SIGCHLD { return true }
-      usleep(10_000)
     }
     return false
   }

@@ -96,8 +96,7 @@ import Testing
     let folder = try Folder()
     let running = try Program.start(
       ["run", "--input", Self.clip, "--loop", "--size", "64x64", "--output", folder.file("a.mp4"), "--json"])
-    func isLive() -> Bool { String(decoding: running.outputSoFar, as: UTF8.self).contains(#""name":"live""#) }
-    for _ in 0..<6000 where !isLive() { usleep(10_000) }
+    try running.expect { String(decoding: $0, as: UTF8.self).contains(#""name":"live""#) }
     let script = #"cd /proc/$0/task; for task in *; do [ $task = $0 ] || grep SigBlk $task/status; done"#
     let masks = try Running("/bin/bash", ["-c", script, "\(running.process)"]).wait()
       .text.split(separator: "\n").map { UInt($0.split(separator: "\t").last ?? "", radix: 16) ?? 0 }
@@ -113,7 +112,7 @@ import Testing
     let folder = try Folder()
     let running = try Program.start(
       ["run", "--input", "test", "--model", "none", "--output", folder.file("a.mp4"), "--json"])
-    while running.outputSoFar.filter({ $0 == 10 }).count < 2 { usleep(10_000) }
+    try running.expect(lines: 2)
     running.send(signal)
     let result = running.wait(seconds: 30)
     #expect(result.code == 0, "\(result.errors)")
@@ -125,7 +124,7 @@ import Testing
     let folder = try Folder()
     let script = #"trap "" HUP INT; exec "$0" run --input test --model none --json --output "$1""#
     let running = try Running("/bin/bash", ["-c", script, Program.path, folder.file("a.mp4")])
-    while running.outputSoFar.filter({ $0 == 10 }).count < 1 { usleep(10_000) }
+    try running.expect(lines: 1)
     running.send(SIGHUP)
     running.send(SIGINT)
     #expect(!running.ends(within: 2))

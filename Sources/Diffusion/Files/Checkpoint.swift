@@ -59,6 +59,9 @@ public final class Checkpoint: @unchecked Sendable {
   /// All files that it is made of.
   var paths: [String] { [path] + files.map(\.path).filter { $0 != path } }
 
+  /// Of the first file.
+  var metadata: [String: String] { files.first?.metadata ?? [:] }
+
   public subscript(name: String) -> SafetensorsRecord? { places[name]?.record }
 
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R? {

@@ -9,6 +9,8 @@ public final class SafetensorsFile: @unchecked Sendable {
   public let path: String
   /// In the order of the header.
   public let tensors: [SafetensorsRecord]
+  /// What whoever wrote the file says of it.
+  let metadata: [String: String]
   private let file: ModelFile
   private let dataStart: Int
   private let positions: [String: Int]
@@ -24,7 +26,9 @@ public final class SafetensorsFile: @unchecked Sendable {
       let header = try Self.headerRange(of: file)
       dataStart = header.upperBound
       let dataCount = file.count - header.upperBound
-      tensors = try file.withBytes(header) { try SafetensorsHeader.parse($0, dataCount: dataCount) }
+      (tensors, metadata) = try file.withBytes(header) {
+        try SafetensorsHeader.parse($0, dataCount: dataCount)
+      }
     } catch let error as SafetensorsHeader.Fault {
       throw DiffusionError(.data, path: path, error.fact, remedy: "Download the file again.")
     }

@@ -12,7 +12,10 @@ enum SafetensorsHeader {
   ]
   private static let mostDimensions = 8
 
-  static func parse(_ header: UnsafeRawBufferPointer, dataCount: Int) throws -> [SafetensorsRecord] {
+  /// Tensors, and the texts of `__metadata__`.
+  static func parse(_ header: UnsafeRawBufferPointer, dataCount: Int) throws
+    -> (records: [SafetensorsRecord], metadata: [String: String])
+  {
     let json: JSON
     do { json = try JSON.parse(header) } catch let error as JSONError {
       throw Fault("the header is not JSON: \(error)")
@@ -22,7 +25,9 @@ enum SafetensorsHeader {
       member.name == "__metadata__" ? nil : try record(member.name, member.value, dataCount: dataCount)
     }
     try checkCoverage(records, dataCount: dataCount)
-    return records
+    let texts = json.object?["__metadata__"]?.object?.members ?? []
+    let metadata = texts.compactMap { member in member.value.string.map { (member.name, $0) } }
+    return (records, Dictionary(metadata, uniquingKeysWith: { first, _ in first }))
   }
 
   private static func record(_ name: String, _ value: JSON, dataCount: Int) throws -> SafetensorsRecord {

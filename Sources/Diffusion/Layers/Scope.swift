@@ -10,6 +10,7 @@ public struct Scope {
   public let element: ElementType
   private let component: String
   private let checkpoint: Checkpoint
+  private let loras: [LoRA]
   private let problems: Problems
   private let path: String
 
@@ -24,26 +25,28 @@ public struct Scope {
     }
   }
 
-  public init(graph: Graph, component: String, checkpoint: Checkpoint, element: ElementType) {
-    self.init(graph, element, component, checkpoint, Problems(), "")
+  public init(
+    graph: Graph, component: String, checkpoint: Checkpoint, element: ElementType, loras: [LoRA] = []
+  ) {
+    self.init(graph, element, component, checkpoint, loras, Problems(), "")
   }
 
   private init(
-    _ graph: Graph, _ element: ElementType, _ component: String, _ checkpoint: Checkpoint,
-    _ problems: Problems,
-    _ path: String
+    _ graph: Graph, _ element: ElementType, _ component: String, _ checkpoint: Checkpoint, _ loras: [LoRA],
+    _ problems: Problems, _ path: String
   ) {
     self.graph = graph
     self.element = element
     self.component = component
     self.checkpoint = checkpoint
+    self.loras = loras
     self.problems = problems
     self.path = path
   }
 
   /// The place below this one.
   public subscript(name: String) -> Scope {
-    Scope(graph, element, component, checkpoint, problems, join(name))
+    Scope(graph, element, component, checkpoint, loras, problems, join(name))
   }
   public subscript(name: String, index: Int) -> Scope { self["\(name).\(index)"] }
 
@@ -55,8 +58,17 @@ public struct Scope {
     self[names.first { has($0 + ".weight") } ?? names[0]]
   }
 
-  /// A matrix or kernel, in the element type of the activations.
-  public func matrix(_ name: String, _ shape: [Int]) -> Value { weight(name, shape, element) }
+  /// A matrix or kernel, in the element type of the activations, as LoRAs change it.
+  public func matrix(_ name: String, _ shape: [Int]) -> Value {
+    let place = "\(component)/\(join(name))"
+    let plain = weight(name, shape, element)
+    let changed = loras.reduce(plain) { $1.change($0, named: place, in: graph) }
+    // What the file has in 16 bits can stay so in memory, where sums are of f32.
+    guard changed != plain, element == .f32, let stored = checkpoint[join(name)]?.type?.element else {
+      return changed
+    }
+    return graph.cast(graph.cast(changed, stored), element)
+  }
 
   /// A bias, gain or shift: always f32, they cost nothing and lose accuracy in fewer bits.
   public func vector(_ name: String, _ count: Int) -> Value { weight(name, [count], .f32) }
@@ -103,7 +115,7 @@ public struct Scope {
     guard !has(Int8Weights.inputName), let dot = path.lastIndex(of: ".") else {
       return vector(Int8Weights.inputName, count)
     }
-    let shared = Scope(graph, element, component, checkpoint, problems, String(path[..<dot]))
+    let shared = Scope(graph, element, component, checkpoint, loras, problems, String(path[..<dot]))
     return shared.vector(Int8Weights.inputName, count)
   }
 

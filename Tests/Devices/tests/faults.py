@@ -88,6 +88,7 @@ def fatal_streaming_error():
         control(CAMERA, "inject_fatal_streaming_error", 1)
         time.sleep(1)
         watched.recovers()
+        assert watched.reconnects() >= 1, watched.program.state()
 
 
 @device_test()
@@ -97,6 +98,7 @@ def frames_flagged_as_errors():
             control(CAMERA, "inject_v4l2_buf_flag_error", 1)
             assert watched.shown().shows_bars()
         watched.recovers()
+        assert watched.program.counter("corrupt") >= 1, watched.program.state()
 
 
 @device_test()

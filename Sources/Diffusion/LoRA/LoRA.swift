@@ -1,0 +1,152 @@
+import Engine
+
+/// Low-rank changes of a model's weights (Hu 2021, arXiv 2106.09685, section 4.1), from one safetensors file:
+///
+///     W' = W + s · (α / r) · B A
+///
+/// with W `[K, n]` (a convolution's filters as rows), A `[r, n]`, B `[K, r]`. They become part of the graph, so that
+/// the sum is computed once, by the backend, when weights are loaded; a frame takes as long as without them.
+public final class LoRA: @unchecked Sendable {
+  /// A file, and how much of it: 1 is what it was trained for.
+  public struct Choice: Sendable, Equatable {
+    public let path: String
+    public let scale: Double
+
+    public init(path: String, scale: Double = 1) {
+      self.path = path
+      self.scale = scale
+    }
+
+    /// The file's, without what tells its format.
+    var name: String {
+      let file = path.split(separator: "/").last ?? ""
+      return String(file.hasSuffix(".safetensors") ? file.dropLast(".safetensors".count) : file)
+    }
+  }
+
+  /// What one weight of the model is changed by.
+  private struct Change {
+    var down, up: SafetensorsRecord
+    var rank: Int
+    var factor: Float
+  }
+
+  let checkpoint: Checkpoint
+  /// The component under which `ModelWeights` has the file.
+  let component: String
+  /// By the name of the weight, `unet/conv_in.weight`.
+  private let changes: [String: Change]
+
+  /// Finds the place of every tensor of the file in the model. Errors: `.noInput`, `.io`, `.data`; those of the file's
+  /// that stand for no weight of the model are named.
+  init(_ choice: Choice, component: String, model: [String: Checkpoint]) throws {
+    self.component = component
+    checkpoint = try Checkpoint(path: choice.path)
+    let places = LoRAPlaces(model)
+    var parts: [String: [LoRAName.Role: SafetensorsRecord]] = [:]
+    var strangers: [String] = []
+    for name in checkpoint.names.sorted() {
+      guard let record = checkpoint[name], let key = LoRAName(name) else {
+        throw DiffusionError(
+          .data, path: choice.path, "has a tensor \"\(name.prefix(200))\", which is no part of a LoRA",
+          remedy: "LoRA files of diffusers, PEFT and kohya are read; LoHa, LoKr and DoRA are not.")
+      }
+      if let place = places[key] {
+        parts[place, default: [:]][key.role] = record
+      } else {
+        strangers.append(name)
+      }
+    }
+    guard strangers.isEmpty, !parts.isEmpty else {
+      throw DiffusionError(
+        .data, path: choice.path,
+        strangers.isEmpty
+          ? "is empty"
+          : "changes \"\(strangers[0].prefix(200))\", which the model does not have"
+            + (strangers.count > 1 ? ", and \(strangers.count - 1) more" : ""),
+        remedy:
+          "It was made for another kind of model: SDXL-Turbo takes LoRAs of SDXL, SD-Turbo those of SD 2.1.")
+    }
+    let (checkpoint, alphas) = (checkpoint, try Self.alphas(checkpoint))
+    changes = try parts.reduce(into: [:]) { changes, part in
+      let alpha =
+        try part.value[.alpha].flatMap { try Self.number($0, checkpoint) }
+        ?? alphas[part.key.prefix { $0 != "/" }]
+      changes[part.key] = try Self.change(part.key, part.value, alpha, model, choice)
+    }
+  }
+
+  private static func change(
+    _ place: String, _ parts: [LoRAName.Role: SafetensorsRecord], _ alpha: Float?,
+    _ model: [String: Checkpoint],
+    _ choice: Choice
+  ) throws -> Change {
+    func refuse(_ fact: String) -> DiffusionError {
+      DiffusionError(
+        .data, path: choice.path, "\(fact) for \(place)", remedy: "Download the file again, or another one.")
+    }
+    let name = place.split(separator: "/", maxSplits: 1).map(String.init)
+    guard let weight = model[name[0]]?[name[1]] else { throw refuse("finds no weight") }
+    guard weight.dtype != "I8" else {
+      throw DiffusionError(
+        .unavailable, path: choice.path,
+        "cannot change weights of eight bits, which the model has in \(place)",
+        remedy: "Take the folder that it was quantized from.")
+    }
+    guard let down = parts[.down], let up = parts[.up] else { throw refuse("lacks one of two factors") }
+    guard [down, up].allSatisfy({ ["F32", "F16", "BF16"].contains($0.dtype) }) else {
+      throw refuse("has factors of type \(down.dtype) and \(up.dtype)")
+    }
+    let (rows, rank) = (weight.shape[0], down.shape.first ?? 0)
+    let columns = weight.shape.dropFirst().reduce(1, *)
+    let (downCount, upCount) = (down.shape.reduce(1, *), up.shape.reduce(1, *))
+    guard rank > 0, down.shape.count > 1, up.shape.count > 1, up.shape[0] == rows,
+      downCount == rank * columns,
+      upCount == rows * rank
+    else {
+      throw refuse("has factors of the shapes \(down.shape) and \(up.shape), not those of \(weight.shape)")
+    }
+    let alpha = alpha ?? Float(rank)
+    guard alpha.isFinite else { throw refuse("has the alpha \(alpha)") }
+    return Change(down: down, up: up, rank: rank, factor: Float(choice.scale) * alpha / Float(rank))
+  }
+
+  /// α of each component that says so in `lora_adapter_metadata`, as diffusers writes it beside PEFT's factors.
+  private static func alphas(_ checkpoint: Checkpoint) throws -> [Substring: Float] {
+    guard let text = checkpoint.metadata["lora_adapter_metadata"] else { return [:] }
+    let members = (try? JSON.parse(Array(text.utf8)))?.object?.members ?? []
+    var alphas: [Substring: Float] = [:]
+    for member in members {
+      let words = member.name.split(separator: ".", maxSplits: 1)
+      guard words.count == 2 else { continue }
+      if words[1] == "lora_alpha" { alphas[words[0]] = member.value.double.map(Float.init) }
+      guard words[1] != "alpha_pattern" || member.value.object?.members.isEmpty ?? true else {
+        throw DiffusionError(
+          .data, path: checkpoint.path, "has an alpha for some layers only (\(member.name.prefix(200)))",
+          remedy: "Save it in kohya's format, which has each layer's beside it.")
+      }
+    }
+    return alphas
+  }
+
+  /// The one number of a tensor, nil where it has none or several.
+  private static func number(_ record: SafetensorsRecord, _ checkpoint: Checkpoint) throws -> Float? {
+    guard let type = record.type, type.count == 1 else { return nil }
+    return try checkpoint.withBytes(of: record.name) { ElementCodec.decode($0, type.element) }?.first
+  }
+
+  // MARK: Graphs
+
+  /// The weight of this name, changed; what it was where nothing changes it.
+  func change(_ weight: Value, named name: String, in graph: Graph) -> Value {
+    guard let change = changes[name] else { return weight }
+    let (shape, element) = (graph.shape(weight), graph.type(weight).element)
+    func factor(_ record: SafetensorsRecord, _ shape: [Int]) -> Value {
+      graph.reshape(graph.weight("\(component)/\(record.name)", record.shape, element), shape)
+    }
+    let down = factor(change.down, [change.rank, shape.dropFirst().reduce(1, *)])
+    let up = graph.affine(factor(change.up, [shape[0], change.rank]), scale: change.factor, offset: 0)
+    let product = graph.linear(up, weight: graph.transpose(down, [1, 0]))
+    return graph.add(weight, graph.reshape(product, shape))
+  }
+}
