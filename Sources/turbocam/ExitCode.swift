@@ -1,3 +1,4 @@
+import CPUBackend
 import CUDABackend
 import Diffusion
 import Filter
@@ -20,6 +21,7 @@ func exitCode(of error: any Error) -> Int32 {
   case let error as InputError: return error.exitCode
   case let error as OutputError: return error.exitCode
   case let error as DiffusionError: return error.exitCode
+  case let error as CPUError: return error.exitCode
   case let error as CUDAError: return error.exitCode
   case is FrameError: return ExitCode.dataError
   default: return ExitCode.software

@@ -17,7 +17,8 @@ struct ImageCommand: Subcommand {
         "what of the autoencoder's posterior to start from\n(default sample, as diffusers does)"),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
     ]
-  static let notes = "The same seed gives the same picture as diffusers on the CPU."
+  static let notes =
+    "With the same seed SDXL-Turbo and SD-Turbo give the picture that diffusers gives on the CPU."
 
   private let input: String
   private let output: String

@@ -8,7 +8,8 @@ struct TextCommand: Subcommand {
   static let options =
     [Option("output", "FILE", "a .png or .jpg to write")]
     + ModelOptions.options.filter { $0.name != "strength" }
-  static let notes = "The same seed gives the same picture as diffusers on the CPU."
+  static let notes =
+    "With the same seed SDXL-Turbo and SD-Turbo give the picture that diffusers gives on the CPU."
 
   private let output: String
   private let model: ModelOptions

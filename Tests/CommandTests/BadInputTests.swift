@@ -106,4 +106,26 @@ import Testing
     #expect(result.errors.contains("/" + path), "\(result.errors)")
     #expect(folder.names.isEmpty)
   }
+
+  /// The arena of so large a picture alone is more than the process may map.
+  @Test func memoryThatIsNotThereIsTold() throws {
+    let folder = try Folder()
+    let picture = Program.checkout + "/Fixtures/pictures/styles.jpg"
+    let script = #"ulimit -v 3000000; exec "$0" image "$1" --device cpu --size 4096x4096 --output "$2""#
+    let result = try Running("/bin/bash", ["-c", script, Program.path, picture, folder.file("o.png")]).wait()
+    #expect(result.code == 71, "\(result.errors)")
+    #expect(result.errors.contains("no memory"), "\(result.errors)")
+    #expect(folder.names.isEmpty)
+  }
+
+  @Test(arguments: [
+    ("/nowhere/a.safetensors", 66), (":0.5", 64), ("a.safetensors:99", 64), ("nan:nan", 64),
+    (Program.checkout + "/Fixtures/parity/lora/sd-tiny.safetensors:0.5", 65),
+  ])
+  func aLoRAThatDoesNotFitIsNamed(lora: String, code: Int32) throws {
+    let folder = try Folder()
+    let result = try Program.run("text", "--lora", lora, "--output", folder.file("o.png"))
+    #expect(result.code == code, "\(result.errors)")
+    #expect(folder.names.isEmpty)
+  }
 }
