@@ -39,6 +39,9 @@ public struct Settings: Equatable, Sendable {
   /// torch's CPU generator keeps the low 32 bits of a seed.
   public static let seedRange: ClosedRange<UInt64> = 0...UInt64(UInt32.max)
 
+  /// T of every Stable Diffusion; settings are checked before the model is there.
+  private static let trainTimesteps = 1000.0
+
   /// Refuses what no model could run.
   func check() throws(SettingsError) {
     guard prompt.utf8.count <= Self.longestPrompt else {
@@ -53,10 +56,11 @@ public struct Settings: Equatable, Sendable {
     guard Self.seedRange.contains(seed) else {
       throw SettingsError("seed", "must be from 0 to \(Self.seedRange.upperBound), not \(seed)")
     }
-    // The last timestep is round(1000·S/N) − 1; closer steps than 1 would repeat a timestep.
-    guard 1000 * strength >= Double(steps) else {
+    // The last timestep is round(T·S/N) − 1; closer steps than 1 would repeat a timestep.
+    guard Self.trainTimesteps * strength >= Double(steps) else {
       throw SettingsError(
-        "steps", "\(steps) do not fit in strength \(strength): at most \(Int(1000 * strength))")
+        "steps", "\(steps) do not fit in strength \(strength): at most \(Int(Self.trainTimesteps * strength))"
+      )
     }
     try size.check()
   }

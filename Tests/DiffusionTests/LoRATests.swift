@@ -197,12 +197,58 @@ struct LoRATests {
     return "\(error)"
   }
 
+  /// Two layers whose names, types and shapes are changed at random: refused, or a graph comes of it.
+  @Test func damagedFilesNeverCrash() throws {
+    let names = [
+      "lora_unet_conv_in", "lora_te_text_model_encoder_layers_0_mlp_fc1", "unet.conv_in", ".", "lora_unet_",
+    ]
+    let endings = [".lora_down.weight", ".lora_up.weight", ".alpha", ".lora_A.weight", ".weight", ""]
+    let sizes = [0, 1, 2, 3, 4, 12, 24, 32, 1 << 31, 1 << 52]
+    let good: [(String, [Int])] = [
+      (names[0] + endings[0], [2, 4, 3, 3]), (names[0] + endings[1], [12, 2, 1, 1]),
+      (names[0] + ".alpha", []),
+    ]
+    var random = MutationTests.Random(seed: 9)
+    var taken = 0
+    for _ in 0..<150 {
+      let folder = try TemporaryFolder()
+      var tensors = good
+      for _ in 0...Int.random(in: 0..<2, using: &random) {
+        let index = tensors.indices.randomElement(using: &random)!
+        switch Int.random(in: 0..<4, using: &random) {
+        case 0:
+          tensors[index].0 = names.randomElement(using: &random)! + endings.randomElement(using: &random)!
+        case 1: tensors.remove(at: index)
+        case 2:
+          tensors[index].1 = [sizes.randomElement(using: &random)!, 0, sizes.randomElement(using: &random)!]
+        default:
+          guard let place = tensors[index].1.indices.randomElement(using: &random) else { break }
+          tensors[index].1[place] = sizes.prefix(8).randomElement(using: &random)!
+        }
+        if tensors.isEmpty { break }
+      }
+      var seen: Set<String> = []
+      let path = try write(
+        folder, tensors.filter { seen.insert($0.0).inserted }.map { Tensor.ones($0.0, $0.1) })
+      do {
+        let model = try ModelFolder(path: Parity.root + "/sd-tiny", loras: [LoRA.Choice(path: path)])
+        let options = Pipeline.Options(width: 64, height: 64)
+        #expect(throws: GraphTaker.Taken.self) {
+          try Pipeline(model: model, options: options, backend: GraphTaker(.bf16, wide: .f32))
+        }
+        taken += 1
+      } catch let error as DiffusionError { #expect(!error.description.isEmpty) }
+    }
+    #expect(taken > 5)
+  }
+
   @Test func whatDoesNotFitIsRefused() throws {
     let (down, up) = ("lora_unet_conv_in.lora_down.weight", "lora_unet_conv_in.lora_up.weight")
     let good = [(down, [2, 4, 3, 3]), (up, [12, 2, 1, 1])]
     #expect(try refusal([(down, [2, 4, 3, 3])]).contains("lacks one of two factors for unet/conv_in.weight"))
     #expect(try refusal([good[0], (up, [12, 3, 1, 1])]).contains("shapes [2, 4, 3, 3] and [12, 3, 1, 1]"))
     #expect(try refusal([(down, [0, 4, 3, 3]), (up, [12, 0, 1, 1])]).contains("shapes"))
+    #expect(try refusal([(down, [1 << 52, 0]), (up, [12, 0])]).contains("shapes"))
     #expect(try refusal([(down, [72]), (up, [24])]).contains("shapes"))
     #expect(try refusal(good + [("lora_te2_text_model_x.alpha", [])]).contains("lora_te2_text_model_x.alpha"))
     #expect(try refusal(good + [("lora_unet_conv_in.dora_scale", [12])]).contains("no part of a LoRA"))

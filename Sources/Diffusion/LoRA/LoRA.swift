@@ -100,7 +100,8 @@ public final class LoRA: @unchecked Sendable {
     let (rows, rank) = (weight.shape[0], down.shape.first ?? 0)
     let columns = weight.shape.dropFirst().reduce(1, *)
     let (downCount, upCount) = (down.shape.reduce(1, *), up.shape.reduce(1, *))
-    guard rank > 0, down.shape.count > 1, up.shape.count > 1, up.shape[0] == rows,
+    // No number is larger than the file, so products of them do not overflow.
+    guard downCount > 0, upCount > 0, down.shape.count > 1, up.shape.count > 1, up.shape[0] == rows,
       downCount == rank * columns,
       upCount == rows * rank
     else {

@@ -9,7 +9,6 @@ public struct CLIPTextConfig: Sendable {
   let activation: Activation
   let epsilon: Float
   public let endToken: Int
-  public let padToken: Int
   /// Width of the pooled text, for CLIPTextModelWithProjection.
   let projection: Int?
 
@@ -24,7 +23,6 @@ public struct CLIPTextConfig: Sendable {
     activation = try config.activation("hidden_act", "quick_gelu")
     epsilon = Float(try config.number("layer_norm_eps", 1e-5))
     endToken = try config.int("eos_token_id", 49407, in: 0...Config.largest)
-    padToken = try config.int("pad_token_id", 1, in: 0...Config.largest)
     projection = withProjection ? try config.int("projection_dim", 512) : nil
     try config.require("use_attention_mask")
     guard hiddenSize % heads == 0 else {

@@ -86,9 +86,6 @@ public struct UNetConfig: Sendable {
     try checkNumbers(config)
   }
 
-  /// Number of times that each side is halved on the way down.
-  var halvings: Int { channels.count - 1 }
-
   // MARK: Parts
 
   private static func refuseWhatIsMissing(_ config: Config) throws {
