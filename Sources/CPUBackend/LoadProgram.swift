@@ -163,7 +163,8 @@ extension Graph {
       let parts = Set(node.inputs.map { stored($0, in: source) })
       return parts.count == 1 ? parts.first ?? node.type.element : node.type.element
     // Numbers that were rounded to fewer bits fit in them.
-    case .cast where node.type.element == .f32: return type(node.inputs[0]).element
+    case .cast where node.type.element == .f32 && type(node.inputs[0]).element.byteCount == 2:
+      return type(node.inputs[0]).element
     default: return node.type.element
     }
   }
