@@ -5,8 +5,8 @@ extension ModelFolder {
   /// The name of an embedded model (`spark`); a folder's path; or the name of a repository whose snapshot is
   /// in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for them in this order, so a folder that has an
   /// embedded model's name is `./spark`; loads nothing from the network. `autoencoder`: another one in the place of the
-  /// model's own; `loras` change its weights. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and
-  /// HOME.
+  /// model's own; `loras` change its weights. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE,
+  /// HF_HOME, XDG_CACHE_HOME and HOME.
   public static func find(
     _ nameOrPath: String, autoencoder: String? = nil, loras: [LoRA.Choice] = [],
     environment: (String) -> String? = FileSystem.environment

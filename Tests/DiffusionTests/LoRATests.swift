@@ -153,6 +153,11 @@ struct LoRATests {
       #expect(layers.contains(layer), "\(layer)")
       #expect(names[layer] == name)
     }
+    for number in ["\(Int.min)", "-1", "\(Int.max)", "x"] {
+      #expect(names["mid_block.resnets.\(number).conv1"] == nil)
+      #expect(names["down_blocks.0.resnets.\(number).conv1"] == nil)
+      #expect(names["up_blocks.\(number).resnets.0.conv1"] == nil)
+    }
     // Every layer that has weights of its own but norms, each once.
     let all = layers.filter { !$0.contains("norm") }.map { ($0, names[$0]) }
     #expect(all.filter { $0.1 == nil }.isEmpty, "\(all.filter { $0.1 == nil })")

@@ -43,12 +43,12 @@ public struct OriginalNames {
   public subscript(layer: String) -> String? {
     if let name = Self.single[layer] { return name }
     let words = layer.split(separator: ".")
-    if words.count > 3, words[0] == "mid_block", let number = Int(words[2]), number < 1000 {
+    if words.count > 3, words[0] == "mid_block", let number = Self.number(words[2]) {
       // ResNet blocks with attention between them.
       let place = "middle_block.\(2 * number + (words[1] == "attentions" ? 1 : 0))"
       return inside(words[1], words.dropFirst(3)).map { "\(place).\($0)" }
     }
-    guard words.count > 4, let block = Int(words[1]), let number = Int(words[3]), number < 1000 else {
+    guard words.count > 4, let block = Self.number(words[1]), let number = Self.number(words[3]) else {
       return nil
     }
     switch words[0] {
@@ -62,6 +62,11 @@ public struct OriginalNames {
       return "output_blocks.\(last).\(attended.contains(words[1]) ? 2 : 1).conv"
     default: return nil
     }
+  }
+
+  /// nil where it is none that a UNet would have: names come from a file.
+  private static func number(_ word: Substring) -> Int? {
+    Int(word).flatMap { (0..<1000).contains($0) ? $0 : nil }
   }
 
   private func numbered(_ place: String, _ words: [Substring]) -> String? {
