@@ -18,7 +18,7 @@ HEED = 4  # teacher steps to one of the text encoders
 
 
 def half(run):
-    return torch.autocast(run.device.type, torch.bfloat16)
+    return torch.autocast(run.device.type, torch.bfloat16, enabled=run.halves)
 
 
 def descend(optimizer, loss, *models):
