@@ -17,6 +17,7 @@ BUILD := $(SWIFT) build -c release --product turbocam
 STATIC := $(SWIFT) build -c release --product turbocam --static-swift-stdlib --scratch-path .build-static
 BINARY := .build-static/release/turbocam
 INSTALLED = $(shell cd Fixtures && find models clips sizes -type f -not -name ".*")
+LINKS = $(shell cd Fixtures && find models clips sizes -type l)
 SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
@@ -50,6 +51,7 @@ install:
 	@test -x $(BINARY) || $(MAKE) static
 	install -D -s -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/turbocam"
 	@for file in $(INSTALLED); do install -D -m 644 Fixtures/$$file "$(SHARE)/$$file"; done
+	@for link in $(LINKS); do cp -P Fixtures/$$link "$(SHARE)/$$link"; done
 	@for file in $(wildcard .build-static/kernels/*.ptx); do install -D -m 644 $$file "$(SHARE)/kernels/$${file##*/}"; done
 	@for unit in systemd/*.service; do install -d "$(UNITS)"; \
 	  sed 's|@PREFIX@|$(PREFIX)|g' $$unit > "$(UNITS)/$${unit#systemd/}"; done

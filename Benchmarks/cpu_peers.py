@@ -27,16 +27,17 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
+SIZES = ROOT / "Fixtures/sizes"
 sys.path.insert(0, str(ROOT / "Tests/GPU"))
 import models  # noqa: E402
 
-# Part: folder of Fixtures/sizes, component, element type in which it runs, stages of turbocam's bench, peers.
+# Part: folder of Fixtures/sizes[:another autoencoder there], component, element type in which it runs, stages of turbocam's bench, peers.
 PARTS = {
-    "unet": ("sdxl-turbo", "unet", "bf16", ["denoise"], ["OpenVINO", "PyTorch"]),
-    "unet-f32": ("sdxl-turbo", "unet", "f32", ["denoise"], ["OpenVINO"]),
-    "taesd": ("sd-turbo", "vae", "bf16", ["encode", "decode"], ["OpenVINO", "PyTorch"]),
-    "vae": ("sdxl-turbo-full", "vae", "f32", ["encode", "decode"], ["OpenVINO", "PyTorch"]),
-    "sd-unet": ("sd-turbo", "unet", "bf16", ["denoise"], ["OpenVINO", "PyTorch"]),
+    "unet": ("sdxl-turbo:taesdxl", "unet", "bf16", ["denoise"], ["OpenVINO", "PyTorch"]),
+    "unet-f32": ("sdxl-turbo:taesdxl", "unet", "f32", ["denoise"], ["OpenVINO"]),
+    "taesd": ("sd-turbo:taesd", "vae", "bf16", ["encode", "decode"], ["OpenVINO", "PyTorch"]),
+    "vae": ("sdxl-turbo", "vae", "f32", ["encode", "decode"], ["OpenVINO", "PyTorch"]),
+    "sd-unet": ("sd-turbo:taesd", "unet", "bf16", ["denoise"], ["OpenVINO", "PyTorch"]),
 }
 RUNS = 3
 LONG = 4
@@ -74,7 +75,8 @@ class UNet(torch.nn.Module):
 
 def networks(folder, component):
     """Modules with drawn weights in f32, each with its inputs."""
-    path = ROOT / "Fixtures/sizes" / folder / component
+    folder, _, vae = folder.partition(":")
+    path = SIZES / vae if vae and component == "vae" else SIZES / folder / component
     config = json.loads((path / "config.json").read_text())
     dtype = models.DTYPES[json.loads((path / "weights.json").read_text())["dtype"]]
     model = models.fill(models.build(component, config, "cpu"), component, dtype).eval()
@@ -123,7 +125,8 @@ def with_torch(module, inputs, element):
 def ours(turbocam, folder, component, element, stages):
     """Seconds of the stages, and of their floor. A UNet runs in bf16 wherever the processor may."""
     words = [turbocam, "bench", "--suite", "model", "--json", "--device", "cpu", "--size", "512x512"]
-    words += ["--model", ROOT / "Fixtures/sizes" / folder]
+    folder, _, vae = folder.partition(":")
+    words += ["--model", SIZES / folder] + (["--vae", SIZES / vae] if vae else [])
     limit = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"} if (component, element) == ("unet", "f32") else {}
     output = subprocess.run(words, env=limit | os.environ, check=True, stdout=subprocess.PIPE).stdout
     rows = [row for row in json.loads(output)["model"]["stages"] if row["stage"] in stages]

@@ -85,7 +85,7 @@ struct ModelCheck {
 
   /// `component` is the folder of `file`; nil for the model's own.
   private func refuse(_ component: String?, _ fact: String, file: String = "config.json") -> DiffusionError {
-    let folder = component.map(model.path(of:)) ?? model.path
+    let folder = component.map(model.path(of:)) ?? model.configuration
     return DiffusionError(
       .configuration, path: "\(folder)/\(file)", fact,
       remedy: "The parts of this folder do not belong together; download the whole model again.")

@@ -2,9 +2,9 @@ import Glibc
 
 /// Where models are looked for by name.
 extension ModelFolder {
-  /// The name of an embedded model (`spark`); a folder's path; or the name of a repository whose snapshot is
-  /// in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for them in this order, so a folder that has an
-  /// embedded model's name is `./spark`; loads nothing from the network. `autoencoder`: another one in the place of the
+  /// The name of an embedded model (`spark`); a folder's path; that of a safetensors file with all of a model's weights;
+  /// or the name of a repository whose snapshot is in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for
+  /// them in this order, so a folder that has an embedded model's name is `./spark`; loads nothing from the network. `autoencoder`: another one in the place of the
   /// model's own; `loras` change its weights. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE,
   /// HF_HOME, XDG_CACHE_HOME and HOME.
   public static func find(
@@ -23,6 +23,10 @@ extension ModelFolder {
     if let found = try model(in: embedded) { return found }
     if FileSystem.isFolder(nameOrPath) {
       return try ModelFolder(path: nameOrPath, autoencoder: autoencoder, loras: loras)
+    }
+    if FileSystem.isFile(nameOrPath), nameOrPath.hasSuffix(".safetensors") {
+      let file = try SingleFile(path: nameOrPath)
+      return try ModelFolder(file, configuration(file.kind), autoencoder, loras)
     }
     let cached = cachedPlaces(nameOrPath, environment)
     if let found = try model(in: cached) { return found }
@@ -58,8 +62,11 @@ extension ModelFolder {
     -> DiffusionError
   {
     if FileSystem.isFile(nameOrPath) {
+      let forms =
+        what == "model"
+        ? "folders in the diffusers layout or .safetensors files" : "folders with a config.json"
       return DiffusionError(
-        .noInput, path: nameOrPath, "is a file, and models are folders in the diffusers layout",
+        .noInput, path: nameOrPath, "is a file, and \(what)s are \(forms)",
         remedy: remedy
           + "\nor convert the file: diffusers' from_single_file reads it, save_pretrained writes a folder.")
     }
@@ -68,30 +75,26 @@ extension ModelFolder {
       .noInput, "there is no \(what) \(nameOrPath); looked in\n  \(places)", remedy: remedy)
   }
 
+  // MARK: Single files
+
+  /// The folder with configurations and tokenizers of a single file's kind, which comes with the program.
+  private static func configuration(_ kind: SingleFile.Kind) throws -> String {
+    let places = FileSystem.shared.map { "\($0)/sizes/\(kind.configuration)" }
+    guard let found = places.first(where: { FileSystem.isFile($0 + "/model_index.json") }) else {
+      throw DiffusionError(
+        .noInput,
+        "the configuration that comes with the program is missing; looked in\n  "
+          + places.joined(separator: "\n  "), remedy: "Install turbocam again.")
+    }
+    return found
+  }
+
   // MARK: Embedded models
 
   private static func embeddedPlaces(_ name: String, _ environment: (String) -> String?) -> [String] {
     guard isPlainName(name) else { return [] }
-    var roots: [String] = []
-    if let variable = environment("TURBOCAM_MODELS") { roots.append(variable) }
-    if let folder = executableFolder() {
-      roots.append(folder + "/../share/turbocam/models")
-      // A build in the source tree: .build/<triple>/release/turbocam.
-      var above = folder
-      for _ in 0..<5 {
-        above += "/.."
-        if FileSystem.isFile(above + "/Package.swift") { roots.append(above + "/Fixtures/models") }
-      }
-    }
+    let roots = [environment("TURBOCAM_MODELS")].compactMap(\.self) + FileSystem.shared.map { $0 + "/models" }
     return roots.map { "\($0)/\(name)" }
-  }
-
-  private static func executableFolder() -> String? {
-    var buffer = [CChar](repeating: 0, count: 4096)
-    let count = readlink("/proc/self/exe", &buffer, buffer.count)
-    guard count > 0, count < buffer.count else { return nil }
-    let path = String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
-    return path.lastIndex(of: "/").map { String(path[..<$0]) }
   }
 
   // MARK: Hugging Face cache

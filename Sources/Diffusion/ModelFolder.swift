@@ -1,6 +1,7 @@
 import Engine
 
-/// A pipeline in the layout of diffusers' `save_pretrained`: model_index.json and a folder a component.
+/// A pipeline in the layout of diffusers' `save_pretrained`: model_index.json and a folder a component; or the weights of
+/// one in a single file, with the configurations of such a folder.
 ///
 /// Opening one reads every configuration, tokenizer and safetensors header, and checks that each tensor the
 /// model needs is there with the right shape and type. What cannot be run is refused here, by file and key.
@@ -12,7 +13,10 @@ public final class ModelFolder: @unchecked Sendable {
     public let tokenizer: CLIPTokenizer
   }
 
+  /// The folder, or the single file.
   public let path: String
+  /// Where configurations and tokenizers lie: `path`, unless that is a file.
+  let configuration: String
   /// Last part of the path, or the name under which the model was found; and the names of LoRAs.
   public let name: String
   /// StableDiffusionXL: two text encoders (the refiner one), conditioning on sizes.
@@ -36,32 +40,60 @@ public final class ModelFolder: @unchecked Sendable {
     try self.init(path: path, name: nil, autoencoder: autoencoder, loras: loras)
   }
 
-  init(path: String, name: String?, autoencoder: String?, loras: [LoRA.Choice]) throws {
-    self.path = path
-    otherAutoencoder = autoencoder
-    let own = name ?? path.split(separator: "/").last.map(String.init) ?? path
-    self.name = ([own] + loras.map(\.name)).joined(separator: " + ")
+  /// The weights of a safetensors file that has those of all components; all else from the folder `configuration`.
+  public convenience init(
+    file: String, configuration: String, autoencoder: String? = nil, loras: [LoRA.Choice] = []
+  ) throws {
+    try self.init(SingleFile(path: file), configuration, autoencoder, loras)
+  }
+
+  convenience init(
+    _ file: SingleFile, _ configuration: String, _ autoencoder: String?, _ loras: [LoRA.Choice]
+  ) throws {
+    try self.init(
+      path: file.path, name: FileSystem.title(file.path), configuration: configuration,
+      autoencoder: autoencoder,
+      loras: loras, file: file)
+  }
+
+  convenience init(path: String, name: String?, autoencoder: String?, loras: [LoRA.Choice]) throws {
     guard FileSystem.isFolder(path) else { throw DiffusionError(.noInput, path: path, "is not a folder") }
-    let index = try ModelIndex(folder: path, autoencoder: autoencoder)
+    try self.init(
+      path: path, name: name ?? path.split(separator: "/").last.map(String.init) ?? path, configuration: path,
+      autoencoder: autoencoder, loras: loras, file: nil)
+  }
+
+  private init(
+    path: String, name: String, configuration: String, autoencoder: String?, loras: [LoRA.Choice],
+    file: SingleFile?
+  ) throws {
+    self.path = path
+    self.configuration = configuration
+    otherAutoencoder = autoencoder
+    self.name = ([name] + loras.map(\.name)).joined(separator: " + ")
+    let index = try ModelIndex(folder: configuration, autoencoder: autoencoder)
     isXL = index.isXL
     wantsAestheticsScore = index.wantsAestheticsScore
     scheduler = try index.scheduler()
     unet = try UNetConfig(try index.config("unet"))
     self.autoencoder = try index.autoencoder()
     textEncoders = try index.textEncoders()
-    let checkpoints = try index.checkpoints()
-    self.loras = try loras.enumerated().map { number, choice in
+    var checkpoints = try index.checkpoints()
+    if let file {
+      let own = checkpoints.filter { $0.key != "vae" || autoencoder == nil }
+      checkpoints.merge(try file.checkpoints(like: own)) { _, new in new }
+    }
+    self.loras = try loras.enumerated().map { [checkpoints] number, choice in
       try LoRA(choice, component: "lora_\(number + 1)", model: checkpoints)
     }
     weights = ModelWeights(self.loras.reduce(into: checkpoints) { $0[$1.component] = $1.checkpoint })
     try ModelCheck(self).run()
   }
 
-  /// The folder that a component lies in.
+  /// The folder that a component's configuration lies in.
   func path(of component: String) -> String {
-    component == "vae" ? otherAutoencoder ?? "\(path)/vae" : "\(path)/\(component)"
+    component == "vae" ? otherAutoencoder ?? "\(configuration)/vae" : "\(configuration)/\(component)"
   }
-
   /// A place to take a component's weights from.
   public func scope(_ component: String, _ graph: Graph, _ element: ElementType) throws -> Scope {
     guard let checkpoint = weights[component] else {

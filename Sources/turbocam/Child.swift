@@ -1,3 +1,4 @@
+import Diffusion
 import Frames
 import Glibc
 
@@ -9,7 +10,7 @@ struct Child {
 
   /// Waits until it has ended; throws where it fails. Its messages go where this process's go.
   init(_ arguments: [String], keepsOutput: Bool) throws {
-    guard let program = Process.executable else { throw BenchError(text: "/proc/self/exe cannot be read") }
+    guard let program = FileSystem.executable else { throw BenchError(text: "/proc/self/exe cannot be read") }
     var pipe: [Int32] = [-1, -1]
     if keepsOutput, Glibc.pipe(&pipe) != 0 {
       throw BenchError(text: "pipe: \(String(cString: strerror(errno)))")

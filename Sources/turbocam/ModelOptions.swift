@@ -9,8 +9,8 @@ import Frames
 struct ModelOptions {
   static let options = [
     Option(
-      "model", "DIR|NAME",
-      "a folder in the diffusers layout, a name in the local\nHugging Face cache (stabilityai/sdxl-turbo), '\(defaultModel)' (the\nembedded one, default), or 'none'"
+      "model", "DIR|FILE|NAME",
+      "a folder in the diffusers layout, a single-file checkpoint\n(.safetensors), a name in the local Hugging Face cache\n(stabilityai/sdxl-turbo), '\(defaultModel)' (the embedded one,\ndefault), or 'none'"
     ),
     Option(
       "vae", "DIR|NAME",

@@ -13,6 +13,8 @@ struct SizesBench {
   private struct Entry {
     var name: String
     var model: String
+    /// The folder of another autoencoder than the model's own.
+    var autoencoder: String?
     var size: PictureSize
   }
 
@@ -43,20 +45,29 @@ struct SizesBench {
     let large = PictureSize(width: 512, height: 512)
     return try spark
       + [
-        ("sd-turbo", "SD-Turbo's size, TAESD"), ("sdxl-turbo", "SDXL-Turbo's size, TAESDXL"),
-        ("sdxl-turbo-full", "SDXL-Turbo's size, its own autoencoder"),
-      ].map { folder, name in
-        guard let path = Resources.sizes(folder) else {
-          throw BenchError(
-            text: "the folder sizes/\(folder) that comes with the program is missing; install it again")
-        }
-        return Entry(name: "\(name), \(large)", model: path, size: large)
+        ("sd-turbo", "taesd", "SD-Turbo's size, TAESD"),
+        ("sdxl-turbo", "taesdxl", "SDXL-Turbo's size, TAESDXL"),
+        ("sdxl-turbo", nil, "SDXL-Turbo's size, its own autoencoder"),
+      ].map { model, autoencoder, name in
+        Entry(
+          name: "\(name), \(large)", model: try Self.folder(model),
+          autoencoder: try autoencoder.map(Self.folder),
+          size: large)
       }
+  }
+
+  private static func folder(_ name: String) throws -> String {
+    guard let path = Resources.sizes(name) else {
+      throw BenchError(
+        text: "the folder sizes/\(name) that comes with the program is missing; install it again")
+    }
+    return path
   }
 
   private func measure(_ entry: Entry) throws -> JSON {
     var words = ["bench", "--suite", "model", "--json", "--device", "cpu"]
     words += entry.model == options.model ? options.naming : ["--model", entry.model]
+    words += entry.autoencoder.map { ["--vae", $0] } ?? []
     words += ["--size", entry.size.description]
     if let steps = options.steps { words += ["--steps", String(steps)] }
     if tellsOps { words.append("--ops") }

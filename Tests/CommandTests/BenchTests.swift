@@ -37,8 +37,10 @@ import Testing
     try expectRatio(try #require(spark["frame"]?.object))
     #expect(try number(spark["memory_mb"]?.object, "peak_of_process") > 10)
     #expect(try number(spark["peak_gflops"]?.object, "f32") > 1)
-    for name in ["sd-turbo", "sdxl-turbo", "sdxl-turbo-full"] {
-      let model = try ModelFolder(path: Program.checkout + "/Fixtures/sizes/\(name)")
+    let folder = Program.checkout + "/Fixtures/sizes"
+    for (name, autoencoder) in [("sd-turbo", "taesd"), ("sdxl-turbo", "taesdxl"), ("sdxl-turbo", nil)] {
+      let model = try ModelFolder(
+        path: "\(folder)/\(name)", autoencoder: autoencoder.map { "\(folder)/\($0)" })
       #expect(model.nativeSize == 512 && model.isXL == name.hasPrefix("sdxl"))
     }
   }

@@ -40,6 +40,21 @@ struct Parity {
 
   func integers(_ name: String) throws -> [Int32] { try floats(name).map { Int32($0) } }
 
+  /// What `model` makes of a picture's case, with the settings of the case.
+  func paint(_ picture: Case, _ model: ModelFolder, _ backend: any Backend) throws -> [Float] {
+    let options = Pipeline.Options(
+      width: picture.int("width"), height: picture.int("height"), steps: picture.int("evaluations"))
+    let pipeline = try Pipeline(model: model, options: options, backend: backend)
+    let strength = try #require(picture.json["strength"]?.double)
+    _ = try pipeline.apply(
+      PipelineSettings(
+        prompt: picture.json["prompt"]?.string ?? "", strength: strength, seed: picture.int("seed")))
+    let pixels = try floats(try #require(picture.input("image"))).map { UInt8($0) }
+    try pipeline.withImage { $0.copyBytes(from: pixels) }
+    try pipeline.run()
+    return try pipeline.withPicture { $0.map { Float($0) } }
+  }
+
   /// A tensor `[1, C, H, W]` as `[H, W, C]`; of fewer dimensions as it is.
   func picture(_ name: String) throws -> [Float] {
     let (shape, floats) = (try shape(name), try floats(name))

@@ -17,18 +17,7 @@ struct LoRATests {
 
   private func paint(_ name: String, _ loras: [LoRA.Choice], _ backend: any Backend) throws -> [Float] {
     let model = try ModelFolder(path: "\(Parity.root)/\(name)", loras: loras)
-    let picture = try #require(parity.cases.first { $0.name == name })
-    let options = Pipeline.Options(
-      width: picture.int("width"), height: picture.int("height"), steps: picture.int("evaluations"))
-    let pipeline = try Pipeline(model: model, options: options, backend: backend)
-    let strength = try #require(picture.json["strength"]?.double)
-    _ = try pipeline.apply(
-      PipelineSettings(
-        prompt: picture.json["prompt"]?.string ?? "", strength: strength, seed: picture.int("seed")))
-    let pixels = try parity.floats(try #require(picture.input("image"))).map { UInt8($0) }
-    try pipeline.withImage { $0.copyBytes(from: pixels) }
-    try pipeline.run()
-    return try pipeline.withPicture { $0.map { Float($0) } }
+    return try parity.paint(try #require(parity.cases.first { $0.name == name }), model, backend)
   }
 
   private func expected(_ name: String, _ role: String = "image") throws -> [Float] {
@@ -86,12 +75,12 @@ struct LoRATests {
     let (file, folder) = (try SafetensorsFile(path: file("sdxl-tiny")), try TemporaryFolder())
     let tensors = try file.tensors.map { record in
       let name = record.name.replacing("lora_te1_encoder", with: "lora_te1_text_model_encoder")
-      return Tensor(
+      return TestTensor(
         name: name, dtype: record.dtype, shape: record.shape,
         bytes: try file.withBytes(of: record) { Array($0) })
     }
     #expect(tensors.contains { $0.name.hasPrefix("lora_te1_text_model_encoder") })
-    let choice = LoRA.Choice(path: try write(folder, tensors), scale: try scale("sdxl-tiny"))
+    let choice = LoRA.Choice(path: try folder.write(tensors), scale: try scale("sdxl-tiny"))
     let backend = try CPUBackend(precision: .f32, threads: 1)
     #expect(worst(try paint("sdxl-tiny", [choice], backend), try expected("sdxl-tiny")) <= 2)
   }
@@ -158,44 +147,17 @@ struct LoRATests {
       #expect(names["down_blocks.0.resnets.\(number).conv1"] == nil)
       #expect(names["up_blocks.\(number).resnets.0.conv1"] == nil)
     }
-    // Every layer that has weights of its own but norms, each once.
-    let all = layers.filter { !$0.contains("norm") }.map { ($0, names[$0]) }
+    // Every layer that has weights, each once.
+    let all = layers.map { ($0, names[$0]) }
     #expect(all.filter { $0.1 == nil }.isEmpty, "\(all.filter { $0.1 == nil })")
     #expect(Set(all.map(\.1)).count == all.count)
   }
 
   // MARK: Files that do not fit
 
-  private struct Tensor {
-    var name, dtype: String
-    var shape: [Int]
-    var bytes: [UInt8]
-
-    /// Ones.
-    static func ones(_ name: String, _ shape: [Int]) -> Tensor {
-      let ones = [Float](repeating: 1, count: shape.reduce(1, *))
-      return Tensor(name: name, dtype: "F32", shape: shape, bytes: ElementCodec.encode(ones, .f32))
-    }
-  }
-
-  private func write(_ folder: TemporaryFolder, _ tensors: [Tensor], metadata: String = "{}") throws -> String
-  {
-    var (data, entries) = ([UInt8](), [#""__metadata__": \#(metadata)"#])
-    for tensor in tensors {
-      let range = [data.count, data.count + tensor.bytes.count]
-      entries.append(
-        #""\#(tensor.name)": {"dtype": "\#(tensor.dtype)", "shape": \#(tensor.shape), "data_offsets": \#(range)}"#
-      )
-      data += tensor.bytes
-    }
-    let header = Array("{\(entries.joined(separator: ","))}".utf8)
-    let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
-    return try folder.write("a.safetensors", length + header + data)
-  }
-
   private func refusal(_ tensors: [(String, [Int])], metadata: String = "{}") throws -> String {
     let folder = try TemporaryFolder()
-    let path = try write(folder, tensors.map { Tensor.ones($0.0, $0.1) }, metadata: metadata)
+    let path = try folder.write(tensors.map { TestTensor.ones($0.0, $0.1) }, metadata: metadata)
     let error = try #require(throws: DiffusionError.self) {
       _ = try ModelFolder(path: Parity.root + "/sd-tiny", loras: [LoRA.Choice(path: path)])
     }
@@ -233,8 +195,8 @@ struct LoRATests {
         if tensors.isEmpty { break }
       }
       var seen: Set<String> = []
-      let path = try write(
-        folder, tensors.filter { seen.insert($0.0).inserted }.map { Tensor.ones($0.0, $0.1) })
+      let path = try folder.write(
+        tensors.filter { seen.insert($0.0).inserted }.map { TestTensor.ones($0.0, $0.1) })
       do {
         let model = try ModelFolder(path: Parity.root + "/sd-tiny", loras: [LoRA.Choice(path: path)])
         let options = Pipeline.Options(width: 64, height: 64)

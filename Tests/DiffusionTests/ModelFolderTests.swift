@@ -182,10 +182,14 @@ struct ModelFolderTests {
 
   /// A checkpoint of one file is there, so nothing else may be said of it.
   @Test func aSingleFileIsNotSaidToBeMissing() throws {
-    let file = folder.path + "/unet/diffusion_pytorch_model.fp16.safetensors"
-    #expect { try ModelFolder.find(file) } throws: {
+    try folder.write("model.ckpt", "pickled")
+    #expect { try ModelFolder.find(folder.path + "/model.ckpt") } throws: {
       let error = $0 as? DiffusionError
       return error?.fact.hasPrefix("is a file") == true && error?.remedy?.contains("from_single_file") == true
+    }
+    let file = folder.path + "/unet/diffusion_pytorch_model.fp16.safetensors"
+    #expect { try ModelFolder.find(file) } throws: {
+      ($0 as? DiffusionError)?.fact == "is one component of a model"
     }
   }
 

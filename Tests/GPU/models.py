@@ -111,6 +111,16 @@ def configs(name, vae):
     return found
 
 
+def write_component(folder, component, config, dtype="F16"):
+    tensors = {
+        checkpoint_name(component, key): list(value.shape)
+        for key, value in build(component, config).named_parameters()
+    }
+    rule = {"generator": "splitmix64", "seed": SEEDS[component], "dtype": dtype, "tensors": tensors}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "weights.json").write_text(json.dumps(rule))
+
+
 def write_folder(folder, name, vae=None, dtype="F16"):
     """A folder in the layout of diffusers with rules for weights; small tokenizers, whose tokens all models know."""
     small = PARITY / name if (PARITY / name).is_dir() else PARITY / ("sdxl-tiny" if "xl" in name else "sd-tiny")
@@ -121,22 +131,17 @@ def write_folder(folder, name, vae=None, dtype="F16"):
     parts = configs(name, vae)
     index = json.loads((small / "model_index.json").read_text())
     index["vae"] = ["diffusers", parts["vae"]["_class_name"]]
-    (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "scheduler").mkdir()
     if small.name == name:
         schedule = json.loads((small / "scheduler/scheduler_config.json").read_text())
     else:
         schedule = published("scheduler", name)
+        index["scheduler"] = ["diffusers", schedule["_class_name"]]
     (folder / "scheduler/scheduler_config.json").write_text(json.dumps(schedule))
+    (folder / "model_index.json").write_text(json.dumps(index))
     for component, config in parts.items():
-        tensors = {
-            checkpoint_name(component, key): list(value.shape)
-            for key, value in build(component, config).named_parameters()
-        }
-        rule = {"generator": "splitmix64", "seed": SEEDS[component], "dtype": dtype, "tensors": tensors}
         (folder / component).mkdir()
-        (folder / component / "config.json").write_text(json.dumps(config))
-        (folder / component / "weights.json").write_text(json.dumps(rule))
+        write_component(folder / component, component, config, dtype)
 
 
 def main():

@@ -1,13 +1,24 @@
 import Engine
 
-/// The weights of one component (a folder such as `unet/`): one safetensors file, or shards with an index.
+/// The weights of one component (a folder such as `unet/`): one safetensors file, shards with an index, or its part of a
+/// file that has all components.
 public final class Checkpoint: @unchecked Sendable {
+  /// A tensor of a file under another name or in another shape, or some of its rows.
+  struct Part {
+    var record: SafetensorsRecord
+    /// The file has the columns of this matrix as rows.
+    var isTransposed: Bool
+  }
+
   /// The file or index that was chosen, for messages.
   public let path: String
   private let files: [SafetensorsFile]
   private let places: [String: (file: Int, record: SafetensorsRecord)]
   /// What is drawn instead of read.
   private let generated: GeneratedTensors?
+  private let transposed: Set<String>
+  /// Whether its file has more than its tensors, or has them under other names.
+  let isPart: Bool
 
   /// Looks in `folder` for `<name>.safetensors`, then the sharded `<name>.safetensors.index.json`, then the
   /// same of the variants that diffusers writes (fp16, bf16, fp32), then for `weights.json` (`GeneratedTensors`). An index counts if one of its shards is
@@ -38,6 +49,7 @@ public final class Checkpoint: @unchecked Sendable {
   public init(path: String) throws {
     self.path = path
     generated = nil
+    (transposed, isPart) = ([], false)
     if path.hasSuffix(".json") {
       (files, places) = try Self.shards(index: path)
     } else {
@@ -51,7 +63,18 @@ public final class Checkpoint: @unchecked Sendable {
     self.path = path
     self.generated = generated
     files = []
+    (transposed, isPart) = ([], false)
     places = generated.records.mapValues { (0, $0) }
+  }
+
+  /// `parts` lie in `file`.
+  init(_ file: SafetensorsFile, _ parts: [Part]) {
+    path = file.path
+    generated = nil
+    files = [file]
+    (transposed, isPart) = (Set(parts.filter(\.isTransposed).map(\.record.name)), true)
+    places = Dictionary(
+      parts.map { ($0.record.name, (0, $0.record)) }, uniquingKeysWith: { first, _ in first })
   }
 
   public var names: [String] { Array(places.keys) }
@@ -67,15 +90,37 @@ public final class Checkpoint: @unchecked Sendable {
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R? {
     if let generated { return try generated.withBytes(of: name, body) }
     guard let place = places[name] else { return nil }
-    return try files[place.file].withBytes(of: place.record, body)
+    return try files[place.file].withBytes(of: place.record) { bytes in
+      guard transposed.contains(name) else { return try body(bytes) }
+      return try Self.transpose(bytes, place.record.shape).withUnsafeBytes(body)
+    }
   }
 
   /// False where there is no such tensor.
   func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws -> Bool {
     if let generated { return try generated.withPieces(of: name, body) }
     guard let place = places[name] else { return false }
-    try files[place.file].withPieces(of: place.record, body)
+    if transposed.contains(name) {
+      _ = try withBytes(of: name) { try body(0, $0) }
+    } else {
+      try files[place.file].withPieces(of: place.record, body)
+    }
     return true
+  }
+
+  /// A matrix of `shape` from its columns.
+  private static func transpose(_ columns: UnsafeRawBufferPointer, _ shape: [Int]) -> [UInt8] {
+    let (rows, count) = (shape[0], shape[1])
+    let size = columns.count / max(1, rows * count)
+    return [UInt8](unsafeUninitializedCapacity: columns.count) { bytes, filled in
+      for row in 0..<rows {
+        for column in 0..<count {
+          let (from, to) = ((column * rows + row) * size, (row * count + column) * size)
+          for byte in 0..<size { bytes[to + byte] = columns[from + byte] }
+        }
+      }
+      filled = columns.count
+    }
   }
 
   private static func candidates(_ name: String) -> [String] {

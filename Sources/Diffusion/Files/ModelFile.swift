@@ -101,6 +101,12 @@ public enum FileSystem {
     return try file.withBytes(0..<file.count) { Array($0) }
   }
 
+  /// The name of a safetensors file, without what tells its format.
+  static func title(_ path: String) -> String {
+    let file = path.split(separator: "/").last ?? ""
+    return String(file.hasSuffix(".safetensors") ? file.dropLast(".safetensors".count) : file)
+  }
+
   /// An environment variable that is set and not empty.
   public static func environment(_ name: String) -> String? {
     guard let value = getenv(name) else { return nil }

@@ -8,6 +8,15 @@ final class SafetensorsWriter {
     var dtype: String
     var shape: [Int]
     var byteCount: Int
+
+    init(name: String, dtype: String, shape: [Int], byteCount: Int) {
+      (self.name, self.dtype, self.shape, self.byteCount) = (name, dtype, shape, byteCount)
+    }
+
+    /// As it is in another file.
+    init(_ record: SafetensorsRecord) {
+      self.init(name: record.name, dtype: record.dtype, shape: record.shape, byteCount: record.range.count)
+    }
   }
 
   private let path: String
@@ -37,6 +46,17 @@ final class SafetensorsWriter {
     header += [UInt8](repeating: UInt8(ascii: " "), count: (8 - header.count % 8) % 8)
     try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try put($0) }
     try header.withUnsafeBytes { try put($0) }
+  }
+
+  /// Writes all of a component's tensors, as a file of diffusers has them.
+  static func write(_ checkpoint: Checkpoint, to path: String) throws {
+    let records = checkpoint.names.sorted().compactMap { checkpoint[$0] }
+    let writer = try SafetensorsWriter(
+      path: path, records.map(Tensor.init), metadata: ["format": .string("pt")])
+    for record in records {
+      _ = try checkpoint.withBytes(of: record.name) { try writer.write(record.name, $0) }
+    }
+    try writer.finish()
   }
 
   /// The next tensor, whose name must be `name`.

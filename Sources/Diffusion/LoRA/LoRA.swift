@@ -18,10 +18,7 @@ public final class LoRA: @unchecked Sendable {
     }
 
     /// The file's, without what tells its format.
-    var name: String {
-      let file = path.split(separator: "/").last ?? ""
-      return String(file.hasSuffix(".safetensors") ? file.dropLast(".safetensors".count) : file)
-    }
+    var name: String { FileSystem.title(path) }
   }
 
   /// What one weight of the model is changed by.

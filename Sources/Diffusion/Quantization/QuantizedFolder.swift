@@ -34,6 +34,7 @@ public struct QuantizedFolder {
   private let model: ModelFolder
   public let path: String
   static let weightsName = "diffusion_pytorch_model.safetensors"
+  private static let encoderName = "model.safetensors"
 
   /// Makes the folder, which must not be there.
   public init(_ model: ModelFolder, path: String) throws {
@@ -50,25 +51,26 @@ public struct QuantizedFolder {
     try Quantizer(unet, calibration).write(
       to: "\(path)/unet/\(Self.weightsName)", metadata: ["format": .string("pt")], progress: progress)
     try write(record)
-    for component in Set(try FileSystem.folders(in: model.path)).union(["vae"]) where component != "unet" {
+    for component in Set(try FileSystem.folders(in: model.configuration)).union(["vae"])
+    where component != "unet" {
       try copy(component)
     }
-    for name in try FileSystem.files(in: model.path) where Self.isText(name) && name != Self.index {
-      try FileSystem.copy("\(model.path)/\(name)", to: "\(path)/\(name)")
+    for name in try FileSystem.files(in: model.configuration) where Self.isText(name) && name != Self.index {
+      try FileSystem.copy("\(model.configuration)/\(name)", to: "\(path)/\(name)")
     }
     try FileSystem.write(JSON.object(try index()).bytes + [10], to: "\(path)/\(Self.index)")
   }
 
   /// The model's, with the class of the autoencoder that it has now.
   private func index() throws -> JSONObject {
-    let config = try Config(path: "\(model.path)/\(Self.index)")
+    let config = try Config(path: "\(model.configuration)/\(Self.index)")
     let pair = JSON.array([.string("diffusers"), .string(model.autoencoder.className)])
     return JSONObject(config.object.members.map { $0.name == "vae" ? .init(name: "vae", value: pair) : $0 })
   }
 
   /// Says in `unet/config.json` how the folder was made.
   public func write(_ record: Record) throws {
-    let config = try Config(path: model.path + "/unet/config.json")
+    let config = try Config(path: model.configuration + "/unet/config.json")
     let key = "quantization_config"
     let members =
       config.object.members.filter { $0.name != key } + [JSONObject.Member(name: key, value: record.json)]
@@ -83,9 +85,14 @@ public struct QuantizedFolder {
     guard known != nil || ["scheduler", "tokenizer", "tokenizer_2"].contains(component) else { return }
     let (from, to) = (model.path(of: component), "\(path)/\(component)")
     try FileSystem.makeFolder(to)
+    if let known, known.isPart {
+      try SafetensorsWriter.write(
+        known, to: "\(to)/\(component == "vae" ? Self.weightsName : Self.encoderName)")
+    }
     let weights = Set((known?.paths ?? []).compactMap { $0.split(separator: "/").last.map(String.init) })
     for name in try FileSystem.files(in: from) {
       guard weights.contains(name) || Self.isText(name) && !name.contains(".index.") else { continue }
+      guard weights.contains(name) || name != GeneratedTensors.fileName else { continue }
       try FileSystem.copy("\(from)/\(name)", to: "\(to)/\(name)")
     }
   }

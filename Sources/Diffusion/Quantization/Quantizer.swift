@@ -29,7 +29,8 @@ struct Quantizer {
     let rounded = Set(groups.flatMap { $0.members.map { $0 + ".weight" } })
     let others = checkpoint.names.filter { !rounded.contains($0) }.sorted()
     let writer = try SafetensorsWriter(
-      path: path, try others.map(plain) + groups.flatMap(announced), metadata: metadata)
+      path: path, try others.map { SafetensorsWriter.Tensor(try record($0)) } + groups.flatMap(announced),
+      metadata: metadata)
     for name in others {
       _ = try checkpoint.withBytes(of: name) { try writer.write(name, $0) }
     }
@@ -41,12 +42,6 @@ struct Quantizer {
   }
 
   // MARK: Header
-
-  private func plain(_ name: String) throws -> SafetensorsWriter.Tensor {
-    let record = try record(name)
-    return SafetensorsWriter.Tensor(
-      name: name, dtype: record.dtype, shape: record.shape, byteCount: record.range.count)
-  }
 
   private func announced(_ group: QuantizedGroup) throws -> [SafetensorsWriter.Tensor] {
     var tensors: [SafetensorsWriter.Tensor] = []

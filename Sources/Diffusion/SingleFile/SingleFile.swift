@@ -1,0 +1,184 @@
+/// A whole model in one safetensors file, such as `sd_xl_turbo_1.0_fp16.safetensors`: the weights of all components
+/// under the names of the code that trained them, and nothing else. Configurations and tokenizers come from a folder of
+/// such a model (`Fixtures/sizes`).
+struct SingleFile {
+  enum Kind: CaseIterable {
+    case sdxl, sd2
+
+    /// The folder with the configurations that a file of this kind is read with.
+    var configuration: String {
+      switch self {
+      case .sdxl: return "sdxl-turbo"
+      case .sd2: return "sd-turbo"
+      }
+    }
+
+    fileprivate var title: String {
+      switch self {
+      case .sdxl: return "SDXL"
+      case .sd2: return "Stable Diffusion 2"
+      }
+    }
+
+    /// What names of the text encoders begin with, which tells one kind from another.
+    fileprivate func encoder(_ component: String) -> (start: String, isOpenCLIP: Bool)? {
+      switch (self, component) {
+      case (.sdxl, "text_encoder"): return ("conditioner.embedders.0.transformer.text_model.", false)
+      case (.sdxl, "text_encoder_2"): return ("conditioner.embedders.1.model.", true)
+      case (.sd2, "text_encoder"): return ("cond_stage_model.model.", true)
+      default: return nil
+      }
+    }
+  }
+
+  /// A tensor in the file.
+  struct Place {
+    enum Part: Equatable { case whole, third(Int), transposed }
+    var name: String
+    var part = Part.whole
+  }
+
+  let path: String
+  let kind: Kind
+  private let file: SafetensorsFile
+  private static let unet = "model.diffusion_model."
+  private static let autoencoder = "first_stage_model."
+  private static let types = ["F32", "F16", "BF16"]
+
+  /// Opens the file and tells from its names what it is. Errors: those of `SafetensorsFile`, and `.unavailable` for
+  /// models that are none of `Kind`.
+  init(path: String) throws {
+    self.path = path
+    file = try SafetensorsFile(path: path)
+    let names = file.tensors.map(\.name)
+    let kind = Kind.allCases.first { kind in
+      ["text_encoder", "text_encoder_2"].allSatisfy { component in
+        kind.encoder(component).map { encoder in names.contains { $0.hasPrefix(encoder.start) } } ?? true
+      }
+    }
+    guard names.contains(where: { $0.hasPrefix(Self.unet) }), let kind else {
+      throw Self.refusal(path, names)
+    }
+    self.kind = kind
+  }
+
+  private static func refusal(_ path: String, _ names: [String]) -> DiffusionError {
+    func has(_ start: String) -> Bool { names.contains { $0.hasPrefix(start) } }
+    func refuse(_ fact: String, _ remedy: String) -> DiffusionError {
+      DiffusionError(.unavailable, path: path, fact, remedy: remedy)
+    }
+    let wanted = "Take a checkpoint of SDXL or Stable Diffusion 2, such as sd_xl_turbo_1.0_fp16.safetensors"
+    if names.contains(where: { LoRAName($0) != nil }) {
+      return refuse("is a LoRA, not a model", "Give it beside a model: --lora \(path)")
+    }
+    if has("cond_stage_model.transformer.") {
+      return refuse(
+        "is a checkpoint of Stable Diffusion 1, which is read from folders only",
+        "Convert it: diffusers' from_single_file reads it, save_pretrained writes a folder.")
+    }
+    if has("conditioner.embedders.0.model.") {
+      return refuse("is a checkpoint of SDXL's refiner", "\(wanted), or the refiner's folder.")
+    }
+    if has(unet) || has("input_blocks.") {
+      return refuse("has a UNet and lacks its text encoders", "\(wanted).")
+    }
+    if ["down_blocks.", "text_model.", "encoder.", "decoder."].contains(where: has) {
+      return refuse(
+        "is one component of a model", "Give the folder that holds model_index.json and all components.")
+    }
+    return refuse("holds no model of a kind that is known here", "\(wanted).")
+  }
+
+  /// The file's weights as those of components, under the names and in the shapes that `model` has them, a model of
+  /// this kind in the layout of diffusers.
+  func checkpoints(like model: [String: Checkpoint]) throws -> [String: Checkpoint] {
+    // The UNet first: it says most of what kind of model the file is.
+    let sorted = model.sorted { ($0.key == "unet" ? "" : $0.key) < ($1.key == "unet" ? "" : $1.key) }
+    return try sorted.reduce(into: [:]) { $0[$1.key] = try checkpoint($1.key, like: $1.value) }
+  }
+
+  private func checkpoint(_ component: String, like model: Checkpoint) throws -> Checkpoint {
+    let names = model.names.sorted()
+    let place = places(component, names)
+    var (parts, missing) = ([Checkpoint.Part](), [String]())
+    for name in names {
+      // Older folders have whole numbers in them that nobody reads.
+      guard let wanted = model[name], Self.types.contains(wanted.dtype), let place = place(name) else {
+        continue
+      }
+      if let record = file[place.name] {
+        parts.append(try part(record, place.part, wanted))
+      } else {
+        missing.append(place.name)
+      }
+    }
+    guard missing.isEmpty else { throw absence(component, missing) }
+    return Checkpoint(file, parts)
+  }
+
+  private func absence(_ component: String, _ missing: [String]) -> DiffusionError {
+    let rest = missing.count > 1 ? " and \(missing.count - 1) more" : ""
+    let fact = "has no tensor \"\(missing[0])\"\(rest), which \(kind.title) has"
+    let isAutoencoder = component == "vae" && file.tensors.allSatisfy { !$0.name.hasPrefix(Self.autoencoder) }
+    let remedy =
+      isAutoencoder
+      ? "It comes without an autoencoder: give one with --vae."
+      : "Download it again, or a checkpoint of \(kind.title)."
+    return DiffusionError(.data, path: path, fact, remedy: remedy)
+  }
+
+  /// Where a component's tensors are in the file, as a function of their names; nil for those that it has no names for.
+  private func places(_ component: String, _ names: [String]) -> (String) -> Place? {
+    func leaf(_ name: String) -> Substring.Index { name.lastIndex(of: ".") ?? name.endIndex }
+    func layered(_ start: String, _ original: @escaping (String) -> String?) -> (String) -> Place? {
+      { name in original(String(name[..<leaf(name)])).map { Place(name: start + $0 + name[leaf(name)...]) } }
+    }
+    let layers = names.map { String($0[..<leaf($0)]) }
+    switch component {
+    case "unet":
+      let original = OriginalNames(layers)
+      return layered(Self.unet) { original[$0] }
+    case "vae":
+      let original = OriginalAutoencoderNames(layers)
+      return layered(Self.autoencoder) { original[$0] }
+    default:
+      guard let encoder = kind.encoder(component) else { return { _ in nil } }
+      return { name in
+        let bare = name.hasPrefix("text_model.") ? String(name.dropFirst("text_model.".count)) : name
+        let place = encoder.isOpenCLIP ? OpenCLIPNames.place(of: bare) : Place(name: bare)
+        return place.map { Place(name: encoder.start + $0.name, part: $0.part) }
+      }
+    }
+  }
+
+  /// What `part` of a tensor is to be, named and shaped as `wanted`.
+  private func part(_ record: SafetensorsRecord, _ part: Place.Part, _ wanted: SafetensorsRecord) throws
+    -> Checkpoint.Part
+  {
+    let expected: [Int]
+    switch part {
+    case .whole: expected = wanted.shape
+    case .third: expected = wanted.shape.prefix(1).map { 3 * $0 } + wanted.shape.dropFirst()
+    case .transposed: expected = wanted.shape.reversed()
+    }
+    // What is a convolution of one pixel there may be a linear layer here.
+    guard record.shape == expected || record.shape == expected + [1, 1] else {
+      throw DiffusionError(
+        .unavailable, path: path,
+        "has \"\(record.name)\" in the shape \(record.shape), not \(expected) as \(kind.title) has it",
+        remedy: "Take a checkpoint of \(kind.title) itself, not of a model derived from it.")
+    }
+    guard Self.types.contains(record.dtype) else {
+      throw DiffusionError(
+        .unavailable, path: path, "has \"\(record.name)\" in the type \(record.dtype)",
+        remedy: "Take a checkpoint in F16, BF16 or F32.")
+    }
+    var range = record.range
+    if case .third(let number) = part {
+      let count = range.count / 3
+      range = range.lowerBound + number * count..<range.lowerBound + (number + 1) * count
+    }
+    let named = SafetensorsRecord(name: wanted.name, dtype: record.dtype, shape: wanted.shape, range: range)
+    return Checkpoint.Part(record: named, isTransposed: part == .transposed)
+  }
+}
