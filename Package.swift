@@ -23,6 +23,7 @@ let package = Package(
     // The web page, embedded by the C compiler.
     .target(name: "CWebPage", exclude: ["page.html"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
     .target(name: "CFont"),
+    .target(name: "CPixels", cSettings: kernelFlags),
     .target(name: "CKernels", cSettings: kernelFlags),
     // Our declarations of the CUDA driver, and the kernels' sources, embedded by the C compiler.
     .target(name: "CCUDA", exclude: ["kernels"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
@@ -32,7 +33,7 @@ let package = Package(
     .target(name: "CPUBackend", dependencies: ["Engine", "CDNNL", "CKernels"]),
     .target(name: "CUDABackend", dependencies: ["Engine", "CCUDA"]),
     .target(name: "Diffusion", dependencies: ["Engine"]),
-    .target(name: "Frames", dependencies: ["CSystem", "CFont", "CTurboJPEG", "CAV", "CV4L2"]),
+    .target(name: "Frames", dependencies: ["CSystem", "CFont", "CPixels", "CTurboJPEG", "CAV", "CV4L2"]),
     .target(name: "Inputs", dependencies: ["Frames", "CV4L2", "CV4LConvert", "CAV", "CSystem"]),
     .target(name: "Outputs", dependencies: ["Frames", "CV4L2", "CMicroHTTPD", "CWebPage", "CAV", "CSystem"]),
     .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),

@@ -16,6 +16,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   // Touched by the stage's thread only.
   private var painter: (any Painter)?
   private var converter: PictureConverter?
+  private var steadier: Steadier?
   private var pool: FramePool?
   /// What `painter` paints by.
   private var applied: Settings?
@@ -131,7 +132,13 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     }
     tell(try next.apply(settings), link)
     let format = PictureFormat(.rgb24, width: next.shape.size.width, height: next.shape.size.height)
-    converter = try converter(to: format, settings)
+    let fresh = try converter(to: format, settings)
+    // What was remembered lay elsewhere in the picture.
+    if fresh !== converter || settings.steady == 0 { steadier = nil }
+    if steadier == nil, settings.steady > 0 {
+      steadier = Steadier(width: format.width, height: format.height)
+    }
+    converter = fresh
     if pool?.capacity != format.width * format.height * 3 {
       pool = FramePool(
         count: FramePool.count(link.broadcast.mailboxes.count) + next.depth - 1,
@@ -238,8 +245,11 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       return
     }
     var stamps = frame.stamps
-    let (bytes, format) = (frame.bytes, frame.format)
-    try painter.withImage { try converter.convert(bytes, format, into: $0) }
+    let (bytes, format, amount) = (frame.bytes, frame.format, applied?.steady ?? 0)
+    try painter.withImage { image in
+      guard let steadier else { return try converter.convert(bytes, format, into: image) }
+      try steadier.steady(into: image, amount: amount) { try converter.convert(bytes, format, into: $0) }
+    }
     stamps.pass(.prepared)
     guard overlaps else {
       let start = Clock.now()

@@ -12,9 +12,12 @@ public struct Settings: Equatable, Sendable {
   public var size: PictureSize
   public var fit: Fit
   public var mirror: Bool
+  /// How much of a camera's noise is averaged away where the picture stands still, in [0, 1) (`Steadier`).
+  public var steady: Double
 
   public init(
-    prompt: String, strength: Double, steps: Int, seed: UInt64, size: PictureSize, fit: Fit, mirror: Bool
+    prompt: String, strength: Double, steps: Int, seed: UInt64, size: PictureSize, fit: Fit, mirror: Bool,
+    steady: Double = usualSteadiness
   ) throws(SettingsError) {
     self.prompt = prompt
     self.strength = strength
@@ -23,6 +26,7 @@ public struct Settings: Equatable, Sendable {
     self.size = size
     self.fit = fit
     self.mirror = mirror
+    self.steady = steady
     try check()
   }
 
@@ -36,6 +40,10 @@ public struct Settings: Equatable, Sendable {
   /// Longest prompt taken, in UTF-8 bytes; the tokenizer keeps 77 tokens of it.
   public static let longestPrompt = 4096
   public static let stepsRange = 1...50
+  /// More would take a second to believe what changed a little.
+  public static let steadyRange = 0...0.95
+  /// What a camera's noise makes flicker in a still picture falls to a third or less.
+  public static let usualSteadiness = 0.8
   /// torch's CPU generator keeps the low 32 bits of a seed.
   public static let seedRange: ClosedRange<UInt64> = 0...UInt64(UInt32.max)
 
@@ -52,6 +60,9 @@ public struct Settings: Equatable, Sendable {
     }
     guard Self.stepsRange.contains(steps) else {
       throw SettingsError("steps", "must be from 1 to 50, not \(steps)")
+    }
+    guard Self.steadyRange.contains(steady) else {
+      throw SettingsError("steady", "must be from 0 to \(Self.steadyRange.upperBound), not \(steady)")
     }
     guard Self.seedRange.contains(seed) else {
       throw SettingsError("seed", "must be from 0 to \(Self.seedRange.upperBound), not \(seed)")

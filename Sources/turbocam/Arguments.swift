@@ -76,10 +76,23 @@ struct Arguments {
   func positive(_ name: String, atMost limit: Double) throws(UsageError) -> Double? {
     guard let text = last(name) else { return nil }
     guard let value = Double(text), value > 0, value <= limit else {
-      let limit = limit == limit.rounded() ? "\(Int(limit))" : "\(limit)"
-      throw fail("--\(name) must be a number above 0 and at most \(limit), not '\(text)'")
+      throw fail("--\(name) must be a number above 0 and at most \(Self.plain(limit)), not '\(text)'")
     }
     return value
+  }
+
+  func number(_ name: String, in range: ClosedRange<Double>) throws(UsageError) -> Double? {
+    guard let text = last(name) else { return nil }
+    guard let value = Double(text), range.contains(value) else {
+      let bounds = "\(Self.plain(range.lowerBound)) to \(Self.plain(range.upperBound))"
+      throw fail("--\(name) must be a number from \(bounds), not '\(text)'")
+    }
+    return value
+  }
+
+  /// Without a fraction where there is none.
+  private static func plain(_ number: Double) -> String {
+    number == number.rounded() ? "\(Int(number))" : "\(number)"
   }
 
   func choice(_ name: String, _ choices: [String]) throws(UsageError) -> String? {

@@ -148,12 +148,16 @@ struct ModelOptions {
   func open() throws -> ModelFolder { try ModelFolder.find(model, autoencoder: autoencoder, loras: loras) }
 
   /// Settings for a model whose own size is `native` pixels.
-  func settings(native: PictureSize, fit: Fit = .cover, mirror: Bool = false, strength: Double? = nil) throws
-    -> Settings
+  func settings(
+    native: PictureSize, fit: Fit = .cover, mirror: Bool = false, strength: Double? = nil,
+    steady: Double? = nil
+  )
+    throws -> Settings
   {
     try Settings(
       prompt: prompt ?? Self.defaultPrompt, strength: strength ?? self.strength ?? 0.5, steps: steps ?? 1,
-      seed: seed ?? 0, size: size ?? native, fit: fit, mirror: mirror)
+      seed: seed ?? 0, size: size ?? native, fit: fit, mirror: mirror,
+      steady: steady ?? Settings.usualSteadiness)
   }
 }
 

@@ -34,6 +34,10 @@ struct RunCommand: Subcommand {
         "quality", "N", "of JPEGs in streams, .mjpeg and .jpg, 1 to 100 (default 85,\nof .jpg files 92)"),
       Option("mirror", nil, "left becomes right, as in a mirror"),
       Option(
+        "steady", "S",
+        "0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away\nwhere the picture stands still, so that nothing flickers\n(default \(Settings.usualSteadiness))"
+      ),
+      Option(
         "token", "SECRET",
         "what HTTP requests must bring; needed for other addresses\nthan this machine's own (default: the environment's\nTURBOCAM_TOKEN, which other users cannot read)"
       ),
@@ -49,6 +53,7 @@ struct RunCommand: Subcommand {
   private let prefersLatency: Bool
   private let fit: Fit
   private let mirror: Bool
+  private let steady: Double?
   private let cameraSize: PictureSize?
   private let quality: Int?
   private let loop: Bool
@@ -67,6 +72,7 @@ struct RunCommand: Subcommand {
     prefersLatency = arguments.has("latency")
     fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
     mirror = arguments.has("mirror")
+    steady = try arguments.number("steady", in: Settings.steadyRange)
     cameraSize = try arguments.size("camera-size", in: SinkOptions.cameraSides, multipleOf: 2)
     quality = try arguments.integer("quality", in: 1...100)
     loop = arguments.has("loop")
@@ -110,7 +116,7 @@ struct RunCommand: Subcommand {
   private func settings(_ folder: ModelFolder?) throws -> Settings {
     let side = folder?.nativeSize
     let native = PictureSize(width: side ?? 640, height: side ?? 480)
-    return try model.settings(native: native, fit: fit, mirror: mirror)
+    return try model.settings(native: native, fit: fit, mirror: mirror, steady: steady)
   }
 
   private func chain(_ folder: ModelFolder) throws -> Chain {

@@ -3,19 +3,23 @@ import Filter
 import Testing
 
 @Suite struct SettingsTests {
-  static func settings(width: Int = 64, height: Int = 64, steps: Int = 1) throws -> Settings {
+  /// By themselves pictures stay as they are, so that a test sees which frame one was made of.
+  static func settings(width: Int = 64, height: Int = 64, steps: Int = 1, steady: Double = 0) throws
+    -> Settings
+  {
     try Settings(
       prompt: "ink", strength: 0.5, steps: steps, seed: 7, size: PictureSize(width: width, height: height),
-      fit: .cover, mirror: false)
+      fit: .cover, mirror: false, steady: steady)
   }
 
   @Test func aPatchChangesWhatItNamesAndNothingElse() throws {
     let box = SettingsBox(try Self.settings())
     let changed = try box.patch(
-      Array(#"{"prompt":"oil \u00e9","steps":2,"mirror":true,"size":"128x96"}"#.utf8))
+      Array(#"{"prompt":"oil \u00e9","steps":2,"mirror":true,"size":"128x96","steady":0.5}"#.utf8))
     #expect(changed.prompt == "oil é")
     #expect(changed.steps == 2)
     #expect(changed.mirror)
+    #expect(changed.steady == 0.5)
     #expect(changed.size == PictureSize(width: 128, height: 96))
     #expect(changed.strength == 0.5)
     #expect(changed.seed == 7)
@@ -36,6 +40,7 @@ import Testing
       #"{"steps":0}"#, #"{"steps":51}"#, #"{"steps":1.5}"#, #"{"strength":0.01,"steps":20}"#,
       #"{"seed":-1}"#, #"{"seed":4294967296}"#, #"{"size":"100x64"}"#, #"{"size":"64"}"#, #"{"size":"0x0"}"#,
       #"{"size":"99999x64"}"#, #"{"size":"+64x64"}"#, #"{"fit":"stretch"}"#, #"{"mirror":1}"#,
+      #"{"steady":-0.1}"#, #"{"steady":0.96}"#, #"{"steady":true}"#,
       #"{"promt":"x"}"#, #"[]"#, #"{"#, "",
       #"{"prompt":7}"#,
     ])

@@ -208,6 +208,37 @@ import Testing
     #expect(throws: LostGPU.self) { try bench.join() }
   }
 
+  /// A camera's noise is averaged away where that is wanted.
+  @Test func aStillPictureIsSteadied() throws {
+    let box = SettingsBox(try SettingsTests.settings(steady: 0.8))
+    let bench = Bench(stage(FakeMaker(), box), takesEvery: true)
+    var random = SystemRandomNumberGenerator()
+    let format = PictureFormat(.rgb24, width: 64, height: 64)
+    var (fed, last): ([UInt8], [UInt8]) = ([], [])
+    var sequence: UInt64 = 0
+    /// How much the picture changes between the last two of so many frames.
+    func flicker(_ count: Int) throws -> Int {
+      var change = 0
+      for _ in 0..<count {
+        sequence += 1
+        fed = (0..<64 * 64 * 3).map { _ in UInt8(120 + random.next(upperBound: 12 as UInt)) }
+        bench.put(fed, format, sequence: sequence)
+        let picture = try #require(bench.picture()).bytes
+        change = last.isEmpty ? 0 : zip(picture, last).reduce(0) { $0 + abs(Int($1.0) - Int($1.1)) }
+        last = picture
+      }
+      return change
+    }
+    let steady = try flicker(20)
+    try box.patch(Array(#"{"steady":0}"#.utf8))
+    let plain = try flicker(3)
+    #expect(last == fed.map { 255 - $0 })
+    #expect(steady * 4 < plain, "\(steady) and \(plain)")
+    try box.patch(Array(#"{"steady":0.8}"#.utf8))
+    #expect(try flicker(20) * 4 < plain)
+    try bench.end()
+  }
+
   /// Also where others are begun before the first is finished.
   @Test(arguments: [1, 2, 5]) func aRunOfEveryFrameLosesNone(depth: Int) throws {
     let maker = FakeMaker()

@@ -1,0 +1,209 @@
+import CPixels
+
+/// Averages a camera's noise away over time, where the picture stands still.
+///
+/// A model makes strokes and grain up from what it is given, so noise that nobody sees flickers in what it paints. Each
+/// frame moves the picture remembered a part of the way towards itself, as broadcast noise reducers do (Dubois and
+/// Sabri 1984, "Noise reduction in image sequences using motion-compensated temporal filtering"; here nothing is
+/// compensated, what moves is let through):
+///
+///     history += alpha · (frame − history)          alpha = 1 − amount where nothing moves, 1 where something does
+///
+/// Whether something moves is judged in blocks of 8 by 8 pixels, by how far they differ from the history beside how far
+/// noise makes still blocks differ, which is measured from frame to frame. Allocates nothing but once.
+public final class Steadier {
+  public let width, height: Int
+  private static let side = 8
+  private static let fraction = Int32(TC_HISTORY_FRACTION)
+
+  /// A block that differs so many times as much as noise does begins to count as moving; one of twice as much moves.
+  private static let still: Float = 1.5
+  /// Levels that every block may differ by.
+  private static let allowance: Float = 1
+  /// What noise may be taken for at the most, in levels: more is motion all over the picture.
+  private static let loudest: Float = 8
+
+  private let columns, rows, length: Int
+  private var hasHistory = false
+  /// Mean size of the differences that noise makes, in levels.
+  private var noise: Float = 2
+
+  private let frame: UnsafeMutableRawBufferPointer
+  private let history: UnsafeMutablePointer<Int16>
+  /// Of a line of blocks, by the sample's column: sums of differences, and of their sizes.
+  private let sums, sizes: UnsafeMutablePointer<Int32>
+  /// By block: how far the mean moved, how far samples differ, both in levels; and alpha from 0 to 256.
+  private let shifts, spreads: UnsafeMutablePointer<Float>
+  private let alphas: UnsafeMutablePointer<Int32>
+  /// Alpha by the sample's column, at the middles of the block lines above and below.
+  private let above, below: UnsafeMutablePointer<Int32>
+  private let histogram: UnsafeMutablePointer<Int>
+  private static let binsALevel: Float = 16
+  private static let bins = Int(loudest * binsALevel)
+
+  /// For rgb24 pictures whose sides are multiples of 8.
+  public init(width: Int, height: Int) {
+    precondition(width % Self.side == 0 && height % Self.side == 0 && width > 0 && height > 0)
+    (self.width, self.height) = (width, height)
+    (columns, rows, length) = (width / Self.side, height / Self.side, width * 3)
+    func memory<T>(_ count: Int, _ zero: T) -> UnsafeMutablePointer<T> {
+      let pointer = UnsafeMutablePointer<T>.allocate(capacity: count)
+      pointer.initialize(repeating: zero, count: count)
+      return pointer
+    }
+    frame = UnsafeMutableRawBufferPointer.allocate(byteCount: length * height, alignment: 64)
+    frame.initializeMemory(as: UInt8.self, repeating: 0)
+    history = memory(length * height, 0)
+    (sums, sizes) = (memory(length, 0), memory(length, 0))
+    (shifts, spreads) = (memory(columns * rows, 0), memory(columns * rows, 0))
+    alphas = memory(columns * rows, 0)
+    (above, below) = (memory(length, 0), memory(length, 0))
+    histogram = memory(Self.bins, 0)
+  }
+
+  deinit {
+    frame.deallocate()
+    history.deallocate()
+    for pointer in [sums, sizes, alphas, above, below] { pointer.deallocate() }
+    for pointer in [shifts, spreads] { pointer.deallocate() }
+    histogram.deallocate()
+  }
+
+  /// Steadies the frame that `fill` writes, and writes it to `output`; rgb24 both. `amount` in 0...1: 0 leaves it as it
+  /// is. When `fill` throws nothing changes.
+  public func steady(
+    into output: UnsafeMutableRawBufferPointer, amount: Double,
+    fill: (UnsafeMutableRawBufferPointer) throws -> Void
+  ) rethrows {
+    try fill(frame)
+    precondition(output.count >= frame.count)
+    guard hasHistory else {
+      begin()
+      return output.copyMemory(from: UnsafeRawBufferPointer(frame))
+    }
+    for row in 0..<rows { compare(row) }
+    listen()
+    weigh(Float(amount))
+    let target = output.baseAddress!.assumingMemoryBound(to: UInt8.self)
+    for line in 0..<height { advance(line, target + line * length) }
+  }
+
+  private func begin() {
+    let samples = frame.baseAddress!.assumingMemoryBound(to: UInt8.self)
+    for index in 0..<length * height { history[index] = Int16(samples[index]) << Int16(Self.fraction) }
+    hasHistory = true
+  }
+
+  private func line(_ number: Int) -> (frame: UnsafePointer<UInt8>, history: UnsafeMutablePointer<Int16>) {
+    let samples = frame.baseAddress!.assumingMemoryBound(to: UInt8.self)
+    return (UnsafePointer(samples + number * length), history + number * length)
+  }
+
+  // MARK: Motion and noise
+
+  /// How far the blocks of a line of blocks differ from the history.
+  private func compare(_ row: Int) {
+    sums.update(repeating: 0, count: length)
+    sizes.update(repeating: 0, count: length)
+    for number in row * Self.side..<(row + 1) * Self.side {
+      let (frame, history) = line(number)
+      tc_steady_compare(frame, history, sums, sizes, Int32(length))
+    }
+    let area = Float(Self.side * Self.side << Int(Self.fraction))
+    for column in 0..<columns {
+      var (red, green, blue, size): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
+      for index in stride(from: column * Self.side * 3, to: (column + 1) * Self.side * 3, by: 3) {
+        red &+= sums[index]
+        green &+= sums[index + 1]
+        blue &+= sums[index + 2]
+        size &+= sizes[index] &+ sizes[index + 1] &+ sizes[index + 2]
+      }
+      shifts[row * columns + column] = Float(max(abs(red), abs(green), abs(blue))) / area
+      spreads[row * columns + column] = Float(size) / (3 * area)
+    }
+  }
+
+  /// Measures noise: what the quietest quarter of the blocks differ by whose means hardly move. It is believed to fall
+  /// sooner than to rise, for motion looks like noise in places. Black blocks, as bars are, have none.
+  private func listen() {
+    histogram.update(repeating: 0, count: Self.bins)
+    var (count, total) = (0, Float(0))
+    for block in 0..<columns * rows {
+      let spread = spreads[block]
+      total += spread
+      guard shifts[block] <= spread / 2, spread > 0 || !isBlack(block) else { continue }
+      histogram[min(Int(spread * Self.binsALevel), Self.bins - 1)] += 1
+      count += 1
+    }
+    // The same frame twice says nothing of noise, nor does one that moves all over.
+    guard total > 0, count * 16 >= columns * rows else { return }
+    var (bin, below) = (0, histogram[0])
+    while below * 4 < count {
+      bin += 1
+      below += histogram[bin]
+    }
+    let heard = Float(bin) / Self.binsALevel
+    noise = heard < noise ? noise + (heard - noise) / 4 : min(heard, noise * 1.1 + 0.05)
+  }
+
+  private func isBlack(_ block: Int) -> Bool {
+    let (row, column) = (block / columns, block % columns)
+    let first = history + row * Self.side * length + column * Self.side * 3
+    return first[0] == 0 && first[1] == 0 && first[2] == 0
+  }
+
+  /// Alpha of every block: that of the most moving among it and its neighbours.
+  private func weigh(_ amount: Float) {
+    let least = 1 - min(max(amount, 0), 1)
+    let noise = max(self.noise, 0.3)
+    for block in 0..<columns * rows {
+      let size = max(
+        spreads[block] / (noise + Self.allowance), 1.5 * shifts[block] / (noise / 2 + Self.allowance))
+      let motion = min(max(size / Self.still - 1, 0), 1)
+      shifts[block] = least + (1 - least) * motion
+    }
+    for row in 0..<rows {
+      for column in 0..<columns {
+        var most: Float = 0
+        for y in max(row - 1, 0)...min(row + 1, rows - 1) {
+          for x in max(column - 1, 0)...min(column + 1, columns - 1) {
+            most = max(most, shifts[y * columns + x])
+          }
+        }
+        alphas[row * columns + column] = Int32(256 * most)
+      }
+    }
+  }
+
+  // MARK: History
+
+  /// Moves a line of the history and writes it, alpha interpolated between the middles of blocks.
+  private func advance(_ number: Int, _ output: UnsafeMutablePointer<UInt8>) {
+    let side = Self.side
+    // In half pixels from the middle of the block line above, 1, 3, … 15.
+    let place = 2 * ((number + side / 2) % side) + 1
+    let lower = (number + side / 2) / side
+    if place == 1 || number == 0 {
+      spread(max(lower - 1, 0), into: above)
+      spread(min(lower, rows - 1), into: below)
+    }
+    let (frame, history) = line(number)
+    tc_steady_advance(
+      frame, history, above, below, Int32(2 * side - place), Int32(place), output, Int32(length))
+  }
+
+  /// Alpha of a line of blocks by the sample's column.
+  private func spread(_ row: Int, into samples: UnsafeMutablePointer<Int32>) {
+    let side = Self.side
+    let blocks = alphas + row * columns
+    for x in 0..<width {
+      let place = Int32(2 * ((x + side / 2) % side) + 1)
+      let right = (x + side / 2) / side
+      let (a, b) = (blocks[max(right - 1, 0)], blocks[min(right, columns - 1)])
+      let alpha = (a &* (Int32(2 * side) &- place) &+ b &* place) >> 4
+      samples[3 * x] = alpha
+      samples[3 * x + 1] = alpha
+      samples[3 * x + 2] = alpha
+    }
+  }
+}
