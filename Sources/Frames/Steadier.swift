@@ -36,7 +36,7 @@ public final class Steadier {
   private let shifts, spreads: UnsafeMutablePointer<Float>
   private let alphas: UnsafeMutablePointer<Int32>
   /// Alpha by the sample's column, at the middles of the block lines above and below.
-  private let above, below: UnsafeMutablePointer<Int32>
+  private var above, below: UnsafeMutablePointer<Int32>
   private let histogram: UnsafeMutablePointer<Int>
   private static let binsALevel: Float = 16
   private static let bins = Int(loudest * binsALevel)
@@ -183,8 +183,9 @@ public final class Steadier {
     // In half pixels from the middle of the block line above, 1, 3, … 15.
     let place = 2 * ((number + side / 2) % side) + 1
     let lower = (number + side / 2) / side
+    if number == 0 { spread(0, into: below) }
     if place == 1 || number == 0 {
-      spread(max(lower - 1, 0), into: above)
+      swap(&above, &below)
       spread(min(lower, rows - 1), into: below)
     }
     let (frame, history) = line(number)
