@@ -17,6 +17,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private var painter: (any Painter)?
   private var converter: PictureConverter?
   private var steadier: Steadier?
+  private var canvas: Canvas?
   private var pool: FramePool?
   /// What `painter` paints by.
   private var applied: Settings?
@@ -139,10 +140,11 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       steadier = Steadier(width: format.width, height: format.height)
     }
     converter = fresh
-    if pool?.capacity != format.width * format.height * 3 {
+    let canvas = Canvas(next.shape.size, comparesInput: settings.compare)
+    self.canvas = canvas
+    if pool?.capacity != canvas.byteCount {
       pool = FramePool(
-        count: FramePool.count(link.broadcast.mailboxes.count) + next.depth - 1,
-        capacity: format.width * format.height * 3)
+        count: FramePool.count(link.broadcast.mailboxes.count) + next.depth - 1, capacity: canvas.byteCount)
     }
     if painter !== next { underWay = UnderWay(capacity: next.depth) }
     (painter, applied) = (next, settings)
@@ -239,16 +241,21 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     _ frame: borrowing Frame, _ painter: any Painter, overlaps: Bool, _ link: FilterLink
   ) throws {
     if !overlaps { try finishAll(painter, link) }
-    guard let pool, let converter else { return }
+    guard let pool, let converter, let canvas else { return }
     guard let draft = pool.take() else {
       link.counters.starved.wrappingAdd(1, ordering: .relaxed)
       return
     }
     var stamps = frame.stamps
     let (bytes, format, amount) = (frame.bytes, frame.format, applied?.steady ?? 0)
+    let target = draft.bytes
     try painter.withImage { image in
-      guard let steadier else { return try converter.convert(bytes, format, into: image) }
-      try steadier.steady(into: image, amount: amount) { try converter.convert(bytes, format, into: $0) }
+      if let steadier {
+        try steadier.steady(into: image, amount: amount) { try converter.convert(bytes, format, into: $0) }
+      } else {
+        try converter.convert(bytes, format, into: image)
+      }
+      canvas.drawInput(UnsafeRawBufferPointer(image), on: target)
     }
     stamps.pass(.prepared)
     guard overlaps else {
@@ -281,12 +288,12 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private func publish(
     _ draft: consuming Draft, _ stamps: Stamps, _ sequence: UInt64, _ painter: any Painter, _ link: FilterLink
   ) throws {
-    guard let pool, let converter else { return }
+    guard let canvas else { return }
     var stamps = stamps
     stamps.pass(.repainted)
     let target = draft.bytes
-    try painter.withPicture { target.copyMemory(from: $0) }
+    try painter.withPicture { canvas.drawPainted($0, on: target) }
     draft.stamps = stamps
-    link.publish(draft.finish(converter.target, byteCount: pool.capacity, sequence: sequence))
+    link.publish(draft.finish(canvas.format, byteCount: canvas.byteCount, sequence: sequence))
   }
 }

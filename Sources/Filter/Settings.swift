@@ -14,10 +14,12 @@ public struct Settings: Equatable, Sendable {
   public var mirror: Bool
   /// How much of a camera's noise is averaged away where the picture stands still, in [0, 1) (`Steadier`).
   public var steady: Double
+  /// Whether the input is shown to the left of the repainted picture.
+  public var compare: Bool
 
   public init(
     prompt: String, strength: Double, steps: Int, seed: UInt64, size: PictureSize, fit: Fit, mirror: Bool,
-    steady: Double = usualSteadiness
+    steady: Double = usualSteadiness, compare: Bool = false
   ) throws(SettingsError) {
     self.prompt = prompt
     self.strength = strength
@@ -27,6 +29,7 @@ public struct Settings: Equatable, Sendable {
     self.fit = fit
     self.mirror = mirror
     self.steady = steady
+    self.compare = compare
     try check()
   }
 

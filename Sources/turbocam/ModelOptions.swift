@@ -150,14 +150,12 @@ struct ModelOptions {
   /// Settings for a model whose own size is `native` pixels.
   func settings(
     native: PictureSize, fit: Fit = .cover, mirror: Bool = false, strength: Double? = nil,
-    steady: Double? = nil
-  )
-    throws -> Settings
-  {
+    steady: Double? = nil, compare: Bool = false
+  ) throws -> Settings {
     try Settings(
       prompt: prompt ?? Self.defaultPrompt, strength: strength ?? self.strength ?? 0.5, steps: steps ?? 1,
       seed: seed ?? 0, size: size ?? native, fit: fit, mirror: mirror,
-      steady: steady ?? Settings.usualSteadiness)
+      steady: steady ?? Settings.usualSteadiness, compare: compare)
   }
 }
 

@@ -33,6 +33,7 @@ struct RunCommand: Subcommand {
       Option(
         "quality", "N", "of JPEGs in streams, .mjpeg and .jpg, 1 to 100 (default 85,\nof .jpg files 92)"),
       Option("mirror", nil, "left becomes right, as in a mirror"),
+      Option("compare", nil, "the input to the left of the repainted picture"),
       Option(
         "steady", "S",
         "0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away\nwhere the picture stands still, so that nothing flickers\n(default \(Settings.usualSteadiness))"
@@ -54,6 +55,7 @@ struct RunCommand: Subcommand {
   private let fit: Fit
   private let mirror: Bool
   private let steady: Double?
+  private let compare: Bool
   private let cameraSize: PictureSize?
   private let quality: Int?
   private let loop: Bool
@@ -72,6 +74,7 @@ struct RunCommand: Subcommand {
     prefersLatency = arguments.has("latency")
     fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
     mirror = arguments.has("mirror")
+    compare = arguments.has("compare")
     steady = try arguments.number("steady", in: Settings.steadyRange)
     cameraSize = try arguments.size("camera-size", in: SinkOptions.cameraSides, multipleOf: 2)
     quality = try arguments.integer("quality", in: 1...100)
@@ -116,7 +119,7 @@ struct RunCommand: Subcommand {
   private func settings(_ folder: ModelFolder?) throws -> Settings {
     let side = folder?.nativeSize
     let native = PictureSize(width: side ?? 640, height: side ?? 480)
-    return try model.settings(native: native, fit: fit, mirror: mirror, steady: steady)
+    return try model.settings(native: native, fit: fit, mirror: mirror, steady: steady, compare: compare)
   }
 
   private func chain(_ folder: ModelFolder) throws -> Chain {

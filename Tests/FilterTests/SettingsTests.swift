@@ -15,11 +15,12 @@ import Testing
   @Test func aPatchChangesWhatItNamesAndNothingElse() throws {
     let box = SettingsBox(try Self.settings())
     let changed = try box.patch(
-      Array(#"{"prompt":"oil \u00e9","steps":2,"mirror":true,"size":"128x96","steady":0.5}"#.utf8))
+      Array(
+        #"{"prompt":"oil \u00e9","steps":2,"mirror":true,"size":"128x96","steady":0.5,"compare":true}"#.utf8))
     #expect(changed.prompt == "oil é")
     #expect(changed.steps == 2)
     #expect(changed.mirror)
-    #expect(changed.steady == 0.5)
+    #expect(changed.steady == 0.5 && changed.compare)
     #expect(changed.size == PictureSize(width: 128, height: 96))
     #expect(changed.strength == 0.5)
     #expect(changed.seed == 7)
@@ -40,7 +41,7 @@ import Testing
       #"{"steps":0}"#, #"{"steps":51}"#, #"{"steps":1.5}"#, #"{"strength":0.01,"steps":20}"#,
       #"{"seed":-1}"#, #"{"seed":4294967296}"#, #"{"size":"100x64"}"#, #"{"size":"64"}"#, #"{"size":"0x0"}"#,
       #"{"size":"99999x64"}"#, #"{"size":"+64x64"}"#, #"{"fit":"stretch"}"#, #"{"mirror":1}"#,
-      #"{"steady":-0.1}"#, #"{"steady":0.96}"#, #"{"steady":true}"#,
+      #"{"steady":-0.1}"#, #"{"steady":0.96}"#, #"{"steady":true}"#, #"{"compare":1}"#,
       #"{"promt":"x"}"#, #"[]"#, #"{"#, "",
       #"{"prompt":7}"#,
     ])

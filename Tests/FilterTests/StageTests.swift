@@ -208,6 +208,41 @@ import Testing
     #expect(throws: LostGPU.self) { try bench.join() }
   }
 
+  /// Each input beside what was painted of it, also where several are under way.
+  @Test(arguments: [1, 3]) func theInputIsShownBesideThePainted(depth: Int) throws {
+    let maker = FakeMaker()
+    maker.log.depth.store(depth, ordering: .relaxed)
+    let box = try box()
+    try box.patch(Array(#"{"compare":true}"#.utf8))
+    let bench = Bench(stage(maker, box), takesEvery: true)
+    let feeder = StageThread("feeder") {
+      for number in 1...20 as ClosedRange<UInt64> { bench.put(UInt8(number), sequence: number) }
+      bench.link.mailbox.close()
+    }
+    var count = 0
+    while let picture = bench.picture() {
+      let grey = UInt8(picture.sequence)
+      let line = [UInt8](repeating: grey, count: 64 * 3) + [UInt8](repeating: 255 - grey, count: 64 * 3)
+      #expect(picture.format == PictureFormat(.rgb24, width: 128, height: 64))
+      #expect(picture.bytes == Array(repeatElement(line, count: 64).joined()))
+      count += 1
+    }
+    feeder.join()
+    try bench.join()
+    #expect(count == 20)
+  }
+
+  @Test func comparingIsASettingLikeOthers() throws {
+    let box = try box()
+    let bench = Bench(stage(FakeMaker(), box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    try box.patch(Array(#"{"compare":true}"#.utf8))
+    #expect(bench.pictureOf(width: 128) != nil)
+    try box.patch(Array(#"{"compare":false}"#.utf8))
+    #expect(bench.pictureOf(width: 64) != nil)
+    try bench.end()
+  }
+
   /// A camera's noise is averaged away where that is wanted.
   @Test func aStillPictureIsSteadied() throws {
     let box = SettingsBox(try SettingsTests.settings(steady: 0.8))
