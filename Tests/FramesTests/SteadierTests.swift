@@ -65,7 +65,7 @@ struct SteadierTests {
     var random = SplitMix(state: 4)
     let steadier = Steadier(width: Self.side, height: Self.side)
     var worst: Float = 0
-    for step in 0..<150 {
+    for step in 0..<80 {
       let clean = Self.scene(step * speed)
       let frame = Self.noisy(clean, 3, &random)
       let found = Self.steady(steadier, frame)
