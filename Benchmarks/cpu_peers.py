@@ -31,7 +31,8 @@ SIZES = ROOT / "Fixtures/sizes"
 sys.path.insert(0, str(ROOT / "Tests/GPU"))
 import models  # noqa: E402
 
-# Part: folder of Fixtures/sizes[:another autoencoder there], component, element type in which it runs, stages of turbocam's bench, peers.
+# Part: folder of Fixtures/sizes[:another autoencoder there], component, element type in which it runs, stages of
+# turbocam's bench, peers.
 PARTS = {
     "unet": ("sdxl-turbo:taesdxl", "unet", "bf16", ["denoise"], ["OpenVINO", "PyTorch"]),
     "unet-f32": ("sdxl-turbo:taesdxl", "unet", "f32", ["denoise"], ["OpenVINO"]),

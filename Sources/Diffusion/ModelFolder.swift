@@ -94,6 +94,7 @@ public final class ModelFolder: @unchecked Sendable {
   func path(of component: String) -> String {
     component == "vae" ? otherAutoencoder ?? "\(configuration)/vae" : "\(configuration)/\(component)"
   }
+
   /// A place to take a component's weights from.
   public func scope(_ component: String, _ graph: Graph, _ element: ElementType) throws -> Scope {
     guard let checkpoint = weights[component] else {

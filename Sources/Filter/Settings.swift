@@ -45,7 +45,7 @@ public struct Settings: Equatable, Sendable {
   public static let stepsRange = 1...50
   /// More would take a second to believe what changed a little.
   public static let steadyRange = 0...0.95
-  /// What a camera's noise makes flicker in a still picture falls to a third or less.
+  /// What a camera's noise makes flicker in a still picture falls to less than half.
   public static let usualSteadiness = 0.8
   /// torch's CPU generator keeps the low 32 bits of a seed.
   public static let seedRange: ClosedRange<UInt64> = 0...UInt64(UInt32.max)

@@ -36,7 +36,7 @@ struct RunCommand: Subcommand {
       Option("compare", nil, "the input to the left of the repainted picture"),
       Option(
         "steady", "S",
-        "0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away\nwhere the picture stands still, so that nothing flickers\n(default \(Settings.usualSteadiness))"
+        "0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away\nwhere the picture stands still, so that strokes flicker less\n(default \(Settings.usualSteadiness))"
       ),
       Option(
         "token", "SECRET",

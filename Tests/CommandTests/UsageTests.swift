@@ -39,6 +39,8 @@ import Testing
     (["devices", "--prompt", "x"], "unknown option '--prompt'"),
     (["run", "-x"], "unknown option '-x'"),
     (["run", "--prompt"], "--prompt needs a value"),
+    (["run", "--steady", "2"], "--steady must be a number from 0 to 0.95, not '2'"),
+    (["run", "--steady", "nan"], "--steady must be a number from 0 to 0.95, not 'nan'"),
     (["run", "--mirror=yes"], "--mirror takes no value"),
     (["run", "clip.mp4"], "unexpected argument 'clip.mp4'"),
     (["run", "--", "--mirror"], "unexpected argument '--mirror'"),
