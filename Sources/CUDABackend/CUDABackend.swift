@@ -50,7 +50,7 @@ public final class CUDABackend: Backend {
     guard products.linears == .f16 || session.library.hasWarpgroups else {
       throw CUDAError.unsupported(
         "linear layers of 8 bits need a driver and an NVRTC of CUDA 12 or later",
-        remedy: "install them (pip install nvidia-cuda-nvrtc), or leave out --linears f8")
+        remedy: "update them (turbocam doctor tells which are here), or leave out --linears f8")
     }
     self.session = session
   }
@@ -114,7 +114,7 @@ public final class CUDABackend: Backend {
   public func checkCompiler() throws {
     if let prebuilt, prebuilt.isComplete(for: device.capability) { return }
     let compiler = try CUDASystem.compiler(driver: version).get()
-    if let obstacle = compiler.obstacle(for: device) { throw obstacle }
+    if let obstacle = compiler.obstacle(for: device, driver: version) { throw obstacle }
   }
 
   public var description: String {
@@ -151,11 +151,9 @@ public final class CUDABackend: Backend {
     let session = try working()
     try session.context.enter()
     let plan = Plan(fuses ? Fusion.run(graph, endings: Lowering.endings) : graph, rules: Lowering.rules)
-    return try session.context.loading.hold {
-      try CUDAExecutable(
-        plan, session.context, session.library, source: weights, cache: cache(of: weights), reserve: reserve,
-        progress: progress)
-    }
+    return try CUDAExecutable(
+      plan, session.context, session.library, source: weights, cache: cache(of: weights), reserve: reserve,
+      progress: progress)
   }
 
   /// Seconds by the GPU's own clock of frames that follow each other without a pause; `executable` is one that this

@@ -11,8 +11,8 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
   case unsupported(String, remedy: String)
   /// A call of the driver failed: its name, the code and what the driver says of it, and what it was for.
   case call(String, code: Int, text: String, for: String)
-  /// The GPU's memory does not suffice. All in bytes.
-  case memory(asked: Int, held: Int, free: Int, total: Int)
+  /// The GPU's memory does not suffice: for what, and what there is.
+  case memory(String)
   /// The GPU or its context is gone: nothing that was on it can be used again.
   case lost(String)
   /// A kernel could not be compiled.
@@ -33,10 +33,7 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
     case .device(let fact, _), .unsupported(let fact, _): return fact
     case .call(let call, let code, let text, let purpose):
       return "\(call) gives error \(code) (\(text)) for \(purpose)"
-    case .memory(let asked, let held, let free, let total):
-      return
-        "the GPU's memory does not suffice: \(megabytes(asked + 499_999)) more are needed, \(megabytes(held)) are held, "
-        + "\(megabytes(free)) of \(megabytes(total)) are free"
+    case .memory(let fact): return "the GPU's memory does not suffice: \(fact)"
     case .lost(let fact): return "the GPU stopped working: \(fact)"
     case .compile(let kernel, let log): return "NVRTC cannot compile \(kernel): \(log)"
     }
@@ -69,6 +66,12 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
     return false
   }
 
+  /// Whether a call failed that may not fail when it is made in another way.
+  var isCall: Bool {
+    if case .call = self { return true }
+    return false
+  }
+
   /// EX_UNAVAILABLE, EX_OSERR or EX_SOFTWARE of sysexits.h.
   public var exitCode: Int32 {
     switch self {
@@ -78,5 +81,3 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
     }
   }
 }
-
-private func megabytes(_ bytes: Int) -> String { "\((bytes + 500_000) / 1_000_000) MB" }

@@ -48,6 +48,8 @@ final class CUDAExecutable: Executable {
   /// Bytes of what frames read, of held values, and of the arena with scratch memory.
   private var kept: MemoryUse
 
+  private var isReady = false
+
   /// With the text encoders while they are on the GPU.
   var memory: MemoryUse {
     var use = kept
@@ -55,6 +57,8 @@ final class CUDAExecutable: Executable {
     return use
   }
 
+  /// Holds the context's lock of loading step by step: between two of them a program at work may bring back weights that
+  /// a new prompt needs.
   init(
     _ plan: Plan, _ context: GPUContext, _ library: KernelLibrary, source: any WeightSource,
     cache: WeightCache<DeviceBuffer>, reserve: Int, progress: (CompileProgress) -> Void
@@ -64,17 +68,27 @@ final class CUDAExecutable: Executable {
     self.context = context
     streams = try FrameStreams(context)
     let tuner = library.tuning.usesTuner ? ProductTuner(streams.compute, library) : nil
-    lowering = Lowering(plan, streams.compute, library, scratch: scratch, tuner: tuner)
+    let lowering = Lowering(plan, streams.compute, library, scratch: scratch, tuner: tuner)
+    self.lowering = lowering
     groups = SettingsGroup.all(plan, streams.compute, library, source: source, cache: cache)
-    let load = try LoadProgram(plan, streams.compute, library, source: source, cache: cache)
-    let held = try Self.place(plan, context, lowering, load, &buffers)
-    for (done, value) in plan.frame.enumerated() {
-      let made = library.compiled + (tuner?.measured ?? 0)
-      if let work = try lowering.lower(value) { frame.append(Step(work: work, value: value)) }
-      let isNew = library.compiled + (tuner?.measured ?? 0) > made
-      if isNew { progress(.kernels(Double(done) / Double(plan.frame.count))) }
+    let stream = streams.compute
+    var places: [DeviceBuffer] = []
+    let (load, held) = try context.loading.hold {
+      let load = try LoadProgram(plan, stream, library, source: source, cache: cache)
+      return (load, try Self.place(plan, context, lowering, load, &places))
     }
-    tuner?.finish()
+    buffers = places
+    for (done, value) in plan.frame.enumerated() {
+      let work = try context.loading.hold {
+        let made = library.compiled + (tuner?.measured ?? 0)
+        let work = try lowering.lower(value)
+        let isNew = library.compiled + (tuner?.measured ?? 0) > made
+        if isNew { progress(.kernels(Double(done) / Double(plan.frame.count))) }
+        return work
+      }
+      if let work { frame.append(Step(work: work, value: value)) }
+    }
+    context.loading.hold { tuner?.finish() }
     try scratch.commit(streams.compute)
     // cuBLASLt loads a kernel at its first call, which a capture may not survive. What it computes here is of no use.
     for step in frame where step.work is LibraryProduct { try step.work.run() }
@@ -84,12 +98,16 @@ final class CUDAExecutable: Executable {
       arena: plan.arenaSize + scratch.byteCount)
     try makePorts()
     // What frames read is most of it; the groups' weights come after, one group at a time.
-    try load.run { progress(.weights($0 * 0.8)) }
+    try context.loading.hold { try load.run { progress(.weights($0 * 0.8)) } }
     for work in lowering.afterLoad { try work.run() }
     try dropReplacedWeights()
-    for group in groups where try context.free().free - group.byteCount >= reserve {
-      _ = try group.steps(lowering.memory) { progress(.weights(0.8 + 0.2 * $0)) }
+    for group in groups where try context.memoryInfo().free - group.byteCount >= reserve {
+      _ = try context.loading.hold {
+        try group.steps(lowering.memory) { progress(.weights(0.8 + 0.2 * $0)) }
+      }
     }
+    context.programBegins()
+    isReady = true
   }
 
   /// Weights that were rounded to eight bits, whose originals nobody reads.
@@ -106,6 +124,7 @@ final class CUDAExecutable: Executable {
     try? context.enter()
     try? streams.compute.synchronize("the last frame")
     try? streams.download.synchronize("the last frame")
+    if isReady { context.programEnds() }
   }
 
   /// Gives every root its memory; the number of bytes held beside weights and arena.
@@ -247,7 +266,7 @@ final class CUDAExecutable: Executable {
   }
 
   private func leaveIfShort(_ group: SettingsGroup) throws {
-    if group.residentByteCount > 0, try context.free().free < reserve { try group.leave() }
+    if group.residentByteCount > 0, try context.memoryInfo().free < reserve { try group.leave() }
   }
 
   func withOutput<R>(_ output: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {

@@ -11,12 +11,21 @@ public struct CUDASystem: Sendable {
     /// NVRTC: what it compiles for, 89 for compute capability 8.9. Empty where it does not tell, and for others.
     public let architectures: [Int]
 
-    /// Why NVRTC compiles nothing for a GPU; nil where it does.
-    func obstacle(for device: GPUDevice) -> CUDAError? {
-      guard !architectures.isEmpty, !architectures.contains(device.capability) else { return nil }
-      return .unsupported(
-        "NVRTC \(versionText) (\(path)) cannot compile for \(device.name), of compute capability "
-          + device.capabilityText, remedy: LibrarySearch.compilerRemedy)
+    /// Why NVRTC compiles nothing for a GPU and its driver; nil where it does.
+    func obstacle(for device: GPUDevice, driver: Int?) -> CUDAError? {
+      let remedy = LibrarySearch.compilerRemedy(driver: driver)
+      if !architectures.isEmpty, !architectures.contains(device.capability) {
+        return .unsupported(
+          "NVRTC \(versionText) (\(path)) cannot compile for \(device.name), of compute capability "
+            + device.capabilityText, remedy: remedy)
+      }
+      // Within a major version of CUDA drivers load what a later compiler made, beyond it they do not.
+      if let driver, version / 1000 > driver / 1000 {
+        return .unsupported(
+          "NVRTC \(versionText) (\(path)) is newer than the driver, which is for CUDA \(Driver.text(driver))",
+          remedy: remedy)
+      }
+      return nil
     }
 
     /// "12.4"
@@ -53,7 +62,7 @@ public struct CUDASystem: Sendable {
   public func compilerObstacle(for device: GPUDevice) -> CUDAError? {
     switch compiler {
     case .failure(let error): return error
-    case .success(let library): return library.obstacle(for: device)
+    case .success(let library): return library.obstacle(for: device, driver: (try? driver.get())?.version)
     }
   }
 

@@ -19,7 +19,7 @@ final class CapturedGraph {
     defer { stream.overlapsLaunches = false }
     do {
       try capture(body)
-    } catch let error as CUDAError where stream.overlapsLaunches && !error.endsPrograms {
+    } catch let error as CUDAError where stream.overlapsLaunches && error.isCall {
       (overlapsLaunches, stream.overlapsLaunches) = (false, false)
       try capture(body)
       // It was not for something else that the first attempt failed.

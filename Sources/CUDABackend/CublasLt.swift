@@ -3,6 +3,7 @@ import Engine
 
 /// NVIDIA's own matrix products, where the library is there.
 final class CublasLt: @unchecked Sendable {
+  private let context: GPUContext
   let library: DynamicLibrary
   let version: Int
   /// Bytes of scratch memory that a product may ask for: what NVIDIA advises.
@@ -11,6 +12,7 @@ final class CublasLt: @unchecked Sendable {
 
   /// Opens it. The context must be current. Errors: `CUDAError`.
   init(_ context: GPUContext) throws {
+    self.context = context
     library = try LibrarySearch.products(driver: context.driver.version)
     version = library.find("cublasLtGetVersion", tc_cublasLtGetVersion.self)?() ?? 0
     workspace = context.device.capability >= 90 ? 32 << 20 : 4 << 20
@@ -20,7 +22,10 @@ final class CublasLt: @unchecked Sendable {
     self.handle = handle
   }
 
-  deinit { _ = library.find("cublasLtDestroy", tc_cublasLtDestroy.self)?(handle) }
+  deinit {
+    try? context.enter()
+    _ = library.find("cublasLtDestroy", tc_cublasLtDestroy.self)?(handle)
+  }
 
   static func check(_ code: Int32, _ call: String) throws {
     if code != 0 { throw failure(call, code) }
@@ -134,6 +139,8 @@ final class LibraryProduct: Runnable, ProductWork {
       try CublasLt.check(code, "cublasLtMatmulPreferenceSetAttribute")
     }
     try set(TC_CUBLASLT_WORKSPACE_BYTES, library.workspace)
+    // Else splits may be summed in the result's f16, which rounds and may overflow.
+    try set(TC_CUBLASLT_REDUCTION_SCHEMES, UInt32(TC_CUBLASLT_REDUCTION_COMPUTE_TYPE))
     for (index, address) in [weight, product.x, added, product.result].enumerated() {
       // The library takes 256 bytes for granted.
       try set(

@@ -55,17 +55,21 @@ final class Driver: Sendable {
   {
     let text = describe(library, code)
     if isLoss(code) { return .lost("\(call) gives error \(code) (\(text)) for \(purpose)") }
+    if code == TC_CUDA_ERROR_OUT_OF_MEMORY { return .memory("\(call) finds none for \(purpose)") }
     return .call(call, code: Int(code), text: text, for: purpose)
   }
 
-  /// Errors after which a context is of no use: faults of kernels, and of the device.
+  /// Errors after which a context is of no use: faults of kernels, of the device and of the driver. Of most of them
+  /// cuda.h says that every later call gives the same error.
   private static func isLoss(_ code: tc_CUresult) -> Bool {
     switch code {
     case TC_CUDA_ERROR_ECC_UNCORRECTABLE, TC_CUDA_ERROR_NVLINK_UNCORRECTABLE,
       TC_CUDA_ERROR_ILLEGAL_ADDRESS, TC_CUDA_ERROR_LAUNCH_TIMEOUT, TC_CUDA_ERROR_HARDWARE_STACK_ERROR,
       TC_CUDA_ERROR_ILLEGAL_INSTRUCTION, TC_CUDA_ERROR_MISALIGNED_ADDRESS,
       TC_CUDA_ERROR_INVALID_ADDRESS_SPACE, TC_CUDA_ERROR_INVALID_PC, TC_CUDA_ERROR_LAUNCH_FAILED,
-      TC_CUDA_ERROR_CONTEXT_IS_DESTROYED, TC_CUDA_ERROR_DEVICE_UNAVAILABLE:
+      TC_CUDA_ERROR_CONTEXT_IS_DESTROYED, TC_CUDA_ERROR_DEVICE_UNAVAILABLE, TC_CUDA_ERROR_CONTAINED,
+      TC_CUDA_ERROR_ASSERT, TC_CUDA_ERROR_TENSOR_MEMORY_LEAK, TC_CUDA_ERROR_MPS_CLIENT_TERMINATED,
+      TC_CUDA_ERROR_EXTERNAL_DEVICE, TC_CUDA_ERROR_UNKNOWN:
       return true
     default: return false
     }

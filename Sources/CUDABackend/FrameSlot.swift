@@ -40,7 +40,7 @@ final class FrameSlot {
     )
     (self.inputs, self.outputs) = (ins, outs)
     (uploaded, computed, downloaded) = (
-      try GPUEvent(context), try GPUEvent(context), try GPUEvent(context)
+      try GPUEvent(context), try GPUEvent(context), try GPUEvent(context, for: .waking)
     )
     graph = try CapturedGraph(streams.compute) {
       for input in ins {

@@ -16,6 +16,13 @@ final class GPUContext: @unchecked Sendable {
   /// TURBOCAM_OVERLAP=0 keeps kernels one after the other: for comparisons, and where a picture looks wrong.
   private let refusedOverlap = Atomic<Bool>(getenv("TURBOCAM_OVERLAP").map { String(cString: $0) } == "0")
 
+  private let programs = Atomic<Int>(0)
+
+  /// Whether no program is ready to run that could take the GPU's time.
+  var isQuiet: Bool { programs.load(ordering: .relaxed) == 0 }
+  func programBegins() { programs.wrappingAdd(1, ordering: .relaxed) }
+  func programEnds() { programs.wrappingSubtract(1, ordering: .relaxed) }
+
   /// Bytes that our buffers hold.
   var held: Int { heldByteCount.load(ordering: .relaxed) }
 
@@ -42,8 +49,8 @@ final class GPUContext: @unchecked Sendable {
   /// Makes the context the calling thread's.
   func enter() throws { try driver.check(setCurrent(context), "cuCtxSetCurrent", device.name) }
 
-  /// Whether graphs keep it that a kernel may begin before the one before it has ended: drivers since CUDA 12.3 do, for
-  /// cards since Hopper (kernels that do not wait by themselves are not launched so).
+  /// Whether captured graphs keep programmatic dependent launches (a kernel begins before the one before it has ended,
+  /// and waits where it needs what that one wrote): drivers since CUDA 12.3 do, for cards since Hopper.
   var overlapsLaunches: Bool {
     device.capability >= 90 && driver.version >= 12030 && !refusedOverlap.load(ordering: .relaxed)
   }
@@ -58,8 +65,11 @@ final class GPUContext: @unchecked Sendable {
     var address: tc_CUdeviceptr = 0
     let code = try driver.get("cuMemAlloc_v2", tc_cuMemAlloc_v2.self)(&address, byteCount)
     if code == TC_CUDA_ERROR_OUT_OF_MEMORY {
-      let memory = try free()
-      throw CUDAError.memory(asked: byteCount, held: held, free: memory.free, total: memory.total)
+      func megabytes(_ bytes: Int) -> String { "\((bytes + 500_000) / 1_000_000) MB" }
+      let (free, total) = try memoryInfo()
+      throw CUDAError.memory(
+        "\(megabytes(byteCount + 499_999)) more are needed, \(megabytes(held)) are held, \(megabytes(free)) of \(megabytes(total)) are free"
+      )
     }
     try driver.check(code, "cuMemAlloc", "\(byteCount) bytes")
     heldByteCount.wrappingAdd(byteCount, ordering: .relaxed)
@@ -71,7 +81,8 @@ final class GPUContext: @unchecked Sendable {
     _ = driver.library.find("cuMemFree_v2", tc_cuMemFree_v2.self)?(address)
   }
 
-  func free() throws -> (free: Int, total: Int) {
+  /// The GPU's, in bytes.
+  func memoryInfo() throws -> (free: Int, total: Int) {
     var (free, total) = (0, 0)
     try driver.check(
       driver.get("cuMemGetInfo_v2", tc_cuMemGetInfo_v2.self)(&free, &total), "cuMemGetInfo", device.name)

@@ -40,7 +40,7 @@ final class GPUStream: @unchecked Sendable {
     try driver.check(wait(raw), "cuStreamSynchronize", purpose())
   }
 
-  /// `from` must stay as it is until the stream has come by.
+  /// `from` must stay as it is until the copy has run.
   func upload(_ from: UnsafeRawPointer, to: tc_CUdeviceptr, _ byteCount: Int) throws {
     try driver.check(hostToDevice(to, from, byteCount, raw), "cuMemcpyHtoDAsync", "\(byteCount) bytes")
   }
@@ -75,13 +75,21 @@ final class GPUEvent {
   private(set) var raw: tc_CUevent?
   private let wait: tc_cuEventSynchronize
 
-  /// `isTimed`: whether the time of it is to be known, which costs a little.
-  init(_ context: GPUContext, isTimed: Bool = false) throws {
+  enum Use: UInt32 {
+    /// Its time is to be known, which costs a little.
+    case timing = 0
+    /// Streams wait for it.
+    case order = 2  // CU_EVENT_DISABLE_TIMING
+    /// A thread waits for it, and sleeps meanwhile; for others it would spin.
+    case waking = 3  // and CU_EVENT_BLOCKING_SYNC
+  }
+
+  init(_ context: GPUContext, for use: Use = .order) throws {
     self.context = context
     wait = try context.driver.get("cuEventSynchronize", tc_cuEventSynchronize.self)
     try context.driver.check(
       context.driver.get("cuEventCreate", tc_cuEventCreate.self)(
-        &raw, isTimed ? 0 : UInt32(TC_CUDA_EVENT_DISABLE_TIMING)), "cuEventCreate", "a frame")
+        &raw, use.rawValue), "cuEventCreate", "a frame")
   }
 
   deinit {
@@ -89,7 +97,7 @@ final class GPUEvent {
     _ = context.driver.library.find("cuEventDestroy_v2", tc_cuEventDestroy_v2.self)?(raw)
   }
 
-  /// Waits until the stream has come by.
+  /// Waits until what was in the stream before it is done.
   func synchronize(_ purpose: @autoclosure () -> String) throws {
     try context.driver.check(wait(raw), "cuEventSynchronize", purpose())
   }

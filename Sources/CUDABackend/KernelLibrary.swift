@@ -80,11 +80,11 @@ final class KernelLibrary {
       driver.get("cuModuleGetFunction", tc_cuModuleGetFunction.self)(&function, load(module), name),
       "cuModuleGetFunction", "\(name) of \(module.description)")
     if sharedMemory > max(48 << 10, allowed[function] ?? 0) {
-      allowed[function] = sharedMemory
       try driver.check(
         driver.get("cuFuncSetAttribute", tc_cuFuncSetAttribute.self)(
           function, TC_CUDA_FUNCTION_MOST_SHARED, Int32(sharedMemory)), "cuFuncSetAttribute",
         "\(sharedMemory) bytes of shared memory of \(module.description)")
+      allowed[function] = sharedMemory
     }
     let kernel = Kernel(
       function: function,
@@ -100,26 +100,28 @@ final class KernelLibrary {
   private func load(_ module: KernelModule) throws -> tc_CUmodule? {
     if let loaded = modules[module] { return loaded }
     if let refusal = refused[module] { throw refusal }
-    let key = try key(module)
-    if let code = cache.read(key), let loaded = try? open(code, module) {
-      modules[module] = loaded
-      return loaded
-    }
-    let compiler: Compiler
+    let loaded: tc_CUmodule?
     do {
-      compiler = try self.compiler.get()
+      loaded = try make(module)
     } catch {
       // The driver keeps a cache of its own of what it makes of PTX.
-      guard let code = prebuilt?.read(module, capability: context.device.capability) else { throw error }
-      let loaded = try open(code, module)
-      modules[module] = loaded
+      guard (error as? CUDAError)?.endsPrograms != true,
+        let code = prebuilt?.read(module, capability: context.device.capability)
+      else { throw error }
+      loaded = try open(code, module)
       fromPTX.insert(module)
-      return loaded
     }
-    let code = try compile(module, compiler)
+    modules[module] = loaded
+    return loaded
+  }
+
+  /// From the cache, or compiled for this card.
+  private func make(_ module: KernelModule) throws -> tc_CUmodule? {
+    let key = try key(module)
+    if let code = cache.read(key), let loaded = try? open(code, module) { return loaded }
+    let code = try compile(module, compiler.get())
     let loaded = try open(code, module)
     cache.write(key, code)
-    modules[module] = loaded
     return loaded
   }
 

@@ -7,8 +7,16 @@ enum LibrarySearch {
   static let compilerVariable = "TURBOCAM_LIBNVRTC"
   static let productsVariable = "TURBOCAM_LIBCUBLASLT"
 
-  static let compilerRemedy =
-    "install it: pip install nvidia-cuda-nvrtc, or sudo apt-get install libnvrtc11.2 (from non-free)"
+  /// `driver`: its version, nil where that is not known.
+  static func compilerRemedy(driver: Int?) -> String {
+    "install it: \(wheel("nvidia-cuda-nvrtc", driver)), or sudo apt-get install libnvrtc11.2 (from non-free)"
+  }
+
+  /// The command that brings a wheel of the driver's CUDA into the user's home; Debian's pip asks to be told twice.
+  private static func wheel(_ name: String, _ driver: Int?) -> String {
+    let major = (driver ?? 12000) / 1000
+    return "pip install --user --break-system-packages \(name)" + (major < 13 ? "-cu\(major)" : "")
+  }
 
   static func driver() throws -> DynamicLibrary {
     let candidates = override(driverVariable) ?? ["libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"]
@@ -18,11 +26,12 @@ enum LibrarySearch {
   }
 
   /// What the dynamic linker knows, then toolkits, then Python's wheels. First those that are no newer than the
-  /// driver (12040 for 12.4): an older driver does not load what a later NVRTC makes.
+  /// driver (12040 for 12.4), which does not load what a later NVRTC makes.
   static func compiler(driver: Int?) throws -> DynamicLibrary {
     let names = ordered([(13, "libnvrtc.so.13"), (12, "libnvrtc.so.12"), (11, "libnvrtc.so.11.2")], driver)
     let library = try DynamicLibrary(
-      "NVRTC", candidates: override(compilerVariable) ?? candidates(names), remedy: compilerRemedy)
+      "NVRTC", candidates: override(compilerVariable) ?? candidates(names),
+      remedy: compilerRemedy(driver: driver))
     openBuiltins(beside: library.path)
     return library
   }
@@ -42,7 +51,7 @@ enum LibrarySearch {
     return try DynamicLibrary(
       "cuBLASLt", candidates: override(productsVariable) ?? candidates(names),
       remedy:
-        "it is not needed; sudo apt-get install libcublaslt11 (from non-free), or pip install nvidia-cublas"
+        "it is not needed; sudo apt-get install libcublaslt11 (from non-free), or \(wheel("nvidia-cublas", driver))"
     )
   }
 

@@ -28,10 +28,10 @@ public struct PrebuiltKernels: Sendable {
     }
   }
 
-  /// Compiles every module into the folder that is not there yet; `progress` is told 0...1. The older the NVRTC, the older the drivers that
-  /// take it. Errors: `CUDAError`.
+  /// Compiles every module into the folder that is not there yet, with the oldest NVRTC there is: drivers take PTX that
+  /// is no newer than they are. `progress` is told 0...1. Errors: `CUDAError`.
   public func make(progress: (Double) -> Void) throws {
-    let compiler = try Compiler(driver: nil)
+    let compiler = try Compiler(driver: Driver.oldest)
     let wanted = KernelSources.variants.flatMap { variant in
       Self.architectures.filter { !variant.isExact && $0 >= variant.least }.map { (variant.module, $0) }
     }

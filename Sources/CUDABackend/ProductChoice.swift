@@ -62,6 +62,8 @@ struct ChoiceTable {
   private let cache: KernelCache
   private let key: String
   private var choices: [String: ProductChoice] = [:]
+  /// What was measured beside other work, and is to be measured again after the next start.
+  private var unsure: Set<String> = []
   private(set) var isChanged = false
   var count: Int { choices.count }
 
@@ -73,6 +75,8 @@ struct ChoiceTable {
     hash.add("\(context.driver.version) \(context.device.capability) \(KernelSources.hash) \(library ?? 0)")
     hash.add(context.driver.library.path)
     if warpgroups { hash.add("warpgroups") }
+    // What of the library's proposals a rank counts.
+    hash.add("sums of splits in f32")
     key = "choices-sm_\(context.device.capability)-\(hexadecimal(hash.value, digits: 16))"
     let text = cache.read(key).map { String(decoding: $0, as: UTF8.self) } ?? ""
     for line in text.split(separator: "\n") {
@@ -81,17 +85,19 @@ struct ChoiceTable {
     }
   }
 
-  subscript(shape: ProductShape) -> ProductChoice? {
-    get { choices[shape.text] }
-    set {
-      choices[shape.text] = newValue
-      isChanged = true
-    }
+  subscript(shape: ProductShape) -> ProductChoice? { choices[shape.text] }
+
+  /// `isSure`: nothing else ran on the GPU meanwhile that we know of.
+  mutating func set(_ choice: ProductChoice, for shape: ProductShape, isSure: Bool) {
+    choices[shape.text] = choice
+    if isSure { isChanged = true } else { unsure.insert(shape.text) }
   }
 
   mutating func save() {
     guard isChanged else { return }
-    let lines = choices.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.text)\n" }
+    let lines = choices.filter { !unsure.contains($0.key) }.sorted { $0.key < $1.key }.map {
+      "\($0.key)=\($0.value.text)\n"
+    }
     cache.write(key, Array(lines.joined().utf8))
     isChanged = false
   }

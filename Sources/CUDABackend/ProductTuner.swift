@@ -12,8 +12,8 @@ public enum Tuning: Sendable, Equatable {
   case library
   /// As `measured`, with the kernels for Hopper's warpgroups among what is measured. No card has run those yet.
   case measuredWithWarpgroups
-  /// Hopper's warpgroups compute whatever they can, in the so-manieth of their tiles, and a model decides the rest: for
-  /// comparisons.
+  /// Hopper's warpgroups compute whatever they can, in the tile of this index in `Tile.warpgroups`, and a model decides
+  /// the rest: for comparisons.
   case warpgroups(Int)
 
   /// As TURBOCAM_TUNING says: 0, 1, cublaslt, warpgroups (measured with them) or warpgroups:0 and so on; measured where
@@ -68,8 +68,18 @@ final class ProductTuner {
   /// How many shapes were measured.
   private(set) var measured = 0
 
-  /// Runs in a graph, and graphs of which the quickest counts.
-  private static let (runs, turns) = (16, 3)
+  /// Runs in a graph, and rounds of all candidates' graphs, of which each one's quickest counts.
+  private static let (runs, rounds) = (16, 3)
+  /// Work before the first round, in seconds: a GPU that had none runs at a lower clock, its memory at its usual one.
+  private static let warmUp = 0.03
+
+  /// A way to compute a product, captured and ready to be timed.
+  private struct Contender {
+    let choice: ProductChoice
+    let graph: CapturedGraph
+    /// Kernels read it until the last of them is done.
+    let scratch: Scratch
+  }
 
   init(_ stream: GPUStream, _ library: KernelLibrary) {
     (self.stream, self.library) = (stream, library)
@@ -89,18 +99,13 @@ final class ProductTuner {
     }
     if let known = library.choices[shape] { return known }
     guard try makeNumbers(weightBytes, pictureBytes), let weights, let pictures else { return nil }
-    var best: (choice: ProductChoice, seconds: Double)?
-    for choice in candidates {
-      guard
-        let seconds = try seconds(
-          choice, weights, weightBytes, make: { try make($0, $1, pictures.address) })
-      else { continue }
-      if seconds < best?.seconds ?? .infinity { best = (choice, seconds) }
+    let contenders = try candidates.compactMap { choice in
+      try contender(choice, weights, weightBytes) { try make(choice, $0, pictures.address) }
     }
-    guard let best else { return nil }
+    guard let best = try fastest(contenders) else { return nil }
     measured += 1
-    library.choices[shape] = best.choice
-    return best.choice
+    library.choices.set(best, for: shape, isSure: stream.context.isQuiet)
+    return best
   }
 
   /// Keeps what was measured, and gives memory back.
@@ -110,49 +115,69 @@ final class ProductTuner {
   }
 
   /// nil where it cannot be had; what the GPU does not survive is thrown.
-  private func seconds(
+  private func contender(
     _ choice: ProductChoice, _ place: DeviceBuffer, _ weightBytes: Int,
-    make: (ProductChoice, Scratch) throws -> (any ProductWork)?
-  ) throws -> Double? {
+    make: (Scratch) throws -> (any ProductWork)?
+  ) throws -> Contender? {
     do {
       let scratch = Scratch()
-      guard let work = try make(choice, scratch) else { return nil }
+      guard let work = try make(scratch) else { return nil }
       try scratch.commit(stream)
-      // Kernels read it until the last of them is done.
-      return try withExtendedLifetime(scratch) { try time(work, place, weightBytes) }
+      // Libraries load kernels at their first call, which a capture may not survive.
+      try work.run()
+      try stream.synchronize("trying a product")
+      let step = ceiling(weightBytes, 256) * 256
+      let copies = max(1, place.byteCount / step)
+      let graph = try CapturedGraph(stream) {
+        for run in 0..<Self.runs {
+          try work.use(weight: place.address + UInt64(run % copies * step))
+          try work.run()
+        }
+      }
+      return Contender(choice: choice, graph: graph, scratch: scratch)
     } catch let error as CUDAError where !error.endsPrograms {
       return nil
     }
   }
 
-  private func time(_ work: any ProductWork, _ place: DeviceBuffer, _ weightBytes: Int) throws -> Double {
-    // Libraries load kernels at their first call, which a capture may not survive.
-    try work.run()
-    try stream.synchronize("timing a product")
-    let step = ceiling(weightBytes, 256) * 256
-    let copies = max(1, place.byteCount / step)
-    let graph = try CapturedGraph(stream) {
-      for run in 0..<Self.runs {
-        try work.use(weight: place.address + UInt64(run % copies * step))
-        try work.run()
-      }
-    }
-    try graph.run()
+  /// Of each the quickest of some rounds, in which they take turns, so that all meet the same clocks. nil for none.
+  private func fastest(_ contenders: [Contender]) throws -> ProductChoice? {
+    guard contenders.count > 1 else { return contenders.first?.choice }
+    try warmUp(contenders)
     let clock = StreamClock(stream)
     try clock.mark()
-    for _ in 0..<Self.turns {
-      try graph.run()
-      try clock.mark()
+    for _ in 0..<Self.rounds {
+      for contender in contenders {
+        try contender.graph.run()
+        try clock.mark()
+      }
     }
     try stream.synchronize("timing a product")
-    return try clock.intervals().min().map { $0 / Double(Self.runs) } ?? .infinity
+    let times = try clock.intervals()
+    func best(_ index: Int) -> Double {
+      stride(from: index, to: times.count, by: contenders.count).map { times[$0] }.min() ?? .infinity
+    }
+    return contenders.indices.min { best($0) < best($1) }.map { contenders[$0].choice }
+  }
+
+  private func warmUp(_ contenders: [Contender]) throws {
+    var seconds = 0.0
+    while seconds < Self.warmUp {
+      let clock = StreamClock(stream)
+      try clock.mark()
+      for contender in contenders { try contender.graph.run() }
+      try clock.mark()
+      try stream.synchronize("warming up")
+      // A clock that stands still does not make this endless.
+      seconds += max(try clock.intervals().reduce(0, +), Self.warmUp / 1000)
+    }
   }
 
   /// Weights of twice what the cache holds, where so much is free, and a picture; false where the GPU is full: a model
   /// has to fit without.
   private func makeNumbers(_ weightBytes: Int, _ pictureBytes: Int) throws -> Bool {
     let wanted = try max(
-      weightBytes + 255, min(2 * stream.context.device.cache, stream.context.free().free / 8))
+      weightBytes + 255, min(2 * stream.context.device.cache, stream.context.memoryInfo().free / 8))
     weights = try numbers(wanted, in: weights)
     pictures = try numbers(pictureBytes, in: pictures)
     return weights != nil && pictures != nil
@@ -161,7 +186,7 @@ final class ProductTuner {
   /// `known`, where it is large enough, or new memory full of drawn numbers.
   private func numbers(_ byteCount: Int, in known: DeviceBuffer?) throws -> DeviceBuffer? {
     if let known, known.byteCount >= byteCount { return known }
-    guard try stream.context.free().free > 2 * byteCount else { return nil }
+    guard try stream.context.memoryInfo().free > 2 * byteCount else { return nil }
     let new = try DeviceBuffer(stream.context, byteCount)
     let drawn = Self.drawn
     let uploader = try Uploader(stream)

@@ -10,7 +10,7 @@ final class StreamClock {
   init(_ stream: GPUStream, isInGraph: Bool = false) { (self.stream, self.isInGraph) = (stream, isInGraph) }
 
   func mark() throws {
-    let event = try GPUEvent(stream.context, isTimed: true)
+    let event = try GPUEvent(stream.context, for: .timing)
     events.append(event)
     if isInGraph { try stream.markInGraph(event) } else { try stream.mark(event) }
   }

@@ -1,22 +1,29 @@
 import Frames
 
-/// Time without a painter, because what it ran on was lost: tried again after pauses that grow from one second to one
-/// minute, until a picture was repainted.
+/// Time without a painter, because what it ran on was lost: tried again after pauses that double from one second, until
+/// a picture was repainted or there is no hope left. After most faults a driver serves a process no more (cuda.h: "the
+/// process must be terminated and relaunched"), which is for who started it.
 struct Outage {
   let reason: String
   /// Nanoseconds.
   private let pause: UInt64
   private let end: UInt64
+  private let tries: Int
 
   private static let firstPause: UInt64 = 1_000_000_000
-  private static let longestPause: UInt64 = 60_000_000_000
+  /// The last pause is 32 seconds: a minute in all.
+  private static let limit = 6
 
   /// `before`: the try that failed before, nil for the first.
   init(reason: String, after before: Outage?) {
     self.reason = reason
-    pause = before.map { min(2 * $0.pause, Self.longestPause) } ?? Self.firstPause
+    pause = before.map { 2 * $0.pause } ?? Self.firstPause
+    tries = (before?.tries ?? 0) + 1
     end = Clock.now() + pause
   }
+
+  /// Whether another try is of no use.
+  var isHopeless: Bool { tries > Self.limit }
 
   /// Whether it is time to try again.
   var isOver: Bool { Clock.now() >= end }

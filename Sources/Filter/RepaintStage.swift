@@ -112,7 +112,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       }
     } catch {
       let isLost = Self.endsPainter(error) || outage != nil && painter == nil
-      if isLost, !link.takesEvery { return fail(error, link) }
+      if isLost, !link.takesEvery { return try fail(error, link) }
       try refuse(wanted, error, link)
     }
   }
@@ -178,15 +178,17 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   // MARK: Loss
 
-  /// The painter is of no use any more: lets go of it, and has another made after a pause.
-  private func fail(_ error: any Error, _ link: FilterLink) {
+  /// The painter is of no use any more: lets go of it, and has another made after a pause. Throws after many in a row.
+  private func fail(_ error: any Error, _ link: FilterLink) throws {
     if outage == nil { link.tell("\(error)") }
-    outage = Outage(reason: "\(error)", after: outage)
+    let outage = Outage(reason: "\(error)", after: outage)
+    if outage.isHopeless { throw error }
+    self.outage = outage
     (painter, applied, followed) = (nil, nil, nil)
     // One that was made meanwhile has lost its GPU too, and would keep the driver from giving it back.
     loader.forget()
     underWay = UnderWay(capacity: 1)
-    link.status.set(.trouble(outage?.text ?? ""))
+    link.status.set(.trouble(outage.text))
   }
 
   private static func endsPainter(_ error: any Error) -> Bool {
@@ -232,7 +234,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       return
     }
     if link.takesEvery { throw error }
-    if Self.endsPainter(error) { return fail(error, link) }
+    if Self.endsPainter(error) { return try fail(error, link) }
     link.status.set(.trouble("\(error)"))
     notices.show("\(error)", size: painter.shape.size, link)
   }

@@ -78,7 +78,7 @@ final class Board: Control {
     if case .loading(let text, let fraction) = filter.current { return Terminal.bar(text, fraction) }
     if case .trouble(let text) = filter.current { return text }
     if case .waiting(let reason) = source.current { return reason }
-    return "\(fixed(statistics.published.read().rate, 1)) fps\(delay), \(drops) dropped"
+    return "\(fixed(statistics.published.read().rate, 1)) frames/s\(delay), \(drops) dropped"
   }
 
   /// One line for the end.
@@ -88,11 +88,11 @@ final class Board: Control {
     return "\(frames) frames in \(fixed(seconds, 1)) s\(delay), \(drops) dropped"
   }
 
-  /// From capture to output; a file that is not played in its own time has none.
+  /// The median from capture to output; a file that is not played in its own time has none.
   private var delay: String {
     let latency = statistics.latency.read()
     guard latency.total > 0, !takesEvery else { return "" }
-    return ", \(fixed(Double(latency.p50) / 1e6, 0)) ms at p50"
+    return ", latency \(fixed(Double(latency.p50) / 1e6, 0)) ms"
   }
 
   var isLoading: Bool {

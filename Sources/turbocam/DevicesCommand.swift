@@ -40,7 +40,8 @@ struct DevicesCommand: Subcommand {
     let known = cuda.gpus.map(\.text) + GPU.others(gpus, than: cuda).map(\.text)
     lines += known.isEmpty ? ["  none"] : known.map { "  \($0)" }
     lines.append("CUDA:")
-    lines += cuda.parts.map { "  \($0.name): \($0.text)" }
+    let isUseful = !cuda.gpus.isEmpty || GPU.hasNVIDIA
+    lines += isUseful ? cuda.parts.map { "  \($0.name): \($0.text)" } : ["  no NVIDIA GPU, so none is needed"]
     return lines.joined(separator: "\n")
   }
 

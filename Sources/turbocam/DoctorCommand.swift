@@ -42,7 +42,7 @@ struct Check {
   var isNeeded = false
 
   var text: String {
-    let mark = isFound ? "ok     " : isNeeded ? "MISSING" : "no     "
+    let mark = isFound ? "ok     " : isNeeded ? "MISSING" : "absent "
     return "\(mark) \(name): \(fact)"
       + remedy.split(separator: "\n").map { "\n          \($0)" }.joined()
   }
@@ -76,7 +76,7 @@ struct Check {
     } catch {
       return Check(
         name: "embedded model", isFound: false, fact: "\(error)".firstLine,
-        remedy: "make install    # in a checkout of turbocam", isNeeded: true)
+        remedy: "make static && sudo make install    # in a checkout of turbocam", isNeeded: true)
     }
   }
 
@@ -84,7 +84,7 @@ struct Check {
     guard let path = Resources.demoClip else {
       return Check(
         name: "demo clip", isFound: false, fact: "not beside the program",
-        remedy: "make install    # in a checkout of turbocam")
+        remedy: "make static && sudo make install    # in a checkout of turbocam")
     }
     return Check(name: "demo clip", isFound: true, fact: path)
   }
@@ -189,8 +189,8 @@ struct Check {
   private static var device: Check {
     do {
       let choice = try Device.automatic.choose()
-      let reason = choice.reason.map { " (\($0))" } ?? ""
-      return Check(name: "computes on", isFound: true, fact: choice.backend.description + reason)
+      let note = choice.note.map { " (\($0))" } ?? ""
+      return Check(name: "computes on", isFound: true, fact: choice.backend.description + note)
     } catch {
       return Check(name: "computes on", isFound: false, fact: "\(error)".firstLine)
     }

@@ -7,11 +7,18 @@ import Frames
 
 /// What every command that repaints takes.
 struct ModelOptions {
-  static let options = [
-    Option(
-      "model", "DIR|FILE|NAME",
-      "a folder in the diffusers layout, a single-file checkpoint\n(.safetensors), a name in the local Hugging Face cache\n(stabilityai/sdxl-turbo), '\(defaultModel)' (the embedded one,\ndefault), or 'none'"
-    ),
+  static let options = options(of: [Self.embedded])
+
+  /// `models`: what `--model` takes besides folders, files and names.
+  static func options(of models: [String]) -> [Option] {
+    let places =
+      "a folder in the diffusers layout, a single-file checkpoint\n(.safetensors), a name in the local Hugging Face cache\n(stabilityai/sdxl-turbo)"
+    return [Option("model", "DIR|FILE|NAME", ([places] + models).joined(separator: ",\nor "))] + others
+  }
+
+  static let embedded = "'\(defaultModel)' (the embedded one, default)"
+
+  private static let others = [
     Option(
       "vae", "DIR|NAME",
       "another autoencoder in the place of the model's own, as\nmadebyollin/taesdxl (SDXL) or madebyollin/taesd (SD)"
@@ -21,8 +28,14 @@ struct ModelOptions {
       "changes the model by a LoRA, a .safetensors file, by so much\n(default 1); may be given more than once"
     ),
     Option("prompt", "TEXT", "what the picture should look like (default \"\(defaultPrompt)\")"),
-    Option("strength", "S", "above 0, at most 1: how much is repainted (default 0.5)"),
-    Option("steps", "N", "UNet evaluations, 1 to 50 (default 1)"),
+    Option(
+      "strength", "S",
+      "above 0, at most 1: how much is repainted (default 0.5); 1 keeps\nnothing of the input, and '\(defaultModel)' is made for 0.3 to 0.8"
+    ),
+    Option(
+      "steps", "N",
+      "evaluations of the UNet, 1 to 50 (default 1): what diffusers\ncalls num_inference_steps, times the strength"
+    ),
     Option("seed", "N", "0 to \(Settings.seedRange.upperBound) (default 0)"),
     Option("size", "WxH", "size of the repainted picture, multiples of 8\n(default: the model's own)"),
     Option(
@@ -31,7 +44,7 @@ struct ModelOptions {
     ),
     Option(
       "sums", "f32|f16",
-      "with CUDA: f16 sums short pieces of products in f16, faster on\nGeForce cards and a little less exact (default f32)"
+      "with CUDA: what tensor cores sum in; f16 (for short pieces) is up\nto twice as fast on GeForce cards and a little less exact\n(default f32)"
     ),
     Option(
       "linears", "f16|f8",

@@ -59,7 +59,7 @@ enum Program {
   }
 
   private static func start(_ type: any Subcommand.Type, _ words: ArraySlice<String>) throws -> Int32 {
-    if words.prefix(while: { $0 != "--" }).contains("--help") {
+    if words.prefix(while: { $0 != "--" }).contains(where: ["--help", "-h"].contains) {
       Terminal.print(type.help)
       return 0
     }

@@ -17,7 +17,8 @@ final class Reporter {
   /// Says where the picture is to be seen.
   func announce(_ outputs: [any Output]) {
     guard !isQuiet else { return }
-    Terminal.say("turbocam: \(board.input.label) → \(board.model) (\(board.device))")
+    let way = board.loader == nil ? "passed through unchanged" : "\(board.model) (\(board.device))"
+    Terminal.say("turbocam: \(board.input.label) → \(way)")
     for output in outputs { Terminal.say("turbocam: → \(output.label)") }
   }
 

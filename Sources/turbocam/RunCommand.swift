@@ -20,12 +20,13 @@ struct RunCommand: Subcommand {
         "output", "SINK",
         "any number: /dev/videoN (a v4l2loopback device),\nhttp://HOST:PORT (default http://127.0.0.1:8080), a file\n(.mp4 .mkv .mjpeg .jpg .png), or '-' (MJPEG on standard output)"
       ),
-    ] + ModelOptions.options + [
+    ] + ModelOptions.options(of: [ModelOptions.embedded, "'none' (pictures pass unchanged)"]) + [
       Option("fps", "F", "frames a second wanted from the input"),
       Option("frames", "N", "end after so many repainted frames"),
       Option(
         "latency", nil,
-        "never begin a frame before the last is finished: younger\nframes, in places fewer of them"),
+        "one frame at a time; without it a small model works on two at\nonce where that clearly brings more of them, each a little older"
+      ),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
       Option(
         "camera-size", "WxH",

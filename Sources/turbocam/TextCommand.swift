@@ -4,10 +4,10 @@ import Filter
 struct TextCommand: Subcommand {
   static let name = "text"
   static let summary = "Paint one picture from a prompt alone."
-  static let synopsis = "--output FILE [OPTIONS]"
+  static let synopsis = "--model DIR|FILE|NAME --output FILE [OPTIONS]"
   static let options =
     [Option("output", "FILE", "a .png or .jpg to write")]
-    + ModelOptions.options.filter { $0.name != "strength" }
+    + ModelOptions.options(of: []).filter { $0.name != "strength" }
   static let notes =
     "With the same seed SDXL-Turbo and SD-Turbo give the picture that diffusers gives on the CPU."
 
@@ -19,6 +19,11 @@ struct TextCommand: Subcommand {
     output = try Still.output(arguments)
     model = try ModelOptions(arguments)
     guard !model.isNone else { throw arguments.fail("--model none paints nothing") }
+    guard model.model != ModelOptions.defaultModel else {
+      throw arguments.fail(
+        "\(ModelOptions.defaultModel), the embedded model, repaints pictures and makes none from words alone: name another with --model, such as stabilityai/sdxl-turbo"
+      )
+    }
   }
 
   func run() throws -> Int32 {

@@ -29,6 +29,7 @@ struct tc_cublasLtMatrixLayout_st {
 struct tc_cublasLtMatmulPreference_st {
   size_t workspace = 0;
   unsigned alignment[4] = {256, 256, 256, 256};
+  unsigned reductions = ~0u;  // all, which may round parts of sums to the result's type
 };
 
 namespace {
@@ -150,6 +151,8 @@ CUBLASLT_API(cublasLtMatmulPreferenceSetAttribute, tc_cublasLtMatmulPreference p
              const void *value, size_t bytes) {
   if (attribute == TC_CUBLASLT_WORKSPACE_BYTES && bytes == sizeof(size_t))
     return memcpy(&preference->workspace, value, bytes), ok;
+  if (attribute == TC_CUBLASLT_REDUCTION_SCHEMES && bytes == sizeof(unsigned))
+    return memcpy(&preference->reductions, value, bytes), ok;
   int which = attribute - TC_CUBLASLT_ALIGNMENT_A_BYTES;
   if (which < 0 || which > 3 || bytes != sizeof(unsigned)) return wrong_value;
   return memcpy(&preference->alignment[which], value, bytes), ok;
@@ -167,6 +170,8 @@ CUBLASLT_API(cublasLtMatmulAlgoGetHeuristic, tc_cublasLtHandle, tc_cublasLtMatmu
   if (!half || !alike || descriptor->transposes_a != TC_CUBLAS_OP_T) return not_supported;
   for (unsigned alignment : preference->alignment)
     if (alignment < 16) return not_supported;
+  // Ours are always to be summed in f32.
+  if (preference->reductions & ~(unsigned)TC_CUBLASLT_REDUCTION_COMPUTE_TYPE) return not_supported;
   for (int rank = 0; rank < 2 && rank < wanted; rank++) {
     size_t workspace = rank * scratch_bytes;
     if (workspace > preference->workspace) continue;

@@ -124,7 +124,8 @@ import Testing
   ])
   func aLoRAThatDoesNotFitIsNamed(lora: String, code: Int32) throws {
     let folder = try Folder()
-    let result = try Program.run("text", "--lora", lora, "--output", folder.file("o.png"))
+    let picture = Program.checkout + "/Fixtures/pictures/styles.jpg"
+    let result = try Program.run("image", picture, "--lora", lora, "--output", folder.file("o.png"))
     #expect(result.code == code, "\(result.errors)")
     #expect(folder.names.isEmpty)
   }

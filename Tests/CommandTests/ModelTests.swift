@@ -3,6 +3,8 @@ import Testing
 
 /// Runs with the embedded model.
 @Suite(.serialized) struct ModelTests {
+  private static let sdTiny = Program.checkout + "/Fixtures/parity/sd-tiny"
+
   @Test func theSameSeedGivesTheSamePicture() throws {
     let folder = try Folder()
     func paint(_ name: String, _ words: String...) throws -> [UInt8] {
@@ -21,8 +23,8 @@ import Testing
   @Test func textPaintsFromNoise() throws {
     let folder = try Folder()
     let result = try Program.run(
-      "text", "--prompt", "mosaic", "--size", "64x64", "--steps", "2", "--output", folder.file("a.jpg"),
-      seconds: 120)
+      "text", "--model", Self.sdTiny, "--prompt", "mosaic", "--size", "64x64", "--steps", "2", "--output",
+      folder.file("a.jpg"), seconds: 120)
     #expect(result.code == 0, "\(result.errors)")
     #expect(try Film(folder.file("a.jpg")).size == "64,64")
   }
@@ -31,7 +33,8 @@ import Testing
     let folder = try Folder()
     let prompt = String(repeating: "oil painting of a house ", count: 40)
     let result = try Program.run(
-      "text", "--prompt", prompt, "--size", "64x64", "--output", folder.file("a.png"), seconds: 120)
+      "text", "--model", Self.sdTiny, "--prompt", prompt, "--size", "64x64", "--output", folder.file("a.png"),
+      seconds: 120)
     #expect(result.code == 0)
     #expect(result.errors.contains("too long"))
   }

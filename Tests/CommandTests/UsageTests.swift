@@ -88,6 +88,7 @@ import Testing
     (["image", "a.jpg", "--output", "b.png", "--posterior", "mode"], "--posterior must be sample or mean"),
     (["text", "--output", "b.png", "--strength", "0.5"], "unknown option '--strength'"),
     (["text"], "--output FILE is missing"),
+    (["text", "--output", "b.png"], "spark, the embedded model, repaints pictures"),
     (["bench", "--suite", "everything"], "--suite must be"),
   ]
 

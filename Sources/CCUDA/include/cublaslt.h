@@ -59,4 +59,7 @@ typedef size_t (*tc_cublasLtGetVersion)(void);
 #define TC_CUBLASLT_BIAS_POINTER 8
 // cublasLtMatmulPreferenceAttributes_t: a's alignment is followed by those of b, c and d.
 #define TC_CUBLASLT_WORKSPACE_BYTES 1
+#define TC_CUBLASLT_REDUCTION_SCHEMES 3
 #define TC_CUBLASLT_ALIGNMENT_A_BYTES 5
+// cublasLtReductionScheme_t: parts of a product are summed in the type that it computes in.
+#define TC_CUBLASLT_REDUCTION_COMPUTE_TYPE 2

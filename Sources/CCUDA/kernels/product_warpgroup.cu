@@ -170,11 +170,10 @@ KERNEL(product_warpgroup, tc_cuda_warpgroup_product, THREADS) {
   sync_threads();
   float sums[1][TILE_N / 8][4];
   if (warp == 4 * CONSUMERS) {
-    if (lane_index() == 0)
-      produce(p, pipeline, part);
-    else
-      await_previous();
+    // The others wait behind: were they to wait before, a processor that runs them first would hold up the weights.
+    if (lane_index() == 0) produce(p, pipeline, part);
     sync_warp();
+    await_previous();
   } else {
 #pragma unroll
     for (int j = 0; j < TILE_N / 8; j++)

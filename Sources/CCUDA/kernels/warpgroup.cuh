@@ -36,8 +36,8 @@ DEVICE u32 seconds_now() {
   return (u32)(nanoseconds >> 30);
 }
 // Waits until the phase has ended whose number is odd (1) or even (0), counted from 0. A wait that never ends is a
-// mistake, and a trap tells more than a GPU that hangs: after some 5 seconds. How long a try takes is the GPU's affair,
-// so that a clock is asked and not their number.
+// mistake, and a trap tells more than a GPU that hangs: after a minute, for kernels before this one, a debugger or a
+// suspended machine may take their time. How long a try takes is the GPU's affair, so a clock is asked.
 DEVICE void barrier_wait(Barrier *barrier, int parity) {
   u32 address = shared_address(barrier), ended = 0, start = 0;
   for (u32 tries = 1; !ended; tries++) {
@@ -50,7 +50,7 @@ DEVICE void barrier_wait(Barrier *barrier, int parity) {
         : "memory");
     if (tries % 1024 != 0) continue;
     if (start == 0) start = seconds_now();
-    if (seconds_now() - start > 5) __trap();
+    if (seconds_now() - start > 60) __trap();
   }
 }
 
