@@ -50,10 +50,10 @@ gpu-check: packages
 install:
 	@test -x $(BINARY) || $(MAKE) static
 	install -D -s -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/turbocam"
-	@for file in $(INSTALLED); do install -D -m 644 Fixtures/$$file "$(SHARE)/$$file"; done
-	@for link in $(LINKS); do cp -P Fixtures/$$link "$(SHARE)/$$link"; done
-	@for file in $(wildcard .build-static/kernels/*.ptx); do install -D -m 644 $$file "$(SHARE)/kernels/$${file##*/}"; done
-	@for unit in systemd/*.service; do install -d "$(UNITS)"; \
+	@set -e; for file in $(INSTALLED); do install -D -m 644 Fixtures/$$file "$(SHARE)/$$file"; done
+	@set -e; for link in $(LINKS); do cp -P Fixtures/$$link "$(SHARE)/$$link"; done
+	@set -e; for file in $(wildcard .build-static/kernels/*.ptx); do install -D -m 644 $$file "$(SHARE)/kernels/$${file##*/}"; done
+	@set -e; for unit in systemd/*.service; do install -d "$(UNITS)"; \
 	  sed 's|@PREFIX@|$(PREFIX)|g' $$unit > "$(UNITS)/$${unit#systemd/}"; done
 	@echo "Models and clip in $(SHARE), systemd units in $(UNITS)"
 

@@ -8,12 +8,18 @@ Prints one JSON object: the middle of the runs in milliseconds, text encoding le
 
 import argparse
 import json
+import os
 import statistics
+import sys
 import time
 
 import torch
 from diffusers import AutoPipelineForImage2Image
 from PIL import Image
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Training"))
+
+import evaluate
 
 
 def main():
@@ -25,14 +31,17 @@ def main():
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     options = parser.parse_args()
+    try:
+        inference = evaluate.inference(options.steps, options.strength)
+    except ValueError as error:
+        parser.error(str(error))
 
     pipeline = AutoPipelineForImage2Image.from_pretrained(
         options.folder, torch_dtype=getattr(torch, options.dtype))
     pipeline.set_progress_bar_config(disable=True)
     image = Image.linear_gradient("L").resize((options.size, options.size)).convert("RGB")
     encoded = pipeline.encode_prompt("oil painting", do_classifier_free_guidance=False)
-    arguments = dict(prompt_embeds=encoded[0], image=image, strength=options.strength, guidance_scale=0.0,
-                     num_inference_steps=round(options.steps / options.strength))
+    arguments = dict(prompt_embeds=encoded[0], image=image, guidance_scale=0.0, **inference)
     if len(encoded) > 2:
         arguments["pooled_prompt_embeds"] = encoded[2]
     times = []
@@ -42,6 +51,7 @@ def main():
             pipeline(**arguments)
             if run >= 3:
                 times.append(time.perf_counter() - began)
+    assert pipeline.num_timesteps == options.steps, f"diffusers ran {pipeline.num_timesteps} steps"
     print(json.dumps({"folder": options.folder, "size": options.size, "steps": options.steps,
                       "dtype": options.dtype, "threads": torch.get_num_threads(),
                       "ms": round(1e3 * statistics.median(times), 1)}))

@@ -36,7 +36,7 @@ def picture_loss(a, b):
 
 
 def loss(vae, x):
-    """Reconstruction through noisy latents: noise teaches the encoder to spread a picture over all its channels."""
+    """Reconstruction through latents with noise on them."""
     z = encode(vae, x)
     sigma = torch.rand(len(x), 1, 1, 1, device=x.device) * 0.3
     restored = decode(vae, z + sigma * torch.randn_like(z))

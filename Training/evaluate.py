@@ -1,6 +1,6 @@
 """The contact sheet: held-out photographs by styles, made with the exported folder by diffusers itself.
 
-    python evaluate.py FOLDER [--sheet FILE] [--flops]
+    python evaluate.py FOLDER [--sheet FILE] [--strength 0.5] [--steps 1] [--flops]
 """
 
 import argparse
@@ -10,16 +10,36 @@ from diffusers import AutoPipelineForImage2Image
 from PIL import Image, ImageDraw, ImageFont
 
 import data
+import diffusion
 import styles
 import words
 
 EXTRA = ["", "qwxz blorf", "slightly neon", "oil painting and neon lights"]
 
 
+def inference(steps, strength):
+    """What makes diffusers run so many steps from the strength's own timestep, as turbocam does: it runs the last
+    int(num_inference_steps * strength) of num_inference_steps, so steps / strength has to be whole."""
+    if not 0 < strength <= 1 or steps < 1:
+        raise ValueError(f"strength {strength:g} and {steps} step(s): it should be above 0 and at most 1, they at least 1")
+    whole = round(steps / strength)
+    # Nearer than the timesteps are to each other.
+    if abs(whole * strength - steps) > 5e-4 * steps:
+        near = ", ".join(f"{steps / n:.4g}" for n in (whole + 1, whole, whole - 1) if n >= steps)
+        raise ValueError(f"diffusers cannot run {steps} step(s) at strength {strength:g}: {steps} / {strength:g} should be a "
+                         f"whole number. Strengths near it: {near}")
+    # Half a step more, so that int() does not fall short where the product is 0.999...
+    return {"num_inference_steps": whole, "strength": min(1.0, (steps + 0.5) / whole)}
+
+
 def repaint(pipe, picture, prompt, seed=1, strength=0.5, steps=1):
-    """One step, as the live filter runs by default: diffusers runs int(num_inference_steps * strength) of them."""
-    return pipe(prompt=prompt, image=picture, strength=strength, num_inference_steps=round(steps / strength),
-                guidance_scale=0.0, generator=torch.Generator().manual_seed(seed), output_type="pil").images[0]
+    """One step, as the live filter runs by default."""
+    made = pipe(prompt=prompt, image=picture, **inference(steps, strength), guidance_scale=0.0,
+                generator=torch.Generator().manual_seed(seed), output_type="pil").images[0]
+    ran, wanted = pipe.scheduler.timesteps[-pipe.num_timesteps :].tolist(), diffusion.timesteps(strength, steps)
+    near = len(ran) == steps and all(abs(a - b) <= 1 for a, b in zip(ran, wanted))
+    assert near, f"diffusers ran at the timesteps {ran}, not {wanted}"
+    return made
 
 
 def sheet(pipe, pictures=None, prompts=None, strength=0.5, steps=1, cell=192, label=16, across=10):
@@ -81,15 +101,20 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--sheet")
     parser.add_argument("--strength", type=float, default=0.5)
+    parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--flops", action="store_true")
     options = parser.parse_args()
+    try:
+        inference(options.steps, options.strength)
+    except ValueError as error:
+        parser.error(str(error))
     torch.set_num_threads(2)
     pipe = load(options.folder)
     if options.flops:
         counts = count_flops(pipe)
         print(" ".join(f"{k} {v:.2f}" for k, v in counts.items()), f"GFLOP, together {sum(counts.values()):.2f}")
     if options.sheet:
-        sheet(pipe, strength=options.strength).save(options.sheet, quality=85)
+        sheet(pipe, strength=options.strength, steps=options.steps).save(options.sheet, quality=85)
 
 
 if __name__ == "__main__":

@@ -3,18 +3,19 @@
     python figures.py RUN_FOLDER STUDENT_FOLDER [--pictures 24] [--json FILE]
 
 Held-out photographs (data.HELD_OUT) and drawn scenes of a seed of their own, in every style. For each network and
-number of steps:
+number of steps, and for the other students that lie in the run's folder (spark.py --without, --student-minutes):
 
     style       how often the judge (judge.py) names the style that was asked for
-    frechet     Fréchet distance of its features to those of really stylised pictures; `floor` is that of two halves of
-                real ones
+    frechet     Fréchet distance of its features to those of really stylised pictures; of the same pictures really
+                stylised twice, with other strokes and grain, as "really stylised"
     ssim, edges structure kept: SSIM of luma with the input (Wang et al. 2004), and the correlation of Sobel magnitudes
-    flicker     mean absolute change, in steps of 255, between repaintings of a still scene with new camera noise and
-                the same seed
+    flicker     mean absolute change, in steps of 255, between repaintings of a still picture with new camera noise and
+                the same seed; over the first STILL pictures, half of them drawn scenes
     ms          one picture at 256x256 in PyTorch here, encode and decode included; the median
 """
 
 import argparse
+import glob
 import json
 import os
 import random
@@ -38,6 +39,7 @@ import words
 ROWS = (("teacher", 1), ("teacher", 2), ("teacher", 4), ("teacher", 25), ("student", 1), ("student", 2), ("student", 4))
 HELD_OUT_SEED = 987654321
 STRENGTH = 0.5
+STILL = 4  # pictures, of which flicker is measured
 
 
 class Network:
@@ -98,14 +100,16 @@ def found(classifier, x):
 
 
 @torch.no_grad()
-def real(classifier, clean):
-    """Features of really stylised pictures, all styles, [S * N, D], and how often the judge names them rightly."""
+def real(classifier, clean, seed):
+    """Features of really stylised pictures, all styles, [S * N, D], and how often the judge names them rightly. The seed
+    is that of strokes and grain."""
+    torch.manual_seed(seed)
     features, right = [], []
     for number, name in enumerate(styles.NAMES):
         f, says = found(classifier, styles.FILTERS[name](clean).clamp(0, 1))
         features.append(f)
         right.append((says.argmax(1) == number).float().mean())
-    return torch.stack(features), float(torch.stack(right).mean())
+    return torch.cat(features), float(torch.stack(right).mean())
 
 
 @torch.no_grad()
@@ -120,11 +124,12 @@ def measure(network, steps, classifier, seen, goal):
         right.append((says.argmax(1) == number).float().mean())
         kept.append(ssim(made, seen))
         edged.append(edges(made, seen))
-        still = [network.repaint(seen[:1] + 0.02 * torch.randn(seen[:1].shape, generator=noise), [prompt], steps, 7)
+        x = seen[:STILL]
+        still = [network.repaint(x + 0.02 * torch.randn(x.shape, generator=noise), [prompt] * len(x), steps, 7)
                  for _ in range(3)]
         flicker += [(a - b).abs().mean() * 255 for a, b in zip(still, still[1:])]
     mean = lambda values: round(float(torch.stack(values).mean()), 3)
-    return {"style": mean(right), "frechet": round(judge.frechet(torch.cat(features), goal.flatten(0, 1)), 3),
+    return {"style": mean(right), "frechet": round(judge.frechet(torch.cat(features), goal), 3),
             "ssim": mean(kept), "edges": mean(edged), "flicker": mean(flicker), "ms": milliseconds(network, steps, seen)}
 
 
@@ -145,7 +150,7 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="the run's folder: teacher, judge and ablations")
+    parser.add_argument("run", help="the run's folder: teacher, judge and other students")
     parser.add_argument("student", help="the model's folder")
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--json", help="write the figures there, too")
@@ -156,18 +161,15 @@ def main():
     clean, seen = pictures(options.pictures)
     classifier = judge.Judge().eval()
     classifier.load_state_dict(torch.load(os.path.join(options.run, "judge.pt"), map_location="cpu")["judge"])
-    goal, right = real(classifier, clean)
-    half = goal.shape[1] // 2
-    floor = judge.frechet(goal[:, :half].flatten(0, 1), goal[:, half:].flatten(0, 1))
-    print(f"really stylised: style {right:.3f}, frechet of two halves {floor:.3f}\n")
+    (goal, right), (again, _) = real(classifier, clean, 1), real(classifier, clean, 2)
+    floor = judge.frechet(goal, again)
+    print(f"really stylised: style {right:.3f}, frechet {floor:.3f} between two times\n")
     folders = {"teacher": os.path.join(options.run, "teacher"), "student": options.student}
     figures = {}
-    ablations = [f"student-without-{name}" for name in ("adversarial", "distillation")]
-    for name in ablations:
-        if os.path.exists(os.path.join(options.run, name)):
-            folders[name] = os.path.join(options.run, name)
+    others = sorted(name.rstrip("/") for name in glob.glob("student-*/", root_dir=options.run))
+    folders |= {name: os.path.join(options.run, name) for name in others}
     networks = {name: Network(folder) for name, folder in folders.items()}
-    for name, steps in ROWS + tuple((name, 1) for name in ablations if name in folders):
+    for name, steps in ROWS + tuple((name, 1) for name in others):
         figures[f"{name}, {steps} step{'s' * (steps > 1)}"] = measure(networks[name], steps, classifier, seen, goal)
     print(table(figures))
     if options.json:

@@ -10,6 +10,7 @@ import transfer
 
 CELL = 16  # crops start at multiples of this: see styles.py
 SEEN, FIRST = 0, 1  # slot 0 is what the webcam saw, slot 1 + i the i-th style of the clean picture
+PICTURE_BYTES = (FIRST + len(styles.NAMES)) * 3 * data.SIZE**2  # in all styles
 
 
 class Pictures(torch.utils.data.IterableDataset):

@@ -4,6 +4,7 @@ import copy
 import os
 import random
 import shutil
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SPARK = os.path.join(HERE, "..", "Fixtures", "models", "spark")
 FAST = {"betas": (0.9, 0.99)}
 COUNTS = ("seconds", "step", "stage_step", "entered")
+MINUTES = 330  # of a run that was not told
+STUDENT_FROM = 0.72  # share of the whole time at which the teacher ends
+POOL_SHARE = 0.25  # of a GPU's free memory, at most; networks, gradients and compiled kernels need the rest
 
 
 @dataclass
@@ -36,6 +40,16 @@ class Size:
 
     def crop(self, done):
         return next((side, n) for end, side, n in self.crops if done <= end)
+
+    def kept(self, free):
+        """Pictures of the pool in so many bytes: whole renewals, at most `capacity` and at least those of the start."""
+        every = self.renew[1]
+        return max(self.first, min(self.capacity, int(free) // pool.PICTURE_BYTES // every * every))
+
+    def drawn(self, step):
+        """How many a run had drawn by a step; what a resumed one begins with."""
+        every, count = self.renew
+        return self.first + step // every * count
 
 
 CPU = Size(128, 16, ((0.85, 128, 8), (9, 192, 4)), 192, (12, 1), 24, 0)
@@ -55,12 +69,13 @@ class Run:
         os.makedirs(self.folder, exist_ok=True)
         self.vocabulary = os.path.join(self.folder, "vocabulary")
         torch.manual_seed(0)
+        self.minutes = options.minutes or MINUTES
         self.build(text.write_vocabulary(self.vocabulary))
         self.tokenizers = text.tokenizers(self.vocabulary)
         self.seconds, self.step, self.stage_step, self.entered, self.stopped = 0.0, 0, 0, None, False
         self.load()
         self.seed()
-        self.pool = pool.Pool(self.step, self.device, self.size.capacity, self.size.workers)
+        self.pool = pool.Pool(self.step, self.device, self.capacity(), self.size.workers)
 
     def seed(self):
         self.rng = random.Random(self.step)
@@ -101,8 +116,17 @@ class Run:
                      self.average["teacher"], self.features, self.student):
             part.compile(dynamic=False, isolate_recompiles=True)
 
+    def capacity(self):
+        if self.device.type != "cuda":
+            return self.size.capacity
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return self.size.kept(POOL_SHARE * free)
+
     def fill(self):
-        while len(self.pool) < self.size.first and not self.stopped:
+        """The pool as it was: a resumed run draws as many pictures as it had, not the few of a start."""
+        goal = min(self.size.drawn(self.step), self.pool.capacity)
+        print(f"drawing {goal} pictures, a second or so each on a processor; the clock starts afterwards", flush=True)
+        while len(self.pool) < goal and not self.stopped:
             self.pool.renew(self.size.renew[1])
 
     def parts(self):
@@ -112,13 +136,19 @@ class Run:
                 **{f"optimizer_{name}": optimizer for name, optimizer in self.optimizers.items()}}
 
     @property
+    def variant(self):
+        """What is said of another student than the run's own, "" for that one."""
+        without, minutes = self.options.without, self.options.student_minutes
+        return (f"-without-{without}" if without else "") + (f"-{minutes:g}-minutes" if minutes else "")
+
+    @property
     def path(self):
-        """An ablation has a checkpoint of its own; it begins from the common one."""
-        return os.path.join(self.folder, f"without-{self.options.without}.pt" if self.options.without else "spark.pt")
+        """Another student has a checkpoint of its own; it begins from the common teacher's."""
+        return os.path.join(self.folder, f"{self.variant[1:]}.pt" if self.variant else "spark.pt")
 
     def state(self):
         state = {name: part.state_dict() for name, part in self.parts().items()}
-        state |= {name: getattr(self, name) for name in COUNTS}
+        state |= {name: getattr(self, name) for name in (*COUNTS, "minutes")}
         return state | {"scale": self.vae.config.scaling_factor}
 
     def restore(self, state):
@@ -134,40 +164,78 @@ class Run:
     def save(self):
         torch.save(self.state(), self.path + ".new")
         os.replace(self.path + ".new", self.path)
-        if self.entered == "teacher" and not self.options.without:
+        if self.entered == "teacher" and not self.variant:
             shutil.copy(self.path, os.path.join(self.folder, "teacher.pt"))
 
     def load(self):
-        path = self.path
-        if self.options.without and not os.path.exists(path):
-            path = os.path.join(self.folder, "teacher.pt")
-        if os.path.exists(path):
-            self.restore(torch.load(path, map_location=self.device))
+        state = self.saved(self.path)
+        if state and self.options.quick and state["entered"] == "student" and state["seconds"] >= 60 * self.whole:
+            print("the last --quick run came to its end: another is begun", flush=True)
+            state = None
+        if state:
+            self.restore(state)
+        elif self.variant:
+            self.begin_student()
+
+    def saved(self, path):
+        """A checkpoint, none where there is no file. Rates and stages follow the whole time, so a run has one; those who
+        saved before it was written down have to say it."""
+        if not os.path.exists(path):
+            return None
+        state, asked = torch.load(path, map_location=self.device), self.options.minutes
+        minutes = state.get("minutes", asked or MINUTES)
+        if asked and abs(minutes - asked) > 1e-6:
+            sys.exit(f"{path} is of a run with --minutes {minutes:g}, not {asked:g}: go on with --minutes {minutes:g}, or "
+                     "begin another run in a folder of its own (--runs FOLDER)")
+        self.minutes = minutes
+        return state
+
+    def begin_student(self):
+        """Another student of a run's teacher. The clock stands where that ended."""
+        path = os.path.join(self.folder, "teacher.pt")
+        state = self.saved(path)
+        if not state:
+            sys.exit(f"{path} is not there: another student needs the teacher of a run. Train one first, without --without "
+                     "and --student-minutes, or name the folder of one with --runs")
+        if state["seconds"] < 60 * self.minutes * STUDENT_FROM:
+            sys.exit(f"the teacher in {path} is at minute {state['seconds'] / 60:.0f}, and it ends at "
+                     f"{self.minutes * STUDENT_FROM:.0f} of {self.minutes:g}: let it end first, or say the --minutes that "
+                     "its run had")
+        self.restore(state)
+        self.seconds = 60 * self.whole * STUDENT_FROM
+        self.entered, self.stage_step = "student", 0
 
     def rescale(self, factor):
         for vae in (self.vae, self.average["vae"]):
             vae.register_to_config(scaling_factor=factor)
 
     def progress(self):
-        return self.seconds / (60 * self.options.minutes) if self.options.minutes else 1.0
+        return self.seconds / (60 * self.whole)
 
-    def output(self, unet):
-        """The student of a whole run is the model; everything else stays in the run's folder."""
-        if unet == "student" and not self.options.without and not self.options.quick:
-            return self.options.output or SPARK
-        if self.options.quick and self.options.output and unet == "student":
+    @property
+    def whole(self):
+        """Minutes of all stages. A student of so many minutes has the schedule of a run in which they are its share."""
+        student = self.options.student_minutes
+        return student / (1 - STUDENT_FROM) if student else self.minutes
+
+    def output(self, unet, final=False):
+        """The student of a whole run, at its end, is the model; everything else stays in the run's folder."""
+        if final and self.options.output:
             return self.options.output
-        return os.path.join(self.folder, unet + (f"-without-{self.options.without}" if self.options.without else ""))
+        if final and not self.variant and not self.options.quick:
+            return SPARK
+        return os.path.join(self.folder, unet + self.variant)
 
-    def write(self, unet):
+    def write(self, unet, final=False):
         """The folder and a contact sheet of the averaged weights."""
         vae, network, encoders = (copy.deepcopy(m).cpu() for m in (self.average["vae"], self.average[unet], self.encoders))
-        folder = self.output(unet)
+        folder = self.output(unet, final)
         export.export(vae, network, encoders, self.vocabulary, folder)
         torch.save({"judge": self.judge.state_dict()}, os.path.join(self.folder, "judge.pt"))
         # A teacher's single step is an average of all that could be; what it knows shows after several.
         steps = 4 if unet == "teacher" else 1
-        evaluate.sheet(evaluate.load(folder), steps=steps).save(os.path.join(self.folder, f"sheet-{unet}-{int(self.seconds / 60):04d}.png"))
+        name = f"sheet-{unet}{self.variant}-{int(self.seconds / 60):04d}.png"
+        evaluate.sheet(evaluate.load(folder), steps=steps).save(os.path.join(self.folder, name))
 
 
 def multiplies_halves(device):

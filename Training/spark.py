@@ -2,11 +2,11 @@
 
     python spark.py --minutes 330     train that long in all, resuming from Training/runs if there is something
     python spark.py --quick           two minutes: every stage runs, the pictures are bad
-    python spark.py --without adversarial --minutes 330
+    python spark.py --without adversarial --student-minutes 5
                                       an ablation: another student of the same teacher, in Training/runs only
 
-Stopped and started again with the same --minutes, it goes on where it was. On a CUDA GPU batches and crops are larger
-and the networks are compiled, before the clock starts; everything else is the same.
+Stopped and started again, it goes on where it was. On a CUDA GPU batches, crops and pool are larger and the networks are
+compiled, before the clock starts.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import stages
 # Share of the whole time up to which a stage runs. The student begins with what the teacher knows: six minutes on two
 # cores teach it dots, tiles and hatching in one step, an hour more the strokes and grain that are drawn at random.
 STAGES = (("autoencoder", stages.autoencode, 0.14), ("text", stages.read, 0.15), ("judge", stages.judge, 0.18),
-          ("teacher", stages.teach, 0.72), ("student", stages.distil, 1.0))
+          ("teacher", stages.teach, training.STUDENT_FROM), ("student", stages.distil, 1.0))
 
 LONGEST = 10.0  # seconds that a step may count
 
@@ -83,16 +83,27 @@ class Log:
         self.clear()
 
 
+def turns(run):
+    """The stages that are still to come, each with where it begins: none before the one that was entered last, and none
+    that has had its time. One that is new has a turn even where the clock has run past it."""
+    names = [stage for stage, *_ in STAGES]
+    entered = names.index(run.entered) if run.entered else 0
+    start = 0.0
+    for number, (stage, step, end) in enumerate(STAGES):
+        if number > entered or number == entered and (run.progress() < end or run.stage_step == 0):
+            yield stage, step, start, end
+        start = end
+
+
 def rehearse(run):
     """One step of each stage that is still to come, at each size of its crops; then everything is as it was."""
     before = copy.deepcopy(run.state())
     try:
-        for stage, step, end in STAGES:
-            if run.progress() < end:
-                run.stage_step = 0
-                for done, *_ in run.size.crops:
-                    if not run.stopped:
-                        step(run, min(done, 1.0))
+        for _, step, *_ in [*turns(run)]:
+            run.stage_step = 0
+            for done, *_ in run.size.crops:
+                if not run.stopped:
+                    step(run, min(done, 1.0))
     finally:
         run.restore(before)
         run.seed()
@@ -119,11 +130,11 @@ def enter(run, stage):
         # A size of its own, once.
         with torch.compiler.set_stance("force_eager"):
             run.rescale(autoencoder.measure_scale(run.average["vae"], sample))
-    if stage == "student" and run.entered != "student":
-        run.student.load_state_dict(run.average["teacher"].state_dict())
-        run.average["student"].load_state_dict(run.average["teacher"].state_dict())
     if run.entered != stage:
         run.entered, run.stage_step = stage, 0
+    if stage == "student" and run.stage_step == 0:
+        run.student.load_state_dict(run.average["teacher"].state_dict())
+        run.average["student"].load_state_dict(run.average["teacher"].state_dict())
     print(f"stage {stage}, scaling_factor {run.vae.config.scaling_factor}", flush=True)
 
 
@@ -135,16 +146,12 @@ def train(run):
     if run.stopped:
         sys.exit(0)
     saved = written = time.monotonic()
-    start = 0.0
-    for stage, step, end in STAGES:
-        if run.progress() >= end:
-            start = end
-            continue
+    for stage, step, start, end in turns(run):
         enter(run, stage)
         log.clear()
-        while run.progress() < end:
+        while run.progress() < end or run.stage_step == 0:
             began = time.monotonic()
-            report = step(run, (run.progress() - start) / (end - start))
+            report = step(run, min(max((run.progress() - start) / (end - start), 0.0), 1.0))
             # A compiled network is compiled again for another number of threads; and it is the GPU that works.
             if not run.compiled:
                 threads.took(time.monotonic() - began)
@@ -164,7 +171,6 @@ def train(run):
             if stage in ("teacher", "student") and time.monotonic() - written > 60 * run.options.write_every:
                 run.write(stage)
                 written = time.monotonic()
-        start = end
         run.save()
         if stage == "teacher":
             run.write(stage)
@@ -172,22 +178,30 @@ def train(run):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=330, help="training time in all, earlier runs counted in")
+    parser.add_argument("--minutes", type=float, help="training time in all, what is resumed counted in (default: 330, "
+                        "or what the run was begun with; a run has one)")
     parser.add_argument("--quick", action="store_true", help="the same as --minutes 2 in a folder of its own")
     parser.add_argument("--without", choices=("adversarial", "distillation"), help="leave a loss of the student out")
-    parser.add_argument("--output", help="folder of the model (default: Fixtures/models/spark, or in runs)")
+    parser.add_argument("--student-minutes", type=float, metavar="M", help="another student of the run's teacher, M minutes "
+                        "long, in the run's folder")
+    parser.add_argument("--output", help="folder of the finished model (default: Fixtures/models/spark; the run's folder "
+                        "with --quick, --without or --student-minutes)")
     parser.add_argument("--runs", help="where checkpoints and sheets lie (default: Training/runs)")
-    parser.add_argument("--write-every", type=float, default=20, help="minutes between exports with a contact sheet")
+    parser.add_argument("--write-every", type=float, default=20, help="minutes between exports to the run's folder, with a "
+                        "contact sheet")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
+    for minutes in (options.minutes, options.student_minutes):
+        if minutes is not None and minutes <= 0:
+            parser.error(f"{minutes:g} minutes: train for more than 0")
     if options.quick:
         options.minutes = 2
     run = training.Run(options)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(run, "stopped", True))
     train(run)
-    run.write("student")
+    run.write("student", final=True)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,19 @@
 
 #if defined(__x86_64__)
 // What ONEDNN_MAX_CPU_ISA (or its older name) allows: oneDNN's own limit holds for our kernels too, so that
-// every variant can be tested on one machine. 0 baseline, 1 AVX2, 2 AVX-512, 3 with bf16.
+// every variant can be tested on one machine. What neither knows limits neither. 0 baseline, 1 AVX2, 2 AVX-512, 3 with
+// bf16.
 static int limit(void) {
   const char *isa = getenv("ONEDNN_MAX_CPU_ISA");
   if (!isa) isa = getenv("DNNL_MAX_CPU_ISA");
-  if (!isa || !*isa || strcasecmp(isa, "ALL") == 0 || strcasecmp(isa, "DEFAULT") == 0) return 3;
-  if (strncasecmp(isa, "AVX512", 6) == 0) return strcasestr(isa, "BF16") || strcasestr(isa, "AMX") ? 3 : 2;
-  return strncasecmp(isa, "AVX2", 4) == 0 ? 1 : 0;
+  static const struct {
+    const char *name;
+    int most;
+  } limits[] = {{"SSE41", 0},     {"AVX", 0},         {"AVX2", 1},
+                {"AVX2_VNNI", 1}, {"AVX512_CORE", 2}, {"AVX512_CORE_VNNI", 2}};
+  for (size_t i = 0; isa && i < sizeof limits / sizeof *limits; i++)
+    if (strcasecmp(isa, limits[i].name) == 0) return limits[i].most;
+  return 3;
 }
 
 static const tc_table *choose(void) {

@@ -93,7 +93,10 @@ static inline lanes rough_power_of_two_lanes(lanes x) {
 // x·σ(a·x) on whole vectors, with a reciprocal good to 2^-27.
 static inline lanes swish_lanes(lanes x, float a) {
 #if TC_LANES == 16
-  lanes y = exponential_lanes(x * -a) + 1.0f;
+  // The smaller of two sizes, with the first one's sign: past 104 powers are 0 or infinite, and far past it
+  // `exponential_lanes` would not find them. NaN, which is lost here, comes back with the last product.
+  lanes bounded = (lanes)_mm512_range_ps((__m512)(x * -a), _mm512_set1_ps(104), 2);
+  lanes y = exponential_lanes(bounded) + 1.0f;
   lanes r = (lanes)_mm512_rcp14_ps((__m512)y);
   lanes corrected = r * (2.0f - y * r);
   // Where e^-x is infinite the correction would give NaN for 0.
@@ -121,16 +124,21 @@ static inline lanes reciprocal_lanes(lanes x) {
 #endif
 }
 
-// x·Φ(x) on whole vectors: |x|·erf(|x|/√2) is even, so the sign needs no care.
+// x·Φ(x) on whole vectors: |x|·erf(|x|/√2) is even, so the sign needs no care. The half comes first, so that the largest
+// numbers stay finite.
 static inline lanes gelu_lanes(lanes x) {
-  lanes size = (lanes)((ints)x & INT32_MAX), a = size * 0.70710678f;
+  lanes half = x * 0.5f, size = (lanes)((ints)half & INT32_MAX), a = size * 1.41421356f;
+#if TC_LANES == 16
+  // From here on erf is 1, and powers of far larger numbers would be NaN.
+  a = (lanes)_mm512_min_ps(_mm512_set1_ps(10), (__m512)a);
+#endif
   lanes t = reciprocal_lanes(a * 0.3275911f + 1.0f);
   lanes y = t * 1.061405429f - 1.453152027f;
   y = y * t + 1.421413741f;
   y = y * t - 0.284496736f;
   y = y * t + 0.254829592f;
   lanes erf = 1.0f - y * t * power_of_two_lanes(a * a * -1.44269504f);
-  return (x + size * erf) * 0.5f;
+  return half + size * erf;
 }
 
 // x becomes gelu(x), and with `y` y·gelu(x).

@@ -34,31 +34,6 @@ typedef struct {
   size_t row, rows, column, columns;
 } panel_block;
 
-// to[rows][vectors · lanes] (+)= Σ from[row][unit] · weights[unit][...]
-static inline __attribute__((always_inline)) void panel_tile(float *restrict to, const uint32_t *const *restrict from,
-                                                             const uint32_t *restrict weights, size_t step,
-                                                             size_t depth, int rows, int vectors, int pairs,
-                                                             int adds) {
-  lanes sum[panel_rows][panel_vectors];
-  const uint32_t *a[panel_rows];
-  for (int i = 0; i < rows; i++) {
-    a[i] = from[i];
-    for (int j = 0; j < vectors; j++)
-      sum[i][j] = adds ? *(const lanes *)(to + i * tc_panels_columns + j * TC_LANES) : (lanes){};
-  }
-  for (size_t u = 0; u < depth; u++) {
-    units row[panel_vectors];
-    for (int j = 0; j < vectors; j++) {
-      size_t column = (size_t)j * TC_LANES;
-      row[j] = *(const units *)(weights + column / panel_columns * step + u * panel_columns + column % panel_columns);
-    }
-    for (int i = 0; i < rows; i++)
-      for (int j = 0; j < vectors; j++) sum[i][j] = fused_dot(sum[i][j], a[i][u], row[j], pairs);
-  }
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < vectors; j++) *(lanes *)(to + i * tc_panels_columns + j * TC_LANES) = sum[i][j];
-}
-
 // Lines of the next piece that belong to the tile at row `i`.
 static inline __attribute__((always_inline)) void panel_fetch(const panel_piece *w, size_t i, size_t first,
                                                               size_t panels) {
@@ -93,12 +68,15 @@ static inline __attribute__((always_inline)) void panel_column(const tc_panels *
   for (; i + panel_rows <= b.rows; i += panel_rows) {
     if (column % panel_columns == 0) panel_fetch(w, i, panel, panels ? panels : 1);
     if (column == 0 && w->is_last) panel_fetch_results(p, b, i);
-    panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, panel_rows, vectors, pairs, adds);
+    tile(to + i * tc_panels_columns, tc_panels_columns, from + i, weights, panel_columns, w->step, w->units,
+         panel_rows, vectors, pairs, adds);
   }
   for (; i + 2 <= b.rows; i += 2)
-    panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, 2, vectors, pairs, adds);
+    tile(to + i * tc_panels_columns, tc_panels_columns, from + i, weights, panel_columns, w->step, w->units, 2, vectors,
+         pairs, adds);
   for (; i < b.rows; i++)
-    panel_tile(to + i * tc_panels_columns, from + i, weights, w->step, w->units, 1, vectors, pairs, adds);
+    tile(to + i * tc_panels_columns, tc_panels_columns, from + i, weights, panel_columns, w->step, w->units, 1, vectors,
+         pairs, adds);
 }
 
 static inline __attribute__((always_inline)) void panel_multiply_as(const tc_panels *p, float *to,
@@ -133,8 +111,9 @@ static void panel_inputs(const tc_panels *p, const uint32_t **from, panel_block 
   for (size_t i = 0; i < b.rows; i++) {
     // What lies above or left of the picture has wrapped around and is larger than any size.
     size_t y = row * p->stride + r - p->top, x = column * p->stride + s - p->left;
-    const void *pixel = at(p->source, (y * p->width + x) * p->source_stride, p->element);
-    from[i] = y < p->height && x < p->width ? (const uint32_t *)pixel + unit : zeros;
+    from[i] = y < p->height && x < p->width
+                  ? (const uint32_t *)at(p->source, (y * p->width + x) * p->source_stride, p->element) + unit
+                  : zeros;
     if (++column == p->result_width) column = 0, row++;
   }
 }

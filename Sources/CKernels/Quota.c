@@ -53,14 +53,25 @@ static int64_t processors_of(const char *folder, int version) {
   return times[0] > 0 && times[1] > 0 ? (times[0] - 1) / times[1] + 1 : NO_LIMIT;
 }
 
+// A limit in bytes and what is used of it; whether there is one.
+static int limited(const char *folder, const char *limit, const char *usage, int64_t *most, int64_t *used) {
+  int64_t found[2][2];
+  if (numbers(folder, limit, found[0]) < 1 || numbers(folder, usage, found[1]) < 1) return 0;
+  *most = found[0][0];
+  *used = found[1][0];
+  // Version 1 says "no limit" as a number of nearly so many bytes as there are.
+  return *most >= 0 && *most <= NO_LIMIT / 2 && *used >= 0;
+}
+
+static int memory_limited(const char *folder, int version, int64_t *most, int64_t *used) {
+  return version == 2 ? limited(folder, "memory.max", "memory.current", most, used)
+                      : limited(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", most, used);
+}
+
 // Bytes: the limit less what is used, of which files that can be read again count nothing.
 static int64_t bytes_of(const char *folder, int version) {
-  int64_t most[2], used[2];
-  if (numbers(folder, version == 2 ? "memory.max" : "memory.limit_in_bytes", most) < 1) return NO_LIMIT;
-  // Version 1 says "no limit" as a number of nearly so many bytes as there are.
-  if (most[0] < 0 || most[0] > NO_LIMIT / 2) return NO_LIMIT;
-  if (numbers(folder, version == 2 ? "memory.current" : "memory.usage_in_bytes", used) < 1 || used[0] < 0)
-    return NO_LIMIT;
+  int64_t most, used;
+  if (!memory_limited(folder, version, &most, &used)) return NO_LIMIT;
   int64_t files = 0;
   FILE *file = open_in(folder, "memory.stat");
   if (file) {
@@ -68,8 +79,23 @@ static int64_t bytes_of(const char *folder, int version) {
                          : named(file, "total_inactive_file", "total_active_file");
     fclose(file);
   }
-  int64_t held = files > 0 ? used[0] - (files < used[0] ? files : used[0]) : used[0];
-  return most[0] > held ? most[0] - held : 0;
+  int64_t held = files > 0 ? used - (files < used ? files : used) : used;
+  return most > held ? most - held : 0;
+}
+
+// Bytes of swap. Version 1 limits memory and swap together.
+static int64_t swap_of(const char *folder, int version) {
+  int64_t most, used, most_memory, used_memory;
+  if (version == 2) {
+    if (!limited(folder, "memory.swap.max", "memory.swap.current", &most, &used)) return NO_LIMIT;
+  } else {
+    if (!limited(folder, "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes", &most, &used)
+        || !memory_limited(folder, version, &most_memory, &used_memory))
+      return NO_LIMIT;
+    most -= most_memory;
+    used -= used_memory;
+  }
+  return most > used ? most - used : 0;
 }
 
 // The least that the group at `path` below `root` and those that it lies in leave. A container sees its own group as
@@ -136,7 +162,9 @@ int64_t tc_free_memory(const char *meminfo, const char *groups, const char *moun
   }
   int64_t room = least_of_groups(groups, mounted, "memory", bytes_of);
   if (system >= 0 && system < INT64_MAX / 4096 && system * 1024 < room) room = system * 1024;
-  return room < NO_LIMIT && swap > 0 && swap < INT64_MAX / 4096 ? room + swap * 1024 : room;
+  if (room == NO_LIMIT || swap <= 0 || swap >= INT64_MAX / 4096) return room;
+  int64_t swap_room = least_of_groups(groups, mounted, "memory", swap_of);
+  return room + (swap * 1024 < swap_room ? swap * 1024 : swap_room);
 }
 
 // A set of the size that this kernel wants, which is not known beforehand.

@@ -1,12 +1,15 @@
 #define _GNU_SOURCE
 #include "Team.h"
 #include "CKernels.h"
+#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,9 +29,8 @@ enum {
 typedef struct {
   void (*body)(void *);
   void *data;
-  int count;         // threads, the one that begins regions included
-  int wanted;        // as many were asked for; the system may have given fewer
-  unsigned active;   // of them, those that take part in the region
+  int count;        // threads, the one that begins regions included
+  unsigned active;  // of them, those that take part in the region
   uint32_t float_mode;
   int ends;
   _Atomic uint32_t begun;    // regions; what the others wait for
@@ -143,27 +145,47 @@ static void end(void *argument) {
 
 static void make_key(void) { pthread_key_create(&at_exit, end); }
 
-// A team of so many threads, or of those that the system gave.
-static team *begin(int count) {
+// One thread more; 0 or why there is none.
+static int grow(team *t) {
+  member *other = malloc(sizeof *other);
+  if (!other) return ENOMEM;
+  *other = (member){t, t->count};
+  pthread_t *thread = &t->others[t->count - 1];
+  int failure = pthread_create(thread, NULL, help, other);
+  if (failure) {
+    free(other);
+    return failure;
+  }
+  pthread_setname_np(*thread, "compute");
+  t->count++;
+  return 0;
+}
+
+int team_gather(int count) {
+  if (count < 2 || (own && own->count >= count)) return 0;
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, make_key);
+  if (own) end(own);
+  own = NULL;
+  pthread_setspecific(at_exit, NULL);
   team *t = calloc(1, sizeof *t);
   pthread_t *others = calloc((size_t)count, sizeof *others);
-  if (!t || !others) abort();
-  t->others = others;
-  t->wanted = count;
-  for (t->count = 1; t->count < count; t->count++) {
-    member *other = malloc(sizeof *other);
-    if (!other) abort();
-    *other = (member){t, t->count};
-    if (pthread_create(&others[t->count - 1], NULL, help, other)) {
-      free(other);
-      break;
-    }
-    pthread_setname_np(others[t->count - 1], "compute");
+  if (!t || !others) {
+    free(t);
+    free(others);
+    return ENOMEM;
   }
+  t->count = 1;
+  t->others = others;
+  int failure = 0;
+  while (!failure && t->count < count) failure = grow(t);
+  if (failure) {
+    end(t);
+    return failure;
+  }
+  own = t;
   pthread_setspecific(at_exit, t);
-  return t;
+  return 0;
 }
 
 void team_run(void (*body)(void *), void *data, unsigned count) {
@@ -177,15 +199,16 @@ void team_run(void (*body)(void *), void *data, unsigned count) {
     here = outer;
     return;
   }
-  if (own && (unsigned)own->wanted < count) {
-    end(own);
-    own = NULL;
+  // oneDNN has shared its work out for so many already: with fewer some of it would not be done.
+  int failure = team_gather((int)count);
+  if (failure) {
+    fprintf(stderr, "%u threads for a parallel region: %s; raise the limit of processes\n", count, strerror(failure));
+    abort();
   }
-  if (!own) own = begin((int)count);
   team *t = own;
   t->body = body;
   t->data = data;
-  t->active = count < (unsigned)t->count ? count : (unsigned)t->count;
+  t->active = count;
   t->float_mode = team_float_mode();
   atomic_store_explicit(&t->working, (uint32_t)t->count - 1, memory_order_relaxed);
   atomic_fetch_add(&t->begun, 1);

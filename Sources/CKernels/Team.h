@@ -3,8 +3,11 @@
 
 /// The threads that work on a parallel region, oneDNN's and ours alike.
 
+/// Sees to it that the regions which the calling thread begins can have so many threads, itself included; 0, or the
+/// errno of the one that could not be made.
+int team_gather(int count);
 /// Runs `body` on `count` threads, this one included, and returns when all are done; 0: as many as this thread was told
-/// to use. Inside a region it runs on the one thread.
+/// to use. Inside a region it runs on the one thread. Ends the process where so many cannot be had: gather them before.
 void team_run(void (*body)(void *), void *data, unsigned count);
 /// How the calling thread rounds, and whether subnormal numbers are zeros to it; its regions do as it does.
 uint32_t team_float_mode(void);

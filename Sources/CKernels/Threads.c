@@ -6,7 +6,12 @@
 #include <unistd.h>
 
 void tc_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
-void tc_set_threads(int count) { team_set_most(count); }
+
+int tc_set_threads(int count) {
+  int failure = team_gather(count);
+  if (!failure) team_set_most(count);
+  return failure;
+}
 
 uint32_t tc_flush_subnormals(void) {
   uint32_t mode = team_float_mode();

@@ -134,29 +134,8 @@ static inline __attribute__((always_inline)) void winograd_out(const tc_winograd
   }
 }
 
-// to[rows][vectors · lanes] (+)= from[rows][depth] · weights: panels of 16 columns, `depth` rows each.
-static inline __attribute__((always_inline)) void winograd_tile(float *restrict to, size_t columns,
-                                                                const float *restrict from, size_t depth,
-                                                                const float *restrict weights, int rows, int vectors,
-                                                                int adds) {
-  lanes sum[winograd_rows][winograd_vectors];
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < vectors; j++)
-      sum[i][j] = adds ? *(const lanes *)(to + i * columns + j * TC_LANES) : (lanes){};
-  for (size_t c = 0; c < depth; c++) {
-    lanes row[winograd_vectors];
-    for (int j = 0; j < vectors; j++) {
-      size_t column = (size_t)j * TC_LANES;
-      row[j] = *(const lanes *)(weights + column / 16 * depth * 16 + c * 16 + column % 16);
-    }
-    for (int i = 0; i < rows; i++)
-      for (int j = 0; j < vectors; j++) sum[i][j] += from[i * depth + c] * row[j];
-  }
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < vectors; j++) *(lanes *)(to + i * columns + j * TC_LANES) = sum[i][j];
-}
-
-// One of the 36 products: to[rows][columns] (+)= from[rows][depth] · weights.
+// One of the 36 products: to[rows][columns] (+)= from[rows][depth] · weights, which are panels of 16 columns, `depth` rows
+// each.
 typedef struct {
   float *to;
   const float *from, *weights;
@@ -167,18 +146,22 @@ typedef struct {
 
 static inline __attribute__((always_inline)) void winograd_column(const winograd_product *x, size_t k, int vectors,
                                                                   int adds) {
-  const float *weights = x->weights + k / 16 * 16 * x->depth + k % 16, *from = x->from;
-  float *to = x->to + k;
   size_t i = 0, columns = x->columns, depth = x->depth;
+  const uint32_t *weights = (const uint32_t *)x->weights + k / 16 * 16 * depth + k % 16;
+  const uint32_t *from = (const uint32_t *)x->from;
+  float *to = x->to + k;
   for (; i + winograd_rows <= x->rows; i += winograd_rows) {
     if (x->ahead && k == 0)
       for (size_t n = 0; n < winograd_rows * depth; n += 16) __builtin_prefetch(x->ahead + i * depth + n, 0, 2);
-    winograd_tile(to + i * columns, columns, from + i * depth, depth, weights, winograd_rows, vectors, adds);
+    tile_dense(to + i * columns, columns, from + i * depth, depth, weights, 16, 16 * depth, depth, winograd_rows,
+               vectors, 0, adds);
   }
   for (; i + 4 <= x->rows; i += 4)
-    winograd_tile(to + i * columns, columns, from + i * depth, depth, weights, 4, vectors, adds);
+    tile_dense(to + i * columns, columns, from + i * depth, depth, weights, 16, 16 * depth, depth, 4, vectors, 0,
+               adds);
   for (; i < x->rows; i++)
-    winograd_tile(to + i * columns, columns, from + i * depth, depth, weights, 1, vectors, adds);
+    tile_dense(to + i * columns, columns, from + i * depth, depth, weights, 16, 16 * depth, depth, 1, vectors, 0,
+               adds);
 }
 
 static inline __attribute__((always_inline)) void winograd_multiply_as(const winograd_product *x, int adds) {

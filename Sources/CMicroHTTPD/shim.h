@@ -3,16 +3,19 @@
 // Swift cannot call variadic functions; this one starts the only kind of server turbocam needs: one thread
 // that serves every connection of a socket that listens already. Gives NULL when libmicrohttpd refuses.
 static inline struct MHD_Daemon *turbocam_start_http(
-    int listening, unsigned connections, unsigned idle_seconds, size_t memory_per_connection,
-    MHD_AccessHandlerCallback handler, MHD_RequestCompletedCallback completed, void *context) {
+    int listening, unsigned connections, unsigned connections_per_address, unsigned idle_seconds,
+    size_t memory_per_connection, MHD_AccessHandlerCallback handler, MHD_RequestCompletedCallback completed,
+    MHD_NotifyConnectionCallback noted, void *context) {
   return MHD_start_daemon(
       MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler,
       context,
       MHD_OPTION_LISTEN_SOCKET, listening,
       MHD_OPTION_CONNECTION_LIMIT, connections,
+      MHD_OPTION_PER_IP_CONNECTION_LIMIT, connections_per_address,
       MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory_per_connection,
       MHD_OPTION_NOTIFY_COMPLETED, completed, context,
+      MHD_OPTION_NOTIFY_CONNECTION, noted, context,
       MHD_OPTION_END);
 }
 
@@ -20,6 +23,7 @@ static inline struct MHD_Daemon *turbocam_start_http(
 // into Swift; constants do not.
 static const enum MHD_Result turbocam_mhd_yes = MHD_YES;
 static const enum MHD_Result turbocam_mhd_no = MHD_NO;
+static const enum MHD_ConnectionNotificationCode turbocam_mhd_started = MHD_CONNECTION_NOTIFY_STARTED;
 static const enum MHD_ValueKind turbocam_mhd_header = MHD_HEADER_KIND;
 static const enum MHD_ValueKind turbocam_mhd_argument = MHD_GET_ARGUMENT_KIND;
 static const enum MHD_ResponseMemoryMode turbocam_mhd_persistent = MHD_RESPMEM_PERSISTENT;

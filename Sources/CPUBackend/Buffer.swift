@@ -15,7 +15,7 @@ final class Buffer {
   /// `byteCount` zero bytes; at least one cache line.
   init(_ byteCount: Int) throws {
     guard byteCount >= 0, byteCount < Int.max / 2 else { throw CPUError.memory(byteCount: byteCount) }
-    self.byteCount = max(64, (byteCount + 63) / 64 * 64)
+    self.byteCount = Self.size(byteCount)
     if self.byteCount >= Self.hugePage {
       let mapping = try Self.map(self.byteCount)
       self.mapping = mapping
@@ -32,6 +32,9 @@ final class Buffer {
     memset(memory, 0, self.byteCount)
     pointer = memory
   }
+
+  /// Whole cache lines for so many bytes.
+  static func size(_ byteCount: Int) -> Int { max(64, (byteCount + 63) / 64 * 64) }
 
   /// Zeros with room to align them.
   private static func map(_ byteCount: Int) throws -> UnsafeMutableRawBufferPointer {

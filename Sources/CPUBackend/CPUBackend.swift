@@ -29,7 +29,7 @@ public final class CPUBackend: Backend {
   private let overlap: Overlap
   private let memory: Int?
   private let dnnl: DNNL
-  private var caches: [WeightCache<Buffer>] = []
+  private var caches = WeightCaches<Buffer>()
 
   /// `threads` nil takes what the affinity mask and the control group allow; `fuses` false runs the graph as it
   /// was written, to find out which of the two is wrong. `settingsBytes`: weights of more bytes that only a change of
@@ -90,22 +90,14 @@ public final class CPUBackend: Backend {
           PanelProduct.gates(
             graph.type(source), graph.type(weight), stored: graph.stored(weight, in: weights))
         },
-        doubles: TiledConvolution.doubles) : graph
+        doubles: WinogradConvolution.doubles) : graph
     let plan = Plan(fused, rules: Lowering.rules)
     return try CPUExecutable(
-      plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: cache(of: weights),
+      plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: caches.cache(of: weights),
       settingsBytes: settingsBytes, freeBytes: memory ?? Self.freeMemory, progress: progress)
   }
 
   private static var freeMemory: Int {
     Int(tc_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"))
-  }
-
-  private func cache(of source: any WeightSource) -> WeightCache<Buffer> {
-    caches.removeAll(where: \.isOrphan)
-    if let cache = caches.first(where: { $0.belongs(to: source) }) { return cache }
-    let cache = WeightCache<Buffer>(source)
-    caches.append(cache)
-    return cache
   }
 }

@@ -1,5 +1,7 @@
 import CDNNL
+import CKernels
 import Engine
+import Glibc
 
 /// What can go wrong on the CPU.
 public enum CPUError: Error, CustomStringConvertible, Equatable {
@@ -9,17 +11,30 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
   case element(String, op: String)
   /// No memory for this many bytes.
   case memory(byteCount: Int)
+  /// oneDNN found no memory: in which call, and the op with its shapes. It does not say for how much.
+  case libraryMemory(call: String, op: String)
+  /// Parallel work is to have so many threads, one of which could not be made: errno.
+  case threads(count: Int, failure: Int32)
   /// What a program would fill, and what the system or the control group has left, in bytes.
   case room(asked: Int, free: Int)
 
   public var description: String {
     switch self {
     case .library(let call, let status, let op):
-      return "oneDNN: \(call) gives \(status) for \(op); try --device cpu with f32, or update libdnnl"
+      return
+        "oneDNN: \(call) gives \(status) for \(op); update libdnnl, or report it with what 'turbocam doctor' prints"
     case .element(let element, let op):
-      return "the CPU backend has no \(element) arithmetic for \(op); run the model in f32"
+      return
+        "the CPU backend has no \(element) arithmetic for \(op); report it with what 'turbocam doctor' prints"
     case .memory(let byteCount):
       return "no memory for \(byteCount) bytes; close other programs or choose a smaller size"
+    case .libraryMemory(let call, let op):
+      return
+        "no memory for what oneDNN needs: \(call) for \(op); close other programs or choose a smaller size"
+    case .threads(let count, let failure):
+      return
+        "no \(count) threads for the CPU: \(String(cString: strerror(failure))); raise the limit of processes "
+        + "(ulimit -u, docker's --pids-limit, systemd's TasksMax=), or give fewer processors: taskset -c 0 turbocam ..."
     case .room(let asked, let free):
       return
         "no memory for the model at this size: it takes \((asked + 999_999) / 1_000_000) MB, and "
@@ -31,7 +46,7 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
   /// EX_OSERR or EX_SOFTWARE of sysexits.h.
   public var exitCode: Int32 {
     switch self {
-    case .memory, .room: return 71
+    case .memory, .libraryMemory, .room, .threads: return 71
     case .library, .element: return 70
     }
   }
@@ -40,6 +55,13 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
 /// Throws where a oneDNN call did not succeed.
 func check(_ status: dnnl_status_t, _ call: String, _ op: @autoclosure () -> String) throws {
   guard status != dnnl_success else { return }
-  if status == dnnl_out_of_memory { throw CPUError.memory(byteCount: 0) }
+  if status == dnnl_out_of_memory { throw CPUError.libraryMemory(call: call, op: op()) }
   throw CPUError.library(call: call, status: String(cString: dnnl_status2str(status)), op: op())
+}
+
+/// Has parallel work that the calling thread begins run on so many threads, oneDNN's included. With fewer than it was
+/// prepared for, some of it would not be done.
+func setThreads(_ count: Int) throws {
+  let failure = tc_set_threads(Int32(count))
+  guard failure == 0 else { throw CPUError.threads(count: count, failure: failure) }
 }

@@ -1,4 +1,3 @@
-import CKernels
 import Engine
 import Glibc
 
@@ -58,18 +57,21 @@ final class CPUExecutable: Executable {
         try Lane(plan, threads: threads / Self.shareCount, load, held: &held)
       }
     }
-    tc_set_threads(Int32(threads))
+    try setThreads(threads)
     let places = whole.lowering.memory
-    groups = plan.settingsMasks.map { mask in
-      SettingsGroup(
+    groups = try plan.settingsMasks.map { mask in
+      try SettingsGroup(
         mask: mask, plan, dnnl, threads: threads,
-        LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache), memory: places)
+        LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache), memory: places,
+        atMost: settingsBytes)
     }
+    // Programs are filled one after the other.
+    let loads = [load] + groups.compactMap(\.awaited)
     try Self.demand(
-      load.awaitedByteCount + ([whole] + shares).reduce(0) { $0 + $1.byteCount }
+      loads.reduce(0) { $0 + $1.awaitedByteCount } + (loads.map(\.temporaryByteCount).max() ?? 0)
+        + groups.reduce(0) { $0 + $1.scratchByteCount } + ([whole] + shares).reduce(0) { $0 + $1.byteCount }
         + held.reduce(0) { $0 + ($1?.byteCount ?? 0) }, of: freeBytes)
-    try load.run(progress: progress)
-    for group in groups { try group.prepare(atMost: settingsBytes, progress: progress) }
+    for load in loads { try load.run(progress: progress) }
     if !shares.isEmpty, overlap == .measured, try !Self.pays(shares, whole) { shares = [] }
     copies = try shares.map { [whole] lane in
       try inputs.values.filter { plan.graph[$0].cadence == .frame }.map { value in
@@ -119,15 +121,6 @@ final class CPUExecutable: Executable {
     return products.reduce(0, +) <= shortProduct * Double(products.count * threads)
   }
 
-  func write(_ input: String, _ bytes: UnsafeRawBufferPointer) throws {
-    try withInput(input) { memory in
-      guard memory.count == bytes.count else {
-        throw EngineError.byteCount(input, expected: memory.count, found: bytes.count)
-      }
-      memory.copyMemory(from: bytes)
-    }
-  }
-
   func withInput<R>(_ input: String, _ body: (UnsafeMutableRawBufferPointer) throws -> R) throws -> R {
     guard let value = inputs[input] else { throw EngineError.unknownName(input) }
     let operand = try whole.lowering.operand(value)
@@ -150,15 +143,18 @@ final class CPUExecutable: Executable {
   private func followSettings() throws {
     guard dirty != 0 else { return }
     try awaitAll()
-    tc_set_threads(Int32(whole.threads))
+    try setThreads(whole.threads)
     for group in groups where group.mask & dirty != 0 { try group.run() }
-    try packSettings(whole)
-    for lane in shares { try packSettings(lane) }
+    for lane in [whole] + shares {
+      try packSettings(lane) { step in if step.mask & dirty != 0 { try step.run() } }
+    }
     dirty = 0
   }
 
-  private func packSettings(_ lane: Lane) throws {
-    for step in lane.programs.settings where step.mask & dirty != 0 { try step.run() }
+  /// Makes the forms of settings values that the lane reads, on the threads that its steps are made for.
+  private func packSettings(_ lane: Lane, _ body: (Step) throws -> Void) throws {
+    try setThreads(lane.threads)
+    for step in lane.programs.settings { try body(step) }
   }
 
   // MARK: Frames under way
@@ -206,11 +202,14 @@ final class CPUExecutable: Executable {
   /// Runs the settings and the frame program once, with a clock around each step.
   func profile() throws -> [OpTime] {
     try awaitAll()
-    tc_set_threads(Int32(whole.threads))
-    dirty = 0
+    try setThreads(whole.threads)
     var times: [OpTime] = []
     for group in groups { try group.run { times.append(try time($0)) } }
-    for step in whole.programs.settings + whole.programs.frame { times.append(try time(step)) }
+    try packSettings(whole) { times.append(try time($0)) }
+    for step in whole.programs.frame { times.append(try time(step)) }
+    // Shares are to find what was written too.
+    for lane in shares { try packSettings(lane) { try $0.run() } }
+    dirty = 0
     return times
   }
 

@@ -1,4 +1,3 @@
-import CKernels
 import Engine
 
 /// The frame program with memory of its own for what lives as long as a frame. As many frames can be under way as there
@@ -17,7 +16,7 @@ final class Lane {
   /// `held` has the memory of values that outlive a frame, by index; they are made where there are none yet.
   init(_ plan: Plan, threads: Int, _ load: LoadProgram, held: inout [Buffer?]) throws {
     self.threads = threads
-    tc_set_threads(Int32(threads))
+    try setThreads(threads)
     programs = Programs(plan, load)
     let scratch = Scratch()
     lowering = Lowering(plan, try DNNL(), threads: threads, scratch: scratch, packer: programs)
@@ -51,7 +50,7 @@ final class Lane {
   func run() throws { try Self.run(programs, threads) }
 
   private static func run(_ programs: Programs, _ threads: Int) throws {
-    tc_set_threads(Int32(threads))
+    try setThreads(threads)
     for step in programs.frame { try step.run() }
   }
 

@@ -54,7 +54,7 @@ final class LaneWorker {
       }, argument.toOpaque())
     guard failure == 0 else {
       argument.release()
-      throw CPUError.library(call: "pthread_create", status: "error \(failure)", op: "a lane of frames")
+      throw CPUError.threads(count: 1, failure: failure)
     }
   }
 

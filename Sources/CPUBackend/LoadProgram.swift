@@ -50,6 +50,29 @@ final class LoadProgram {
   /// Bytes that `run` will fill.
   var awaitedByteCount: Int { needs.joined().reduce(0) { $0 + $1.buffer.byteCount } }
 
+  /// Bytes that values in between, and the spare memory they leave, take at the most while `run` runs.
+  var temporaryByteCount: Int {
+    var sizes: [Value: Int] = [:]
+    var spare: [Int] = []
+    var (held, most) = (0, 0)
+    for step in LoadSchedule(plan, isNeeded: { !needs[$0.index].isEmpty }).steps {
+      let byteCount = plan.graph.type(step.value).byteCount
+      if let index = Temporaries.fitting(byteCount, spare) {
+        sizes[step.value] = spare.remove(at: index)
+      } else {
+        sizes[step.value] = Buffer.size(byteCount)
+        held += Buffer.size(byteCount)
+      }
+      most = max(most, held)
+      for root in step.drops {
+        guard let size = sizes.removeValue(forKey: root) else { continue }
+        spare.append(size)
+        if spare.count > Temporaries.mostSpare { held -= spare.removeFirst() }
+      }
+    }
+    return most
+  }
+
   /// The element type in the file of weights.
   func stored(_ value: Value) -> ElementType { plan.graph.stored(value, in: source) }
 
@@ -121,7 +144,6 @@ final class LoadProgram {
     guard filled == found.byteCount else {
       throw EngineError.byteCount(name, expected: found.byteCount, found: filled)
     }
-    source.release(name)
   }
 
   private static func convert(
@@ -207,7 +229,7 @@ private final class Temporaries: Packer {
   private var buffers: [Value: Buffer] = [:]
   /// Memory that was dropped, for what comes next: the system need not clear it again.
   private var spare: [Buffer] = []
-  private static let mostSpare = 4
+  static let mostSpare = 4
   private(set) var lowering: Lowering!
 
   init(_ plan: Plan, _ dnnl: DNNL, threads: Int) {
@@ -222,12 +244,14 @@ private final class Temporaries: Packer {
     return buffer.pointer
   }
 
-  /// Spare memory that is large enough, and not far too large; what is in it will be overwritten.
+  /// Which spare memory is large enough, and not far too large.
+  static func fitting(_ byteCount: Int, _ spare: [Int]) -> Int? {
+    spare.firstIndex { $0 >= byteCount && $0 <= 4 * byteCount }
+  }
+
+  /// Spare memory, in which what there is will be overwritten, or new.
   private func take(_ byteCount: Int) throws -> Buffer {
-    guard let index = spare.firstIndex(where: { $0.byteCount >= byteCount && $0.byteCount <= 4 * byteCount })
-    else {
-      return try Buffer(byteCount)
-    }
+    guard let index = Self.fitting(byteCount, spare.map(\.byteCount)) else { return try Buffer(byteCount) }
     return spare.remove(at: index)
   }
 
@@ -247,7 +271,7 @@ private final class Temporaries: Packer {
 
   func stored(_ value: Value) -> ElementType { plan.graph.type(value).element }
 
-  func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer {
+  func pack(_ value: Value, _ packing: Packing) throws -> Buffer {
     let operand = try lowering.operand(value)
     let buffer = try Buffer(packing.form(of: operand.type).byteCount)
     try Packed.work(lowering, operand, packing, into: buffer).run()

@@ -21,16 +21,17 @@ extension Lowering {
       [w[0], w[3], w[1], w[2]], plan.graph.type(node.inputs[1]).element,
       strides: [w[1] * w[2] * w[3], 1, w[2] * w[3], w[3]])
     if Self.isNarrow(w, element, settings) {
-      return try narrowConvolution(value, node, settings, input, plain, result)
+      return try narrowConvolution(node, settings, input, result)
     }
-    if let tiles = TiledConvolution(node, settings, source: input.type, weight: plan.graph[node.inputs[1]]) {
-      return try winograd(value, node, settings, tiles, result)
+    let weight = plan.graph[node.inputs[1]]
+    if let convolution = WinogradConvolution(node, settings, source: input.type, weight: weight) {
+      return try winograd(node, settings, convolution, result)
     }
     guard !settings.doubles else {
       throw EngineError.unsupported("plain convolutions that double", backend: "the CPU backend")
     }
     if let product = panelProduct(node, settings.epilogue) {
-      return try panels(value, node, product, settings.epilogue, settings, result)
+      return try panels(node, product, settings.epilogue, settings, result)
     }
     let source = try Self.picture(x, element)
     let target = try Self.picture(node.type.shape, node.type.element)
@@ -64,14 +65,11 @@ extension Lowering {
   }
 
   private func narrowConvolution(
-    _ value: Value, _ node: Node, _ settings: Convolution, _ input: Operand, _ plain: Descriptor,
-    _ result: Operand
+    _ node: Node, _ settings: Convolution, _ input: Operand, _ result: Operand
   ) throws -> any Runnable {
     let (x, w) = (input.type.shape, plan.graph.shape(node.inputs[1]))
-    let layout = try Descriptor(
-      [w[0], w[3], w[1], w[2]], input.type.element, strides: [w[1] * w[2] * w[3], 1, w[2] * w[3], w[3]])
-    let weights = try packer.pack(node.inputs[1], .weights(from: plain, to: layout), for: value)
-    let bias = try settings.epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
+    let weights = try packer.pack(node.inputs[1], .dense(input.type.element))
+    let bias = try settings.epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector) }
     let parameters = tc_narrow_convolution(
       source: input.pointer, weights: weights.pointer,
       bias: bias?.pointer.assumingMemoryBound(to: Float.self),
@@ -96,7 +94,7 @@ extension Lowering {
 
   func linear(_ value: Value, _ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
     if let product = panelProduct(node, epilogue) {
-      return try panels(value, node, product, epilogue, nil, result)
+      return try panels(node, product, epilogue, nil, result)
     }
     guard !epilogue.gated, !epilogue.normalized else {
       throw EngineError.unsupported("gated or normalized products", backend: "the CPU backend")
@@ -133,24 +131,24 @@ extension Lowering {
   ) throws -> any Runnable {
     var postOps = PostOps()
     var bound: [(Int32, Memory)] = []
-    /// Memory that the next operation reads.
-    func bind(_ descriptor: Descriptor, _ pointer: UnsafeMutableRawPointer, owner: Buffer? = nil) throws {
-      let place = DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE * Int32(postOps.operations.count + 1)
+    /// An operation with the memory of its operand, which oneDNN finds by the operation's place.
+    func append(
+      _ operation: (Descriptor) -> PostOps.Operation, reading descriptor: Descriptor,
+      _ pointer: UnsafeMutableRawPointer, owner: Buffer? = nil
+    ) throws {
+      postOps.operations.append(operation(descriptor))
+      let place = DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE * Int32(postOps.operations.count)
       bound.append((place | DNNL_ARG_SRC_1, try Memory(dnnl, descriptor, pointer, owner: owner)))
     }
     if let index = epilogue.scaleIndex {
-      let vector = try packer.pack(node.inputs[index], .vector, for: value)
-      let scale = try target.1.perChannel()
-      try bind(scale, vector.pointer, owner: vector)
-      postOps.operations.append(.multiply(scale))
+      let vector = try packer.pack(node.inputs[index], .vector)
+      try append(PostOps.Operation.multiply, reading: target.1.perChannel(), vector.pointer, owner: vector)
     }
     if let index = epilogue.biasIndex {
-      let vector = try packer.pack(node.inputs[index], .vector, for: value)
+      let vector = try packer.pack(node.inputs[index], .vector)
       if epilogue.scaled {
         // oneDNN adds a bias of its own before the scale.
-        let shift = try target.1.perChannel()
-        try bind(shift, vector.pointer, owner: vector)
-        postOps.operations.append(.add(shift))
+        try append(PostOps.Operation.add, reading: target.1.perChannel(), vector.pointer, owner: vector)
       } else {
         bound.append((DNNL_ARG_BIAS, try Memory(dnnl, bias, vector.pointer, owner: vector)))
       }
@@ -159,8 +157,7 @@ extension Lowering {
     let isElsewhere = residual.map { $0.pointer != target.0.pointer } ?? false
     let isCopied = isElsewhere && addsWrongly(node)
     if let residual, isElsewhere, !isCopied {
-      try bind(target.1, residual.pointer)
-      postOps.operations.append(.add(target.1))
+      try append(PostOps.Operation.add, reading: target.1, residual.pointer)
     } else if residual != nil {
       postOps.operations.append(.sum)
     }
@@ -169,7 +166,7 @@ extension Lowering {
     guard let layout = primitive.weights else {
       throw CPUError.library(call: "query", status: "no weights", op: describe(value))
     }
-    let weights = try packer.pack(node.inputs[1], .weights(from: plain, to: layout), for: value)
+    let weights = try packer.pack(node.inputs[1], .weights(from: plain, to: layout))
     bound += [
       (DNNL_ARG_SRC_0, try Memory(dnnl, source.1, source.0.pointer)),
       (DNNL_ARG_WEIGHTS_0, try Memory(dnnl, layout, weights.pointer, owner: weights)),
@@ -197,13 +194,12 @@ extension Lowering {
   }
 
   func groupNorm(
-    _ value: Value, _ node: Node, _ groups: Int, _ epsilon: Float, _ activation: Activation?,
-    _ result: Operand
+    _ node: Node, _ groups: Int, _ epsilon: Float, _ activation: Activation?, _ result: Operand
   ) throws -> any Runnable {
     let input = try operand(node.inputs[0])
-    let gain = try packer.pack(node.inputs[1], .vector, for: value)
-    let shift = try packer.pack(node.inputs[2], .vector, for: value)
-    let factors = try factors(value, node, after: 3)
+    let gain = try packer.pack(node.inputs[1], .vector)
+    let shift = try packer.pack(node.inputs[2], .vector)
+    let factors = try factors(node, after: 3)
     let blocks = max(1, min(input.rows, threads))
     let parameters = tc_group_norm(
       source: input.pointer, destination: result.pointer,
@@ -217,17 +213,17 @@ extension Lowering {
     let floats = tc_group_scratch(blocks, input.columns)
     scratch.request(floats * 4) { [unowned work] memory in
       let partial = memory.assumingMemoryBound(to: Float.self)
-      work.parameters.pointee.partial = partial
-      work.parameters.pointee.channel = partial + blocks * 2 * input.columns
+      work.parameters.pointer.pointee.partial = partial
+      work.parameters.pointer.pointee.channel = partial + blocks * 2 * input.columns
     }
     return work
   }
 
-  func layerNorm(_ value: Value, _ node: Node, _ epsilon: Float, _ result: Operand) throws -> any Runnable {
+  func layerNorm(_ node: Node, _ epsilon: Float, _ result: Operand) throws -> any Runnable {
     let input = try operand(node.inputs[0])
-    let gain = try packer.pack(node.inputs[1], .vector, for: value)
-    let shift = try packer.pack(node.inputs[2], .vector, for: value)
-    let factors = try factors(value, node, after: 3)
+    let gain = try packer.pack(node.inputs[1], .vector)
+    let shift = try packer.pack(node.inputs[2], .vector)
+    let factors = try factors(node, after: 3)
     let parameters = tc_layer_norm(
       source: input.pointer, destination: result.pointer,
       gain: gain.pointer.assumingMemoryBound(to: Float.self),
@@ -252,11 +248,11 @@ extension Lowering {
       element: Self.code(q.type.element), scratch: nil, scratch_size: 0, packed: nil)
     let size = tc_attention_scratch(&parameters)
     parameters.scratch_size = size
-    let work = AttentionWork(&parameters)
+    let work = AttentionWork(parameters)
     let packed = (tc_attention_packed_size(&parameters) + 63) / 64 * 64
     scratch.request(packed + size * threads) { [unowned work] memory in
-      work.parameters.pointee.packed = memory
-      work.parameters.pointee.scratch = memory + packed
+      work.parameters.pointer.pointee.packed = memory
+      work.parameters.pointer.pointee.scratch = memory + packed
     }
     return work
   }

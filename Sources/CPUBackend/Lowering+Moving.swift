@@ -48,15 +48,11 @@ extension Lowering {
     return strides
   }
 
+  /// Rows one behind the other: results are dense (`rules` has no `writesStrided`).
   func copyRows(_ x: Operand, _ result: Operand) -> any Runnable {
-    if result.isDense {
-      return copy(
-        [x.rows, x.columns], from: x.pointer, [x.rowStride, 1], to: result.pointer, [x.columns, 1],
-        x.type.element)
-    }
-    return copy(
-      [result.rows, result.columns], from: x.pointer, [result.columns, 1], to: result.pointer,
-      [result.rowStride, 1], x.type.element)
+    copy(
+      [x.rows, x.columns], from: x.pointer, [x.rowStride, 1], to: result.pointer, [x.columns, 1],
+      x.type.element)
   }
 
   func transpose(_ x: Operand, _ order: [Int], _ result: Operand) -> any Runnable {
@@ -80,7 +76,6 @@ extension Lowering {
     for part in parts {
       let to = result.pointer + position * strides[axis] * part.type.element.byteCount
       position += part.type.shape[axis]
-      if part.pointer == to { continue }
       works.append(
         copy(
           part.type.shape, from: part.pointer, Self.strides(part.type.shape, rowStride: part.rowStride),

@@ -2,21 +2,22 @@ import CKernels
 import Engine
 
 extension Lowering {
+  /// A 3x3 convolution in tiles of 4x4 results.
   func winograd(
-    _ value: Value, _ node: Node, _ settings: Convolution, _ tiles: TiledConvolution, _ result: Operand
+    _ node: Node, _ settings: Convolution, _ convolution: WinogradConvolution, _ result: Operand
   ) throws -> any Runnable {
     let input = try operand(node.inputs[0])
     let epilogue = settings.epilogue
     let stored = storedFilters(node.inputs[1])
     let weights = try packer.pack(
-      node.inputs[1], tiles.keepsWeights ? .tiles : .panels(stored, inPairs: false), for: value)
-    let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
+      node.inputs[1], convolution.transformsAtLoad ? .tiles : .panels(stored, inPairs: false))
+    let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector) }
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
     let (x, y) = (input.type.shape, node.type.shape)
     var parameters = tc_winograd()
     parameters.source = UnsafeRawPointer(input.pointer)
-    parameters.weights = tiles.keepsWeights ? Self.floats(weights) : nil
-    parameters.filters = tiles.keepsWeights ? nil : UnsafeRawPointer(weights.pointer)
+    parameters.weights = convolution.transformsAtLoad ? Self.floats(weights) : nil
+    parameters.filters = convolution.transformsAtLoad ? nil : UnsafeRawPointer(weights.pointer)
     parameters.stored = Self.code(stored)
     parameters.bias = Self.floats(bias)
     parameters.residual = residual.map { UnsafeRawPointer($0.pointer) }
@@ -28,7 +29,7 @@ extension Lowering {
     parameters.residual_stride = residual?.rowStride ?? 0
     parameters.destination_stride = result.rowStride
     parameters.tiles_across = (y[1] + 3) / 4
-    parameters.tiles = TiledConvolution.tiles(of: y)
+    parameters.tiles = WinogradConvolution.tiles(of: y)
     parameters.element = Self.code(input.type.element)
     parameters.activation = epilogue.activation.map(Self.function) ?? tc_identity
     let work = WinogradWork(parameters, threads: threads, keep: [weights] + (bias.map { [$0] } ?? []))
@@ -38,10 +39,12 @@ extension Lowering {
     return work
   }
 
-  /// The fewest bytes that hold every number of the weights and are unpacked fast.
+  /// The fewest bytes that hold every number of the weights and are unpacked fast: 16 bits, or f32, into which a file's
+  /// integers are converted too.
   private func storedFilters(_ weights: Value) -> ElementType {
     guard PanelProduct.unpacksFast else { return .f32 }
-    return plan.graph.type(weights).element == .bf16 ? .bf16 : packer.stored(weights)
+    let element = plan.graph.type(weights).element == .bf16 ? .bf16 : packer.stored(weights)
+    return element.byteCount == 2 ? element : .f32
   }
 
   /// Transforms weights `[K, 3, 3, C]`.
@@ -60,9 +63,9 @@ extension Lowering {
 /// A convolution in tiles. With transformed weights a thread does all of the work on a few tiles whose matrices fit its
 /// core's own cache; else all threads go through many tiles together, and each transforms filters for its share of them.
 final class WinogradWork: Runnable {
-  let parameters: UnsafeMutablePointer<tc_winograd>
+  private let parameters: Parameters<tc_winograd>
+  private var place: UnsafeMutablePointer<tc_winograd> { parameters.pointer }
   private let threads: Int
-  private let keep: [Buffer]
 
   /// Two rounds of the kernel's six rows, and up to one more.
   private static let fewTiles = 12...18
@@ -73,20 +76,18 @@ final class WinogradWork: Runnable {
   private static let fewestTilesOfPiece = 16
 
   init(_ values: tc_winograd, threads: Int, keep: [Buffer]) {
-    self.keep = keep
     self.threads = threads
-    parameters = .allocate(capacity: 1)
-    parameters.initialize(to: values)
-    parameters.pointee.block = Self.block(of: values.tiles, threads: threads)
+    parameters = Parameters(values, keep: keep)
+    place.pointee.block = Self.block(of: values.tiles, threads: threads)
     guard isInPieces else { return }
     let most = tc_winograd_tiles
-    parameters.pointee.block = min(
+    place.pointee.block = min(
       values.tiles, max(most, Self.manyBytes / (36 * 4 * values.channels) / most * most))
-    parameters.pointee.piece = most
-    while parameters.pointee.piece > Self.fewestTilesOfPiece,
-      tc_winograd_pieces(parameters) < Self.pieces * threads
+    place.pointee.piece = most
+    while place.pointee.piece > Self.fewestTilesOfPiece,
+      tc_winograd_pieces(place) < Self.pieces * threads
     {
-      parameters.pointee.piece /= 2
+      place.pointee.piece /= 2
     }
   }
 
@@ -100,43 +101,41 @@ final class WinogradWork: Runnable {
     return fewTiles.min { most($0) < most($1) } ?? fewTiles.lowerBound
   }
 
-  private var isInPieces: Bool { parameters.pointee.filters != nil }
+  private var isInPieces: Bool { place.pointee.filters != nil }
 
   var implementation: String { isInPieces ? "winograd pieces" : "winograd" }
 
   /// Of its products, two for each multiply-add.
   var operations: Double {
-    let products = parameters.pointee
+    let products = place.pointee
     return 2 * (products.doubles != 0 ? 25 : 36)
       * Double(products.tiles * products.channels * products.outputs)
   }
 
   var scratchFloats: Int {
     isInPieces
-      ? tc_winograd_inputs(parameters) + threads * tc_winograd_piece_scratch()
-      : threads * tc_winograd_scratch(parameters)
+      ? tc_winograd_inputs(place) + threads * tc_winograd_piece_scratch()
+      : threads * tc_winograd_scratch(place)
   }
 
   /// Takes memory of `scratchFloats`.
   func use(_ memory: UnsafeMutablePointer<Float>) {
-    parameters.pointee.inputs = memory
-    parameters.pointee.scratch = isInPieces ? memory + tc_winograd_inputs(parameters) : memory
+    place.pointee.inputs = memory
+    place.pointee.scratch = isInPieces ? memory + tc_winograd_inputs(place) : memory
   }
 
   func run() {
     withExtendedLifetime(self) {
-      let (tiles, block) = (parameters.pointee.tiles, parameters.pointee.block)
+      let (tiles, block) = (place.pointee.tiles, place.pointee.block)
       guard isInPieces else {
-        tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_block), parameters, (tiles + block - 1) / block)
+        tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_block), place, (tiles + block - 1) / block)
         return
       }
       for first in stride(from: 0, to: tiles, by: block) {
-        parameters.pointee.first = first
-        tc_parallel(tc_kernel(tc_kernel_winograd_in), parameters, tc_winograd_count(parameters), 4)
-        tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_pieces), parameters, tc_winograd_pieces(parameters))
+        place.pointee.first = first
+        tc_parallel(tc_kernel(tc_kernel_winograd_in), place, tc_winograd_count(place), 4)
+        tc_parallel_in_turns(tc_kernel(tc_kernel_winograd_pieces), place, tc_winograd_pieces(place))
       }
     }
   }
-
-  deinit { parameters.deallocate() }
 }

@@ -41,8 +41,8 @@ enum Packing {
 
 /// Gives packed forms of values.
 protocol Packer: AnyObject {
-  /// Memory with the packed form of `value`, filled before `consumer` runs.
-  func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer
+  /// Memory with the packed form of `value`, filled before what reads it runs.
+  func pack(_ value: Value, _ packing: Packing) throws -> Buffer
   /// An element type that holds every number of `value`: of weights, the one in the file.
   func stored(_ value: Value) -> ElementType
 }
@@ -111,16 +111,16 @@ final class Lowering {
     case .convolution(let settings): return try convolution(value, node, settings, result)
     case .linear(let epilogue): return try linear(value, node, epilogue, result)
     case .groupNorm(let groups, let epsilon, let activation):
-      return try groupNorm(value, node, groups, epsilon, activation, result)
-    case .layerNorm(let epsilon): return try layerNorm(value, node, epsilon, result)
+      return try groupNorm(node, groups, epsilon, activation, result)
+    case .layerNorm(let epsilon): return try layerNorm(node, epsilon, result)
     case .moments: throw EngineError.unsupported("moments without a norm", backend: "the CPU backend")
     case .attention(let heads, let scale, let causal):
       return try attention(node, heads, scale, causal, result)
     case .activation(let activation):
       return map(try operand(node.inputs[0]), result, Self.function(activation))
-    case .geglu: return geglu(try operand(node.inputs[0]), try factors(value, node, after: 1), result)
+    case .geglu: return geglu(try operand(node.inputs[0]), try factors(node, after: 1), result)
     case .quantize:
-      let factors = try packer.pack(node.inputs[1], .vector, for: value)
+      let factors = try packer.pack(node.inputs[1], .vector)
       return quantize(try operand(node.inputs[0]), factors, result)
     case .peaks: return peaks(try operand(node.inputs[0]), result)
     case .binary(let op): return binary(op, try operand(node.inputs[0]), try operand(node.inputs[1]), result)
@@ -143,9 +143,9 @@ final class Lowering {
   }
 
   /// What quantizes the result of a node that reads `count` operands otherwise.
-  func factors(_ value: Value, _ node: Node, after count: Int) throws -> Buffer? {
+  func factors(_ node: Node, after count: Int) throws -> Buffer? {
     guard node.inputs.count > count else { return nil }
-    return try packer.pack(node.inputs[count], .vector, for: value)
+    return try packer.pack(node.inputs[count], .vector)
   }
 
   /// An op with its shapes, for errors and profiles.

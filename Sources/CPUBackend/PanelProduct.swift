@@ -6,10 +6,10 @@ import Engine
 enum PanelProduct {
   /// bf16 by bf16. oneDNN waits for weights that come from memory in every frame, which is all of them in a large model;
   /// and a gate meets its value before either is stored.
-  case pairs
+  case bfloat16
   /// f32 by weights that lie in the file in 16 bits and stay so: for processors without products of bf16, where a model
   /// would take twice its file.
-  case halves(ElementType)
+  case sixteenBitWeights(ElementType)
 
   /// Numbers below which weights stay in the cache, or the memory is not worth it.
   private static let fewestWeights = 1 << 18
@@ -20,32 +20,35 @@ enum PanelProduct {
       source.element == node.type.element
     else { return nil }
     if epilogue.gated || weight.count >= Self.fewestWeights && weight.shape.count == 2,
-      Self.takesPairs(source, weight)
+      Self.multipliesBfloat16(source, weight)
     {
-      self = .pairs
-    } else if Self.takesHalves(source, weight, stored) {
-      self = .halves(stored)
+      self = .bfloat16
+    } else if Self.unpacksWeights(source, weight, stored) {
+      self = .sixteenBitWeights(stored)
     } else {
       return nil
     }
   }
 
-  private static func takesPairs(_ source: TensorType, _ weight: TensorType) -> Bool {
-    source.element == .bf16 && source.columns % 2 == 0 && multipliesPairs
+  private static func multipliesBfloat16(_ source: TensorType, _ weight: TensorType) -> Bool {
+    source.element == .bf16 && source.columns % 2 == 0 && hasBfloat16Dot
   }
 
-  private static func takesHalves(_ source: TensorType, _ weight: TensorType, _ stored: ElementType) -> Bool {
+  private static func unpacksWeights(_ source: TensorType, _ weight: TensorType, _ stored: ElementType)
+    -> Bool
+  {
     source.element == .f32 && (stored == .f16 || stored == .bf16) && unpacksFast
       && weight.count >= fewestWeights
   }
 
   /// Whether a linear layer's result may go through GEGLU at once. `stored`: as the weights lie in the file.
   static func gates(_ source: TensorType, _ weight: TensorType, stored: ElementType) -> Bool {
-    (takesPairs(source, weight) || takesHalves(source, weight, stored)) && weight.shape[0] % 32 == 0
+    (multipliesBfloat16(source, weight) || unpacksWeights(source, weight, stored))
+      && weight.shape[0] % 32 == 0
   }
 
-  /// AMX multiplies far more at once, and is oneDNN's.
-  private static let multipliesPairs =
+  /// Instructions that multiply pairs of bf16. AMX multiplies far more at once, and is oneDNN's.
+  private static let hasBfloat16Dot =
     tc_multiplies_pairs() != 0 && !DNNL.has(dnnl_cpu_isa_avx512_core_amx)
 
   /// Processors since 2013: the oldest convert each f16 by a call.
@@ -59,6 +62,7 @@ enum PanelProduct {
 }
 
 extension Lowering {
+  /// How panels compute a product; nil where another way is better.
   func panelProduct(_ node: Node, _ epilogue: Epilogue) -> PanelProduct? {
     PanelProduct(
       node, epilogue, source: plan.graph.type(node.inputs[0]), weight: plan.graph.type(node.inputs[1]),
@@ -67,14 +71,12 @@ extension Lowering {
 
   /// A linear layer (no `settings`) is a convolution of one tap over a picture one pixel wide.
   func panels(
-    _ value: Value, _ node: Node, _ product: PanelProduct, _ epilogue: Epilogue, _ settings: Convolution?,
-    _ result: Operand
+    _ node: Node, _ product: PanelProduct, _ epilogue: Epilogue, _ settings: Convolution?, _ result: Operand
   ) throws -> any Runnable {
     let input = try operand(node.inputs[0])
     let shape = plan.graph.shape(node.inputs[1])
-    let weights = try packer.pack(
-      node.inputs[1], .panels(product.element, inPairs: product.isInPairs), for: value)
-    let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector, for: value) }
+    let weights = try packer.pack(node.inputs[1], .panels(product.element, inPairs: product.isInPairs))
+    let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector) }
     let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
     var parameters = tc_panels()
     parameters.source = UnsafeRawPointer(input.pointer)
@@ -103,8 +105,8 @@ extension Lowering {
     parameters.activation = epilogue.activation.map(Self.function) ?? tc_identity
     let work = PanelWork(
       parameters, rows: result.rows, threads: threads, keep: [weights] + (bias.map { [$0] } ?? []))
-    scratch.request(tc_panels_scratch(work.parameters) * threads) { [unowned work] in
-      work.parameters.pointee.scratch = $0
+    scratch.request(tc_panels_scratch(work.parameters.pointer) * threads) { [unowned work] in
+      work.parameters.pointer.pointee.scratch = $0
     }
     return work
   }
@@ -123,21 +125,21 @@ extension Lowering {
 }
 
 extension PanelProduct {
-  var isInPairs: Bool { if case .pairs = self { true } else { false } }
+  /// Whether weights are packed two channels at a time.
+  var isInPairs: Bool { if case .bfloat16 = self { true } else { false } }
 
   /// Of the packed weights.
   var element: ElementType {
     switch self {
-    case .pairs: return .bf16
-    case .halves(let stored): return stored
+    case .bfloat16: return .bf16
+    case .sixteenBitWeights(let stored): return stored
     }
   }
 }
 
 /// A product with weights in panels.
 final class PanelWork: Runnable {
-  let parameters: UnsafeMutablePointer<tc_panels>
-  private let keep: [Buffer]
+  let parameters: Parameters<tc_panels>
 
   /// Results at a time: so many that their sums fit a core's own cache, and no fewer than use a weight often. Sums of
   /// floats are read and written for shorter pieces of the weights, so more often.
@@ -148,24 +150,20 @@ final class PanelWork: Runnable {
   private static let items = 4
 
   init(_ values: tc_panels, rows: Int, threads: Int, keep: [Buffer]) {
-    self.keep = keep
-    parameters = .allocate(capacity: 1)
-    parameters.initialize(to: values)
-    parameters.pointee.block = min(rows, values.pairs != 0 ? Self.mostRows : Self.mostRowsOfFloats)
-    while parameters.pointee.block >= 2 * Self.fewestRows,
-      tc_panels_items(parameters) < Self.items * threads
-    {
-      parameters.pointee.block /= 2
+    parameters = Parameters(values, keep: keep)
+    let place = parameters.pointer
+    place.pointee.block = min(rows, values.pairs != 0 ? Self.mostRows : Self.mostRowsOfFloats)
+    while place.pointee.block >= 2 * Self.fewestRows, tc_panels_items(place) < Self.items * threads {
+      place.pointee.block /= 2
     }
   }
 
-  var implementation: String { parameters.pointee.pairs != 0 ? "panels" : "halves" }
+  var implementation: String { parameters.pointer.pointee.pairs != 0 ? "panels" : "halves" }
 
   func run() {
     withExtendedLifetime(self) {
-      tc_parallel_in_turns(tc_kernel(tc_kernel_panels), parameters, tc_panels_items(parameters))
+      let place = parameters.pointer
+      tc_parallel_in_turns(tc_kernel(tc_kernel_panels), place, tc_panels_items(place))
     }
   }
-
-  deinit { parameters.deallocate() }
 }

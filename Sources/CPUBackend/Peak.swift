@@ -63,5 +63,4 @@ private final class Zeros: WeightSource {
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     try [UInt8](repeating: 0, count: types[name]?.byteCount ?? 0).withUnsafeBytes(body)
   }
-  func release(_ name: String) {}
 }

@@ -41,7 +41,7 @@ final class Programs: Packer {
   }
 
   /// Load values are packed by the load program; others by a step of their own, which runs when they change.
-  func pack(_ value: Value, _ packing: Packing, for consumer: Value) throws -> Buffer {
+  func pack(_ value: Value, _ packing: Packing) throws -> Buffer {
     if plan.graph[value].cadence == .load { return try load.require(value, packing) }
     let (layout, byteCount) = packing.form(of: plan.graph.type(value))
     let form = PackedForm(value: value, layout: layout)

@@ -23,26 +23,30 @@ final class SettingsGroup {
     var steps: [Step] { programs.settings }
   }
 
+  /// Weights of at most so many bytes stay in memory: `load` knows then what it has to fill. Of others it only finds out
+  /// whether they are there.
   init(
     mask: UInt64, _ plan: Plan, _ dnnl: DNNL, threads: Int, _ load: LoadProgram,
-    memory: [UnsafeMutableRawPointer?]
-  ) {
+    memory: [UnsafeMutableRawPointer?], atMost most: Int
+  ) throws {
     (self.mask, self.plan, self.dnnl, self.threads) = (mask, plan, dnnl, threads)
     (self.load, self.memory) = (load, memory)
     values = plan.settings(of: mask)
+    if weightByteCount <= most {
+      resident = try prepare(values, load)
+    } else {
+      for name in weightNames { try load.check(name.name, name.type) }
+    }
   }
+
+  /// What fills the weights that stay, before steps run for the first time; nil where none do.
+  var awaited: LoadProgram? { resident == nil ? nil : load }
 
   /// Bytes of weights that stay in memory, by buffer.
-  var residentSizes: [ObjectIdentifier: Int] { resident == nil ? [:] : load.sizes }
+  var residentSizes: [ObjectIdentifier: Int] { awaited?.sizes ?? [:] }
 
-  /// Reads the weights where they stay, which at most so many bytes do; else only finds out whether they are there.
-  func prepare(atMost most: Int, progress: (CompileProgress) -> Void) throws {
-    guard weightByteCount > most else {
-      resident = try prepare(values, load, progress: progress)
-      return
-    }
-    for name in weightNames { try load.check(name.name, name.type) }
-  }
+  /// Bytes that resident steps need while they run.
+  var scratchByteCount: Int { resident?.scratch.byteCount ?? 0 }
 
   /// Runs all steps. `body` runs one: for clocks.
   func run(_ body: (Step) throws -> Void = { try $0.run() }) throws {
@@ -53,15 +57,16 @@ final class SettingsGroup {
     // Another program may be compiled meanwhile, by another thread.
     let load = load.apart()
     for value in values {
-      let prepared = try prepare([value], load) { _ in }
-      for step in prepared.steps { try body(step) }
+      let prepared = try prepare([value], load)
+      try load.run { _ in }
+      // Steps look at its scratch memory, and do not own it.
+      try withExtendedLifetime(prepared) { for step in prepared.steps { try body(step) } }
       load.release()
     }
   }
 
-  private func prepare(
-    _ values: [Value], _ load: LoadProgram, progress: (CompileProgress) -> Void
-  ) throws -> Prepared {
+  /// Steps whose weights `load` has yet to fill.
+  private func prepare(_ values: [Value], _ load: LoadProgram) throws -> Prepared {
     let (programs, scratch) = (Programs(plan, load), Scratch())
     let lowering = Lowering(plan, dnnl, threads: threads, scratch: scratch, packer: programs)
     programs.lowering = lowering
@@ -72,7 +77,6 @@ final class SettingsGroup {
     }
     try programs.build(values)
     try scratch.commit()
-    try load.run(progress: progress)
     return Prepared(programs: programs, lowering: lowering, scratch: scratch)
   }
 

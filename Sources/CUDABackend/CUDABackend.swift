@@ -18,7 +18,7 @@ public final class CUDABackend: Backend {
   public static let warpgroupTiles = Tile.warpgroups.map(\.text)
   /// nil between the loss of a GPU and its being had again.
   private var session: Session?
-  private var caches: [WeightCache<DeviceBuffer>] = []
+  private var caches = WeightCaches<DeviceBuffer>()
 
   /// `ordinal`: as the driver counts. `element`: f16 unless tests want f32. `reserve`: bytes of the GPU's memory that
   /// should stay free; where less is, what only a change of settings needs leaves it in between (nil: a gigabyte or a
@@ -74,7 +74,7 @@ public final class CUDABackend: Backend {
   /// context lives as long as its last program.
   private func working() throws -> Session {
     if let session, !session.context.driver.isLost { return session }
-    caches = []
+    caches = WeightCaches()
     weak let lost = session?.context
     session = nil
     guard lost == nil else {
@@ -152,7 +152,8 @@ public final class CUDABackend: Backend {
     try session.context.enter()
     let plan = Plan(fuses ? Fusion.run(graph, endings: Lowering.endings) : graph, rules: Lowering.rules)
     return try CUDAExecutable(
-      plan, session.context, session.library, source: weights, cache: cache(of: weights), reserve: reserve,
+      plan, session.context, session.library, source: weights, cache: caches.cache(of: weights),
+      reserve: reserve,
       progress: progress)
   }
 
@@ -172,13 +173,5 @@ public final class CUDABackend: Backend {
       throw EngineError.unsupported("what another backend compiled", backend: "the CUDA backend")
     }
     return executable
-  }
-
-  private func cache(of source: any WeightSource) -> WeightCache<DeviceBuffer> {
-    caches.removeAll(where: \.isOrphan)
-    if let cache = caches.first(where: { $0.belongs(to: source) }) { return cache }
-    let cache = WeightCache<DeviceBuffer>(source)
-    caches.append(cache)
-    return cache
   }
 }

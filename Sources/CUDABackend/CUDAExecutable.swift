@@ -190,15 +190,6 @@ final class CUDAExecutable: Executable {
     return slots[current]
   }
 
-  func write(_ input: String, _ bytes: UnsafeRawBufferPointer) throws {
-    try withInput(input) { memory in
-      guard memory.count == bytes.count else {
-        throw EngineError.byteCount(input, expected: memory.count, found: bytes.count)
-      }
-      memory.copyMemory(from: bytes)
-    }
-  }
-
   func withInput<R>(_ input: String, _ body: (UnsafeMutableRawBufferPointer) throws -> R) throws -> R {
     try withExtendedLifetime(self) {
       if let memory = next.input(input) { return try body(memory) }

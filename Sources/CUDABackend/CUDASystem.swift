@@ -83,7 +83,7 @@ public struct CUDASystem: Sendable {
   }
 
   private static func products(_ driver: Int?) throws -> Library {
-    let library = try LibrarySearch.products(driver: driver)
+    let library = try LibrarySearch.cublasLt(driver: driver)
     let version = library.find("cublasLtGetVersion", tc_cublasLtGetVersion.self)?() ?? 0
     // 120304 for 12.3.4; 11 and earlier print the same way.
     return Library(

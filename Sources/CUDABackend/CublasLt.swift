@@ -13,7 +13,7 @@ final class CublasLt: @unchecked Sendable {
   /// Opens it. The context must be current. Errors: `CUDAError`.
   init(_ context: GPUContext) throws {
     self.context = context
-    library = try LibrarySearch.products(driver: context.driver.version)
+    library = try LibrarySearch.cublasLt(driver: context.driver.version)
     version = library.find("cublasLtGetVersion", tc_cublasLtGetVersion.self)?() ?? 0
     workspace = context.device.capability >= 90 ? 32 << 20 : 4 << 20
     var handle: tc_cublasLtHandle?

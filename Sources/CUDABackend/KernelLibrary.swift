@@ -31,10 +31,10 @@ final class KernelLibrary {
   /// How many were compiled, for tests and for people.
   private(set) var compiled = 0
   /// cuBLASLt where it is there and products are measured.
-  private(set) lazy var products = tuning.usesTuner ? try? CublasLt(context) : nil
+  private(set) lazy var cublasLt = tuning.usesTuner ? try? CublasLt(context) : nil
   /// The fastest way of each product that was measured on this GPU.
   lazy var choices = ChoiceTable(
-    context, cache, library: products?.version, warpgroups: takesWarpgroups)
+    context, cache, library: cublasLt?.version, warpgroups: takesWarpgroups)
   let tuning: Tuning
   /// The architecture that has warpgroups.
   static let hopper = 90

@@ -1,6 +1,7 @@
 import CCUDA
 
-/// Runs kernels of any source on a GPU, one launch at a time: for checks of device.cuh's words on a real one.
+/// Runs kernels of any source on a GPU, one launch at a time: so that Tests/GPU can test device.cuh's primitives one
+/// by one on real hardware.
 public final class KernelProbe {
   private let context: GPUContext
   private let stream: GPUStream

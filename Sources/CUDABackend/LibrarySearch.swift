@@ -5,7 +5,7 @@ enum LibrarySearch {
   /// Names this can be overridden by: a file each.
   static let driverVariable = "TURBOCAM_LIBCUDA"
   static let compilerVariable = "TURBOCAM_LIBNVRTC"
-  static let productsVariable = "TURBOCAM_LIBCUBLASLT"
+  static let cublasLtVariable = "TURBOCAM_LIBCUBLASLT"
 
   /// `driver`: its version, nil where that is not known.
   static func compilerRemedy(driver: Int?) -> String {
@@ -45,11 +45,11 @@ enum LibrarySearch {
     }
   }
 
-  static func products(driver: Int?) throws -> DynamicLibrary {
+  static func cublasLt(driver: Int?) throws -> DynamicLibrary {
     let names = ordered(
       [(13, "libcublasLt.so.13"), (12, "libcublasLt.so.12"), (11, "libcublasLt.so.11")], driver)
     return try DynamicLibrary(
-      "cuBLASLt", candidates: override(productsVariable) ?? candidates(names),
+      "cuBLASLt", candidates: override(cublasLtVariable) ?? candidates(names),
       remedy:
         "it is not needed; sudo apt-get install libcublaslt11 (from non-free), or \(wheel("nvidia-cublas", driver))"
     )

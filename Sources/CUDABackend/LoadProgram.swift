@@ -101,7 +101,6 @@ final class LoadProgram {
     guard filled == found.byteCount else {
       throw EngineError.byteCount(name, expected: found.byteCount, found: filled)
     }
-    source.release(name)
     guard found.element != type.element else { return }
     let from = Operand(address: raw.address, type: found, rowStride: found.columns)
     let to = Operand(address: buffer.address, type: type, rowStride: type.columns)

@@ -3,7 +3,7 @@ import Engine
 
 extension Lowering {
   /// Whether a linear layer's operands are rounded to e4m3: those behind a layer norm, whose rows are read for their
-  /// moments in any case. Rows of eight bits are boxes' where they are multiples of 16 bytes.
+  /// moments in any case. TMA needs rows that are multiples of 16 bytes.
   func takesEightBits(_ node: Node) -> Bool {
     guard case .linear(let epilogue) = node.op, epilogue.normalized, library.takesEightBits,
       node.cadence == .frame, constants(node, epilogue).weight
@@ -44,9 +44,10 @@ extension Lowering {
     _ node: Node, _ epilogue: Epilogue, _ x: Operand, _ rows: EightBitOperands.Rows,
     _ weight: EightBitOperands.Weight
   ) throws -> Launch<tc_cuda_quantize_rows> {
-    let moments = plan.graph[node.inputs[epilogue.bias ? 4 : 3]]
-    guard case .moments(let epsilon) = moments.op else {
-      throw EngineError.unsupported("\(node.op) of \(moments.op)", backend: "the CUDA backend")
+    guard let index = epilogue.momentsIndex,
+      case .moments(let epsilon) = plan.graph[node.inputs[index]].op
+    else {
+      throw EngineError.unsupported("\(node.op) of other rows than a norm's", backend: "the CUDA backend")
     }
     let parameters = tc_cuda_quantize_rows(
       x: x.address, result: rows.numbers, moments: rows.moments, weight_scale: weight.scale,

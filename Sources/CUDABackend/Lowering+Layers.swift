@@ -31,7 +31,7 @@ extension Lowering {
   func constants(_ node: Node, _ epilogue: Epilogue) -> ProductConstants {
     func isLoaded(_ value: Value) -> Bool { plan.graph[value].cadence == .load && node.cadence != .load }
     return ProductConstants(
-      weight: isLoaded(node.inputs[1]), bias: epilogue.bias && isLoaded(node.inputs[2]))
+      weight: isLoaded(node.inputs[1]), bias: epilogue.biasIndex.map { isLoaded(node.inputs[$0]) } ?? false)
   }
 
   /// What convolutions and linear layers have in common.
@@ -52,14 +52,13 @@ extension Lowering {
     product.splits = 1
     product.scale = 1
     product.activation = epilogue.activation?.code ?? TC_IDENTITY
-    if epilogue.bias {
-      let bias = try operand(node.inputs[2])
+    if let index = epilogue.biasIndex {
+      let bias = try operand(node.inputs[index])
       (product.bias, product.bias_element) = (bias.address, bias.type.element.code)
     }
-    if epilogue.normalized {
-      let first = epilogue.bias ? 3 : 2
-      product.weight_sums = try operand(node.inputs[first]).address
-      product.moments = try operand(node.inputs[first + 1]).address
+    if let sums = epilogue.weightSumsIndex, let moments = epilogue.momentsIndex {
+      product.weight_sums = try operand(node.inputs[sums]).address
+      product.moments = try operand(node.inputs[moments]).address
     }
     if epilogue.residual {
       let residual = try operand(node.inputs[node.inputs.count - 1])

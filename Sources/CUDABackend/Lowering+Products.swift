@@ -121,7 +121,7 @@ extension Lowering {
   private func suitsLibrary(
     _ p: tc_cuda_product, _ element: ElementType, _ constants: ProductConstants
   ) -> Bool {
-    library.products != nil && p.kernel_rows == 1 && p.kernel_columns == 1 && p.stride == 1 && p.pad_top == 0
+    library.cublasLt != nil && p.kernel_rows == 1 && p.kernel_columns == 1 && p.stride == 1 && p.pad_top == 0
       && p.pad_left == 0 && p.batches == 1 && p.geglu == 0 && p.joins_phases == 0 && p.moments == 0
       && p.activation == TC_IDENTITY && p.scale == 1 && p.result_element == element.code
       && (p.bias == 0 || constants.bias)
@@ -130,7 +130,7 @@ extension Lowering {
   private func libraryLaunch(
     _ product: tc_cuda_product, _ element: ElementType, _ rank: Int, _ scratch: Scratch
   ) throws -> LibraryProduct? {
-    guard let products = library.products else { return nil }
+    guard let products = library.cublasLt else { return nil }
     let bias = product.bias == 0 ? nil : try bias(of: product, element)
     guard let work = try LibraryProduct(products, stream, product, element, bias: bias, rank: rank) else {
       return nil

@@ -29,8 +29,9 @@ public final class ModelFolder: @unchecked Sendable {
   private let loras: [LoRA]
   /// SDXL's refiner is told a score in place of the target size.
   let wantsAestheticsScore: Bool
-  /// The folder of an autoencoder that stands in the place of the model's own.
-  private let otherAutoencoder: String?
+  private let index: ModelIndex
+  /// What a single file says in the place of the scheduler's configuration.
+  let scheduleMarks: [JSONObject.Member]
 
   /// Width and height in pixels that the model was made for.
   public var nativeSize: Int { (unet.sampleSize ?? (isXL ? 128 : 64)) * autoencoder.encoderFactor }
@@ -69,12 +70,12 @@ public final class ModelFolder: @unchecked Sendable {
   ) throws {
     self.path = path
     self.configuration = configuration
-    otherAutoencoder = autoencoder
     self.name = ([name] + loras.map(\.name)).joined(separator: " + ")
-    let index = try ModelIndex(folder: configuration, autoencoder: autoencoder)
+    index = try ModelIndex(folder: configuration, autoencoder: autoencoder)
     isXL = index.isXL
     wantsAestheticsScore = index.wantsAestheticsScore
-    scheduler = try index.scheduler()
+    scheduleMarks = file?.scheduleMarks ?? []
+    scheduler = try index.scheduler(scheduleMarks)
     unet = try UNetConfig(try index.config("unet"))
     self.autoencoder = try index.autoencoder()
     textEncoders = try index.textEncoders()
@@ -91,9 +92,7 @@ public final class ModelFolder: @unchecked Sendable {
   }
 
   /// The folder that a component's configuration lies in.
-  func path(of component: String) -> String {
-    component == "vae" ? otherAutoencoder ?? "\(configuration)/vae" : "\(configuration)/\(component)"
-  }
+  func path(of component: String) -> String { index.path(of: component) }
 
   /// A place to take a component's weights from.
   public func scope(_ component: String, _ graph: Graph, _ element: ElementType) throws -> Scope {

@@ -40,7 +40,8 @@ struct ModelIndex {
     try Config(path: "\(path(of: component))/\(file)")
   }
 
-  private func path(of component: String) -> String {
+  /// The folder that a component lies in.
+  func path(of component: String) -> String {
     component == "vae" ? otherAutoencoder ?? "\(folder)/vae" : "\(folder)/\(component)"
   }
 
@@ -48,10 +49,12 @@ struct ModelIndex {
   private func className(_ component: String) throws -> String? {
     guard let value = config.value(component) else { return nil }
     guard let pair = value.array, pair.count == 2 else {
-      throw config.wrong(component, "a library and a class", value)
+      throw config.wrongType(component, "a library and a class", value)
     }
     if pair[1].isNull { return nil }
-    guard let name = pair[1].string else { throw config.wrong(component, "a library and a class", pair[1]) }
+    guard let name = pair[1].string else {
+      throw config.wrongType(component, "a library and a class", pair[1])
+    }
     return name
   }
 
@@ -80,10 +83,12 @@ struct ModelIndex {
     return (try? className("text_encoder")) == nil ? [second] : [first, second]
   }
 
-  /// Of the class that is named here, as diffusers has it, whatever its own file was saved from.
-  func scheduler() throws -> SchedulerConfig {
-    try SchedulerConfig(
-      try config("scheduler", file: "scheduler_config.json"), className: try className("scheduler"))
+  /// Of the class that is named here, as diffusers has it, whatever its own file was saved from; with `marks` in the
+  /// place of what that says.
+  func scheduler(_ marks: [JSONObject.Member]) throws -> SchedulerConfig {
+    let config = try config("scheduler", file: "scheduler_config.json")
+    return try SchedulerConfig(
+      Config(path: config.path, object: config.object.setting(marks)), className: try className("scheduler"))
   }
 
   /// Of the class that its own file names: weights fit one only, and an autoencoder is often put in another's place.

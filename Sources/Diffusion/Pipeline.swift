@@ -183,10 +183,10 @@ public final class Pipeline {
     if options.task == .textToImage { try write(PipelineGraph.Name.firstNoise, firstNoise) }
   }
 
-  /// Waits for the oldest frame begun; its picture is there until the next `finish`.
+  /// Waits for the oldest frame begun; its picture is there until the next `start` or `finish`.
   public func finish() throws { try executable.finish() }
 
-  /// The last frame's picture, u8 `[height, width, 3]`.
+  /// The last frame's picture, u8 `[height, width, 3]`, valid until the next `run`, `start` or `finish`.
   public func withPicture<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     try executable.withOutput(PipelineGraph.Name.picture, body)
   }
@@ -198,6 +198,6 @@ public final class Pipeline {
 
   public var memory: MemoryUse { executable.memory }
 
-  /// Time of each op of the last run.
+  /// Times of ops, as `Executable.profile` takes them.
   public func profile() throws -> [OpTime] { try executable.profile() }
 }

@@ -7,8 +7,6 @@ public protocol WeightSource: AnyObject {
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
   /// The same, piece by piece in order: `body` gets the place of the piece's first byte too. Pieces are whole elements.
   func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws
-  /// Tells that the bytes were used and what holds them may be dropped.
-  func release(_ name: String)
 }
 
 extension WeightSource {
@@ -59,19 +57,29 @@ public protocol Executable: AnyObject {
   /// `run` in two: begins a frame with what the inputs hold now. Inputs written after belong to the next; while one is
   /// under way, all of the next one's inputs of frames have to be written.
   func start() throws
-  /// Waits for the oldest frame that was begun; outputs are its own until the next `finish`.
+  /// Waits for the oldest frame that was begun; outputs are its own until the next `start` or `finish`.
   func finish() throws
-  /// The memory of an output of the last run, valid until the next.
+  /// The memory of an output of the last run, or of the frame that was finished last; it stays as it is until the next
+  /// `run`, `start` or `finish`.
   func withOutput<R>(_ output: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
   /// Type of an input or output.
   func type(of name: String) -> TensorType?
   /// Bytes held: packed weights, persistent values and arena.
   var memory: MemoryUse { get }
-  /// Time of each op of the last run where profiling is on, in the order they ran.
+  /// Runs the settings and frame programs once with a clock around each op (`ReferenceExecutable`: the times of the last
+  /// `run`), in the order they ran.
   func profile() throws -> [OpTime]
 }
 
 extension Executable {
+  public func write(_ input: String, _ bytes: UnsafeRawBufferPointer) throws {
+    try withInput(input) { memory in
+      guard memory.count == bytes.count else {
+        throw EngineError.byteCount(input, expected: memory.count, found: bytes.count)
+      }
+      memory.copyMemory(from: bytes)
+    }
+  }
   public var depth: Int { 1 }
   public func start() throws {}
   public func finish() throws { try run() }

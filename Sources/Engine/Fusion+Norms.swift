@@ -11,7 +11,8 @@ extension Fusion {
     let outputs = Set(graph.outputs.map(\.value))
     /// Norms that are read by linear layers alone: others' results have to be there anyhow.
     func isFolded(_ norm: Value) -> Bool {
-      graph[norm].cadence == .frame && !outputs.contains(norm)
+      // Of more inputs the last is factors, by which it stores i8.
+      graph[norm].cadence == .frame && !outputs.contains(norm) && graph[norm].inputs.count == 3
         && graph[norm].inputs.dropFirst().allSatisfy { graph[$0].cadence == .load }
         && live.consumers[norm.index].allSatisfy { reader, operand in
           operand == 0 && isPlainLinear(graph[reader], graph)
@@ -31,7 +32,7 @@ extension Fusion {
 
   private static func isPlainLinear(_ node: Node, _ graph: Graph) -> Bool {
     guard case .linear(let epilogue) = node.op else { return false }
-    return !epilogue.normalized && graph[node.inputs[1]].cadence == .load
+    return !epilogue.normalized && !epilogue.scaled && graph[node.inputs[1]].cadence == .load
   }
 
   /// A linear layer with the norm before it.

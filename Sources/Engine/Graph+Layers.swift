@@ -11,6 +11,7 @@ extension Graph {
     add(.weight(name), [], TensorType(shape, element))
   }
 
+  /// A literal, row-major.
   public func constant(_ numbers: [Float], _ shape: [Int]) -> Value {
     precondition(numbers.count == shape.reduce(1, *))
     return add(.constant(numbers), [], TensorType(shape, .f32))
@@ -65,22 +66,24 @@ extension Graph {
       TensorType(input.dropLast() + [matrix[0]], element))
   }
 
+  /// `x [..., C]`, `gain [C]`, `shift [C]` → `[..., C]`; statistics over all leading positions and C/groups channels.
   public func groupNorm(_ x: Value, groups: Int, epsilon: Float, gain: Value, shift: Value) -> Value {
     precondition(shape(x).last! % groups == 0 && shape(gain) == [shape(x).last!])
     return add(.groupNorm(groups: groups, epsilon: epsilon, activation: nil), [x, gain, shift], type(x))
   }
 
+  /// `x [..., C]`, `gain [C]`, `shift [C]` → `[..., C]`; statistics over the last dimension.
   public func layerNorm(_ x: Value, epsilon: Float, gain: Value, shift: Value) -> Value {
     precondition(shape(gain) == [shape(x).last!])
     return add(.layerNorm(epsilon: epsilon), [x, gain, shift], type(x))
   }
 
-  /// `[..., C]` → f32 `[..., 2]`.
+  /// `x [..., C]` → f32 `[..., 2]`: mean and 1/√(variance + ε) over the last dimension.
   public func moments(_ x: Value, epsilon: Float) -> Value {
     add(.moments(epsilon: epsilon), [x], TensorType(shape(x).dropLast() + [2], .f32))
   }
 
-  /// `q [T, C]`, `k`, `v` `[S, C]`; C is split in `heads`.
+  /// `q [T, C]`, `k`, `v` `[S, C]` → `[T, C]`; C is split in `heads`.
   public func attention(
     _ q: Value, _ k: Value, _ v: Value, heads: Int, scale: Float? = nil, causal: Bool = false
   )
@@ -93,8 +96,10 @@ extension Graph {
       type(q))
   }
 
+  /// Of each element.
   public func activation(_ x: Value, _ kind: Activation) -> Value { add(.activation(kind), [x], type(x)) }
 
+  /// `x [..., 2C]` → `[..., C]`: the first half times gelu of the second.
   public func geglu(_ x: Value) -> Value {
     let input = shape(x)
     precondition(input.last! % 2 == 0)
@@ -111,31 +116,40 @@ extension Graph {
       "\(type(a)) \(op) \(type(b))")
     return add(.binary(op), [a, b], type(a))
   }
+  /// `a + b`, as `binary` has it.
   public func add(_ a: Value, _ b: Value) -> Value { binary(.add, a, b) }
+  /// `a - b`, as `binary` has it.
   public func subtract(_ a: Value, _ b: Value) -> Value { binary(.subtract, a, b) }
+  /// `a · b`, as `binary` has it.
   public func multiply(_ a: Value, _ b: Value) -> Value { binary(.multiply, a, b) }
+  /// `a / b`, as `binary` has it.
   public func divide(_ a: Value, _ b: Value) -> Value { binary(.divide, a, b) }
 
+  /// `x·scale + offset`, stored as `element`, that of x where there is none; u8 input gives 0...255.
   public func affine(_ x: Value, scale: Float, offset: Float, element: ElementType? = nil) -> Value {
     add(.affine(scale: scale, offset: offset), [x], TensorType(shape(x), element ?? type(x).element))
   }
+  /// `round(clamp(x·scale + offset, 0, 255))` as u8.
   public func quantizePixels(_ x: Value, scale: Float, offset: Float) -> Value {
     add(.quantizePixels(scale: scale, offset: offset), [x], TensorType(shape(x), .u8))
   }
-  /// `x [..., C]`, `factors f32 [C]` → i8 `[..., C]`.
+  /// `x [..., C]`, `factors f32 [C]` → i8 `[..., C]`: round(clamp(x·factor, -127, 127)).
   public func quantize(_ x: Value, factors: Value) -> Value {
     precondition(type(factors) == TensorType([shape(x).last!], .f32))
     return add(.quantize, [x, factors], TensorType(shape(x), .i8))
   }
-  /// `x [..., C]` → f32 `[C]`.
+  /// `x [..., C]` → f32 `[C]`: the largest absolute value over all leading positions.
   public func peaks(_ x: Value) -> Value { add(.peaks, [x], TensorType([shape(x).last!], .f32)) }
+  /// Each element within `low...high`.
   public func clamp(_ x: Value, _ low: Float, _ high: Float) -> Value {
     add(.clamp(low: low, high: high), [x], type(x))
   }
+  /// The same numbers, stored as `element`.
   public func cast(_ x: Value, _ element: ElementType) -> Value {
     type(x).element == element ? x : add(.cast, [x], TensorType(shape(x), element))
   }
 
+  /// The same elements in a shape of as many.
   public func reshape(_ x: Value, _ shape: [Int]) -> Value {
     precondition(shape.reduce(1, *) == type(x).count, "\(type(x)) as \(shape)")
     return shape == self.shape(x) ? x : add(.reshape, [x], TensorType(shape, type(x).element))
@@ -145,22 +159,26 @@ extension Graph {
     precondition(order.sorted() == Array(0..<shape(x).count))
     return add(.transpose(order), [x], TensorType(order.map { shape(x)[$0] }, type(x).element))
   }
+  /// `count` entries from `start` along `axis`.
   public func slice(_ x: Value, axis: Int, start: Int, count: Int) -> Value {
     var result = shape(x)
     precondition(start >= 0 && count > 0 && start + count <= result[axis])
     result[axis] = count
     return add(.slice(axis: axis, start: start, count: count), [x], TensorType(result, type(x).element))
   }
+  /// The parts behind each other along `axis`; their other sizes agree.
   public func concat(_ parts: [Value], axis: Int) -> Value {
     var result = shape(parts[0])
     result[axis] = parts.reduce(0) { $0 + shape($1)[axis] }
     return add(.concat(axis: axis), parts, TensorType(result, type(parts[0]).element))
   }
+  /// `x [H, W, C]` → `[height, width, C]`, the nearest source.
   public func upsampleNearest(_ x: Value, height: Int, width: Int) -> Value {
     add(
       .upsampleNearest(height: height, width: width), [x],
       TensorType([height, width, shape(x)[2]], type(x).element))
   }
+  /// `x [H+1, W+1, 4K]` → `[2H, 2W, K]`, as `Op.joinPhases` says.
   public func joinPhases(_ x: Value) -> Value {
     let input = shape(x)
     precondition(input.count == 3 && input[0] > 1 && input[1] > 1 && input[2] % 4 == 0)
@@ -168,10 +186,12 @@ extension Graph {
       .joinPhases, [x],
       TensorType([2 * (input[0] - 1), 2 * (input[1] - 1), input[2] / 4], type(x).element))
   }
+  /// `table [V, D]`, `index i32 [T]` → `[T, D]`.
   public func gather(_ table: Value, _ index: Value) -> Value {
     precondition(type(index).element == .i32 && shape(index).count == 1 && shape(table).count == 2)
     return add(.gather, [table, index], TensorType([shape(index)[0], shape(table)[1]], type(table).element))
   }
+  /// `t f32 [n]` → f32 `[n, dimension]`: the sinusoidal embedding of DDPM.
   public func sinusoid(_ t: Value, dimension: Int, flipSinToCos: Bool, frequencyShift: Float) -> Value {
     add(
       .sinusoid(dimension: dimension, flipSinToCos: flipSinToCos, frequencyShift: frequencyShift), [t],

@@ -133,9 +133,11 @@ public struct Epilogue: Hashable, Sendable {
     self.gated = gated
   }
 
-  /// Which of the node's inputs the scale and the bias are, where it has them.
+  /// Which of the node's inputs the scale, the bias, the weights' sums and the moments are, where it has them.
   public var scaleIndex: Int? { scaled ? 2 : nil }
   public var biasIndex: Int? { bias ? (scaled ? 3 : 2) : nil }
+  public var weightSumsIndex: Int? { normalized ? 2 + (scaled ? 1 : 0) + (bias ? 1 : 0) : nil }
+  public var momentsIndex: Int? { weightSumsIndex.map { $0 + 1 } }
 }
 
 public enum Activation: String, Hashable, Sendable {

@@ -47,6 +47,17 @@ public struct Plan {
     (residences, arenaSize) = memory.run(&layouts)
     self.layouts = layouts
   }
+
+  // MARK: Settings
+
+  /// The settings that steps of the settings program depend on, a group of steps each. A group depends only on groups of
+  /// fewer settings, which come first.
+  public var settingsMasks: [UInt64] {
+    Set(settings.map { masks[$0.index] }).sorted { ($0.nonzeroBitCount, $0) < ($1.nonzeroBitCount, $1) }
+  }
+
+  /// The steps of a group, in order.
+  public func settings(of mask: UInt64) -> [Value] { settings.filter { masks[$0.index] == mask } }
 }
 
 /// Which values an output needs, and who reads each.

@@ -76,14 +76,15 @@ enum Reference {
     let scale = epilogue.scaleIndex.map { operands[$0].floats }
     let bias = epilogue.biasIndex.map { operands[$0].floats }
     let residual = epilogue.residual ? operands[operands.count - 1].floats : nil
-    let norm = epilogue.normalized ? operands[(epilogue.bias ? 3 : 2)...].prefix(2).map(\.floats) : nil
+    let weightSums = epilogue.weightSumsIndex.map { operands[$0].floats }
+    let moments = epilogue.momentsIndex.map { operands[$0].floats }
     var result = [Float](repeating: 0, count: sums.count)
     for i in 0..<sums.count {
       var value = sums[i]
       if let scale { value *= Double(scale[i % features]) }
-      if let norm {
+      if let weightSums, let moments {
         let row = i / features * 2
-        value = (value - Double(norm[1][row]) * Double(norm[0][i % features])) * Double(norm[1][row + 1])
+        value = (value - Double(moments[row]) * Double(weightSums[i % features])) * Double(moments[row + 1])
       }
       if let bias { value += Double(bias[i % features]) }
       if let residual { value += Double(residual[i]) }

@@ -48,18 +48,8 @@ final class ReferenceExecutable: Executable {
         throw EngineError.weightShape(name, expected: node.type.shape, found: found.shape)
       }
       let numbers = try weights.withBytes(of: name) { ElementCodec.decode($0, found.element) }
-      weights.release(name)
       return numbers.map { ElementCodec.round($0, to: node.type.element) }
     default: return try evaluate(node)
-    }
-  }
-
-  func write(_ input: String, _ bytes: UnsafeRawBufferPointer) throws {
-    try withInput(input) { memory in
-      guard memory.count == bytes.count else {
-        throw EngineError.byteCount(input, expected: memory.count, found: bytes.count)
-      }
-      memory.copyMemory(from: bytes)
     }
   }
 

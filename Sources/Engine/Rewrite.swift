@@ -1,7 +1,6 @@
 /// Copies a graph node by node, letting a rule put something else in a node's place.
 ///
-/// What means the same is written by the same rules: nodes that nobody reads any more fall away, and equal
-/// nodes become one.
+/// The copy goes through `Graph.add`, so equal nodes merge; dead nodes are not copied.
 struct Rewrite {
   /// The graph that is read, with those who read its values.
   let old: Graph

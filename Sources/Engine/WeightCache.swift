@@ -28,8 +28,8 @@ public final class WeightCache<Buffer: AnyObject> {
 
   public init(_ source: any WeightSource) { self.source = source }
 
-  public func belongs(to other: any WeightSource) -> Bool { source.map { $0 === other } ?? false }
-  public var isOrphan: Bool { source == nil }
+  func belongs(to other: any WeightSource) -> Bool { source.map { $0 === other } ?? false }
+  var isOrphan: Bool { source == nil }
 
   /// The number of each load value of a graph.
   public func number(_ graph: Graph) -> [Int] {
@@ -60,5 +60,21 @@ public final class WeightCache<Buffer: AnyObject> {
   public func forget(_ keys: [Key]) {
     for key in keys { buffers[key] = nil }
     buffers = buffers.filter { $0.value.buffer != nil }
+  }
+}
+
+/// A backend's caches, one for each source of weights that is still there.
+public struct WeightCaches<Buffer: AnyObject> {
+  private var caches: [WeightCache<Buffer>] = []
+
+  public init() {}
+
+  /// The source's cache, a new one where it has none.
+  public mutating func cache(of source: any WeightSource) -> WeightCache<Buffer> {
+    caches.removeAll(where: \.isOrphan)
+    if let cache = caches.first(where: { $0.belongs(to: source) }) { return cache }
+    let cache = WeightCache<Buffer>(source)
+    caches.append(cache)
+    return cache
   }
 }

@@ -10,6 +10,7 @@ struct Canvas: Equatable {
     self.comparesInput = comparesInput
   }
 
+  var size: PictureSize { PictureSize(width: format.width, height: format.height) }
   var byteCount: Int { format.width * format.height * 3 }
 
   /// Draws the input where it is to be seen. Both pictures are of the size that is painted.

@@ -27,7 +27,6 @@ final class NoticePublisher {
     Notice.draw(
       text, width: size.width, height: size.height,
       into: UnsafeMutableRawBufferPointer(rebasing: draft.bytes[..<byteCount]))
-    draft.stamps = Stamps()
     link.broadcast.publish(draft.finish(format, byteCount: byteCount, sequence: 0))
   }
 

@@ -13,8 +13,9 @@ public final class PassStage: FilterStage {
     var size = PictureSize(width: 640, height: 480)
     while !link.isOver {
       link.mailbox.isWanted = link.broadcast.isWanted
+      let wasClosed = link.mailbox.isClosed
       guard let frame = link.mailbox.take(timeout: NoticePublisher.interval) else {
-        if link.mailbox.isClosed { break }
+        if wasClosed { break }
         notices.showAbsence(size: size, link)
         continue
       }

@@ -13,8 +13,7 @@ public final class PipelinePainter: Painter {
   }
 
   public func apply(_ settings: Settings) throws -> [String] {
-    try pipeline.apply(
-      PipelineSettings(prompt: settings.prompt, strength: settings.strength, seed: Int(settings.seed)))
+    try pipeline.apply(settings.pipeline())
   }
   public func withImage(_ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws {
     try pipeline.withImage(body)
@@ -25,5 +24,12 @@ public final class PipelinePainter: Painter {
   public func finish() throws { try pipeline.finish() }
   public func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
     try pipeline.withPicture(body)
+  }
+}
+
+extension Settings {
+  /// What a pipeline takes of them; `prompt`: another than theirs.
+  public func pipeline(prompt: String? = nil) -> PipelineSettings {
+    PipelineSettings(prompt: prompt ?? self.prompt, strength: strength, seed: Int(seed))
   }
 }

@@ -51,17 +51,18 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
         try awaitPainter(link)
         continue
       }
-      var frame = link.mailbox.take(timeout: patience(link))
-      // Where none came meanwhile, the painter is quick enough to have one frame at a time.
+      let wasClosed = link.mailbox.isClosed
+      var frame = link.mailbox.take(timeout: overlapTimeout(link))
+      // A frame that was waiting means that the painter is slower than the source: only then may two overlap.
       let isBehind = frame != nil
       if !isBehind {
-        try settle(painter, link)
+        try drainReporting(painter, link)
         if self.painter == nil { continue }
         frame = link.mailbox.take(timeout: NoticePublisher.interval)
       }
       guard let frame = frame.take() else {
-        if link.mailbox.isClosed { break }
-        notices.showAbsence(size: painter.shape.size, link)
+        if wasClosed { break }
+        notices.showAbsence(size: noticeSize, link)
         continue
       }
       guard link.broadcast.isWanted else {
@@ -74,7 +75,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   /// How long pictures under way wait for the frame after them. One that comes later than it takes to paint a picture
   /// alone could not have been painted sooner beside it.
-  private func patience(_ link: FilterLink) -> UInt64 {
+  private func overlapTimeout(_ link: FilterLink) -> UInt64 {
     if underWay.isEmpty { return 0 }
     return link.takesEvery ? NoticePublisher.interval : paintTime
   }
@@ -83,19 +84,24 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private func awaitPainter(_ link: FilterLink) throws {
     if let outage, !outage.isOver {
       link.status.set(.trouble(outage.text))
-      notices.show(outage.text, size: box.current.settings.size, link)
+      notices.show(outage.text, size: noticeSize, link)
       _ = link.mailbox.take(timeout: 50_000_000)
       return
     }
     let progress = loader.progress ?? (text: "loading model", fraction: 0)
     link.status.set(.loading(progress.text, progress.fraction))
-    notices.show(
-      "\(progress.text) \(Int(progress.fraction * 100))%", size: box.current.settings.size, link)
+    notices.show("\(progress.text) \(Int(progress.fraction * 100))%", size: noticeSize, link)
     if link.takesEvery {
       Clock.sleep(20_000_000)
     } else {
       _ = link.mailbox.take(timeout: 50_000_000)
     }
+  }
+
+  /// Of pictures that say why there is no other: as large as those that will come.
+  private var noticeSize: PictureSize {
+    let settings = applied ?? box.current.settings
+    return Canvas(settings.size, comparesInput: settings.compare).size
   }
 
   // MARK: Settings
@@ -106,13 +112,13 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     guard wanted.generation != followed, wanted.generation != refused else { return }
     do {
       if let next = try painter(for: wanted.settings.shape) {
-        if try take(next, wanted.settings, link) { followed = wanted.generation }
+        if try adopt(next, wanted.settings, link) { followed = wanted.generation }
       } else if let painter, let now = wanted.settings.with(painter.shape) {
-        _ = try take(painter, now, link)
+        _ = try adopt(painter, now, link)
       }
     } catch {
-      let isLost = Self.endsPainter(error) || outage != nil && painter == nil
-      if isLost, !link.takesEvery { return try fail(error, link) }
+      let isRetry = outage != nil && painter == nil
+      if Self.endsPainter(error) || isRetry, !link.takesEvery { return try abandonPainter(error, link) }
       try refuse(wanted, error, link)
     }
   }
@@ -125,10 +131,10 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   }
 
   /// Paints with `next` by `settings` from now on. False where what was under way showed that the painter is lost.
-  private func take(_ next: any Painter, _ settings: Settings, _ link: FilterLink) throws -> Bool {
+  private func adopt(_ next: any Painter, _ settings: Settings, _ link: FilterLink) throws -> Bool {
     if painter === next, applied == settings { return true }
     if let painter {
-      try settle(painter, link)
+      try drainReporting(painter, link)
       if self.painter == nil { return false }
     }
     tell(try next.apply(settings), link)
@@ -179,7 +185,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   // MARK: Loss
 
   /// The painter is of no use any more: lets go of it, and has another made after a pause. Throws after many in a row.
-  private func fail(_ error: any Error, _ link: FilterLink) throws {
+  private func abandonPainter(_ error: any Error, _ link: FilterLink) throws {
     if outage == nil { link.tell("\(error)") }
     let outage = Outage(reason: "\(error)", after: outage)
     if outage.isHopeless { throw error }
@@ -203,46 +209,46 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   ) throws {
     do {
       try repaint(frame, painter, overlaps: overlaps && painter.depth > 1, link)
-      painted(link)
+      noteSuccess(link)
     } catch {
-      try mend(error, painter, link)
+      try handle(error, painter, link)
     }
   }
 
   /// Hands out the pictures that are under way, as `show` does with one that is not.
-  private func settle(_ painter: any Painter, _ link: FilterLink) throws {
+  private func drainReporting(_ painter: any Painter, _ link: FilterLink) throws {
     while let picture = underWay.takeFirst() {
       do {
         try finish(picture, painter, link)
-        painted(link)
+        noteSuccess(link)
       } catch {
-        try mend(error, painter, link)
+        try handle(error, painter, link)
       }
     }
   }
 
-  private func painted(_ link: FilterLink) {
+  private func noteSuccess(_ link: FilterLink) {
     outage = nil
     notices.pictureWasShown()
     if link.status.current != .live { link.status.set(.live) }
   }
 
-  private func mend(_ error: any Error, _ painter: any Painter, _ link: FilterLink) throws {
+  private func handle(_ error: any Error, _ painter: any Painter, _ link: FilterLink) throws {
     if let error = error as? FrameError, error.kind == .corrupt {
       link.counters.corrupt.wrappingAdd(1, ordering: .relaxed)
-      notices.showAbsence(size: painter.shape.size, link)
+      notices.showAbsence(size: noticeSize, link)
       return
     }
     if link.takesEvery { throw error }
-    if Self.endsPainter(error) { return try fail(error, link) }
+    if Self.endsPainter(error) { return try abandonPainter(error, link) }
     link.status.set(.trouble("\(error)"))
-    notices.show("\(error)", size: painter.shape.size, link)
+    notices.show("\(error)", size: noticeSize, link)
   }
 
   private func repaint(
     _ frame: borrowing Frame, _ painter: any Painter, overlaps: Bool, _ link: FilterLink
   ) throws {
-    if !overlaps { try finishAll(painter, link) }
+    if !overlaps { try drain(painter, link) }
     guard let pool, let converter, let canvas else { return }
     guard let draft = pool.take() else {
       link.counters.starved.wrappingAdd(1, ordering: .relaxed)
@@ -273,7 +279,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   }
 
   /// Waits for the pictures that are under way.
-  private func finishAll(_ painter: any Painter, _ link: FilterLink) throws {
+  private func drain(_ painter: any Painter, _ link: FilterLink) throws {
     while let picture = underWay.takeFirst() { try finish(picture, painter, link) }
   }
 

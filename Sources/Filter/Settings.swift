@@ -43,9 +43,9 @@ public struct Settings: Equatable, Sendable {
   /// Longest prompt taken, in UTF-8 bytes; the tokenizer keeps 77 tokens of it.
   public static let longestPrompt = 4096
   public static let stepsRange = 1...50
-  /// More would take a second to believe what changed a little.
+  /// Above this, a small change takes about a second to show.
   public static let steadyRange = 0...0.95
-  /// What a camera's noise makes flicker in a still picture falls to less than half.
+  /// Cuts noise-induced flicker of a still scene by more than half.
   public static let usualSteadiness = 0.8
   /// torch's CPU generator keeps the low 32 bits of a seed.
   public static let seedRange: ClosedRange<UInt64> = 0...UInt64(UInt32.max)

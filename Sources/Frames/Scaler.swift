@@ -12,14 +12,7 @@ final class Scaler {
   private let context: OpaquePointer
 
   init(from source: Side, to target: Side) throws {
-    // Bilinear averages over all source pixels when it makes a picture smaller, despite its name.
-    var flags = SWS_BILINEAR | SWS_ACCURATE_RND
-    if target.format == AV_PIX_FMT_RGB24 { flags |= SWS_FULL_CHR_H_INT }
-    guard
-      let context = sws_getContext(
-        Int32(source.width), Int32(source.height), source.format,
-        Int32(target.width), Int32(target.height), target.format, flags, nil, nil, nil)
-    else {
+    guard let context = Scaler.makeContext(source, target) else {
       throw FrameError(
         .library, "setting up swscale",
         "from \(source.width)x\(source.height) to \(target.width)x\(target.height) refused")
@@ -31,6 +24,29 @@ final class Scaler {
       context, matrix, source.fullRange ? 1 : 0, matrix, target.fullRange ? 1 : 0, 0, 1 << 16, 1 << 16)
   }
   deinit { sws_freeContext(context) }
+
+  /// Not by `sws_getContext`, which is not told the ranges: where the sizes agree it settles on a copy that leaves
+  /// them as they are.
+  private static func makeContext(_ source: Side, _ target: Side) -> OpaquePointer? {
+    guard let context = sws_alloc_context() else { return nil }
+    // Bilinear averages over all source pixels when it makes a picture smaller, despite its name.
+    var flags = SWS_BILINEAR | SWS_ACCURATE_RND
+    if target.format == AV_PIX_FMT_RGB24 { flags |= SWS_FULL_CHR_H_INT }
+    let options = [
+      ("srcw", source.width), ("srch", source.height), ("src_format", Int(source.format.rawValue)),
+      ("src_range", source.fullRange ? 1 : 0), ("dstw", target.width), ("dsth", target.height),
+      ("dst_format", Int(target.format.rawValue)), ("dst_range", target.fullRange ? 1 : 0),
+      ("sws_flags", Int(flags)),
+    ]
+    let areSet = options.allSatisfy { name, value in
+      av_opt_set_int(UnsafeMutableRawPointer(context), name, Int64(value), 0) >= 0
+    }
+    guard areSet, sws_init_context(context, nil, nil) >= 0 else {
+      sws_freeContext(context)
+      return nil
+    }
+    return context
+  }
 
   /// Reads `height` rows of `source`, from row `first` on, and writes what of `target` they decide. Rows come in
   /// order from the top, a part of the picture or the whole at a time.

@@ -12,6 +12,7 @@ public final class StageThread: @unchecked Sendable {
     }
   }
   private var thread = pthread_t()
+  private var isJoined = false
 
   /// Starts at once. At most 15 bytes of the name are shown by `top -H`.
   public init(_ name: String, _ body: @escaping @Sendable () -> Void) {
@@ -27,6 +28,12 @@ public final class StageThread: @unchecked Sendable {
     precondition(failure == 0, "pthread_create: \(failure)")
   }
 
-  /// Waits until the thread has ended. Call exactly once.
-  public func join() { pthread_join(thread, nil) }
+  /// The stack of a thread that ended is kept for whoever joins it: now nobody will.
+  deinit { if !isJoined { pthread_detach(thread) } }
+
+  /// Waits until the thread has ended. Call at most once.
+  public func join() {
+    pthread_join(thread, nil)
+    isJoined = true
+  }
 }

@@ -10,7 +10,7 @@ import CPixels
 ///     history += alpha · (frame − history)          alpha = 1 − amount where nothing moves, 1 where something does
 ///
 /// Whether something moves is judged in blocks of 8 by 8 pixels, by how far they differ from the history beside how far
-/// noise makes still blocks differ, which is measured from frame to frame. Allocates nothing but once.
+/// noise makes still blocks differ, which is measured from frame to frame. Allocates only in `init`.
 public final class Steadier {
   public let width, height: Int
   private static let side = 8
@@ -20,8 +20,14 @@ public final class Steadier {
   private static let still: Float = 1.5
   /// Levels that every block may differ by.
   private static let allowance: Float = 1
-  /// What noise may be taken for at the most, in levels: more is motion all over the picture.
+  /// A mean that moves is surer a sign of motion than samples that differ, so it counts for more.
+  private static let shiftWeight: Float = 1.5
+  /// What noise may be taken for, in levels: no camera has less, and more is motion all over the picture.
+  private static let quietest: Float = 0.3
   private static let loudest: Float = 8
+  /// How far the estimate of noise goes towards a lower measurement, and the most it rises by in a frame.
+  private static let noiseFall: Float = 0.25
+  private static let noiseRise: (factor: Float, levels: Float) = (1.1, 0.05)
 
   private let columns, rows, length: Int
   private var hasHistory = false
@@ -32,8 +38,9 @@ public final class Steadier {
   private let history: UnsafeMutablePointer<Int16>
   /// Of a line of blocks, by the sample's column: sums of differences, and of their sizes.
   private let sums, sizes: UnsafeMutablePointer<Int32>
-  /// By block: how far the mean moved, how far samples differ, both in levels; and alpha from 0 to 256.
-  private let shifts, spreads: UnsafeMutablePointer<Float>
+  /// By block: how far the mean moved, how far samples differ, both in levels; and alpha of the block alone.
+  private let shifts, spreads, ownAlphas: UnsafeMutablePointer<Float>
+  /// By block: alpha from 0 to 256, neighbours considered.
   private let alphas: UnsafeMutablePointer<Int32>
   /// Alpha by the sample's column, at the middles of the block lines above and below.
   private var above, below: UnsafeMutablePointer<Int32>
@@ -56,6 +63,7 @@ public final class Steadier {
     history = memory(length * height, 0)
     (sums, sizes) = (memory(length, 0), memory(length, 0))
     (shifts, spreads) = (memory(columns * rows, 0), memory(columns * rows, 0))
+    ownAlphas = memory(columns * rows, 0)
     alphas = memory(columns * rows, 0)
     (above, below) = (memory(length, 0), memory(length, 0))
     histogram = memory(Self.bins, 0)
@@ -65,7 +73,7 @@ public final class Steadier {
     frame.deallocate()
     history.deallocate()
     for pointer in [sums, sizes, alphas, above, below] { pointer.deallocate() }
-    for pointer in [shifts, spreads] { pointer.deallocate() }
+    for pointer in [shifts, spreads, ownAlphas] { pointer.deallocate() }
     histogram.deallocate()
   }
 
@@ -82,10 +90,10 @@ public final class Steadier {
       return output.copyMemory(from: UnsafeRawBufferPointer(frame))
     }
     for row in 0..<rows { compare(row) }
-    listen()
-    weigh(Float(amount))
+    estimateNoise()
+    computeAlphas(Float(amount))
     let target = output.baseAddress!.assumingMemoryBound(to: UInt8.self)
-    for line in 0..<height { advance(line, target + line * length) }
+    for line in 0..<height { blendLine(line, target + line * length) }
   }
 
   private func begin() {
@@ -125,7 +133,7 @@ public final class Steadier {
 
   /// Measures noise: what the quietest quarter of the blocks differ by whose means hardly move. It is believed to fall
   /// sooner than to rise, for motion looks like noise in places. Black blocks, as bars are, have none.
-  private func listen() {
+  private func estimateNoise() {
     histogram.update(repeating: 0, count: Self.bins)
     var (count, total) = (0, Float(0))
     for block in 0..<columns * rows {
@@ -137,13 +145,16 @@ public final class Steadier {
     }
     // The same frame twice says nothing of noise, nor does one that moves all over.
     guard total > 0, count * 16 >= columns * rows else { return }
-    var (bin, below) = (0, histogram[0])
-    while below * 4 < count {
+    var (bin, quieter) = (0, histogram[0])
+    while quieter * 4 < count {
       bin += 1
-      below += histogram[bin]
+      quieter += histogram[bin]
     }
-    let heard = Float(bin) / Self.binsALevel
-    noise = heard < noise ? noise + (heard - noise) / 4 : min(heard, noise * 1.1 + 0.05)
+    let measured = Float(bin) / Self.binsALevel
+    noise =
+      measured < noise
+      ? noise + (measured - noise) * Self.noiseFall
+      : min(measured, noise * Self.noiseRise.factor + Self.noiseRise.levels)
   }
 
   private func isBlack(_ block: Int) -> Bool {
@@ -153,21 +164,22 @@ public final class Steadier {
   }
 
   /// Alpha of every block: that of the most moving among it and its neighbours.
-  private func weigh(_ amount: Float) {
+  private func computeAlphas(_ amount: Float) {
     let least = 1 - min(max(amount, 0), 1)
-    let noise = max(self.noise, 0.3)
+    let noise = max(self.noise, Self.quietest)
     for block in 0..<columns * rows {
       let size = max(
-        spreads[block] / (noise + Self.allowance), 1.5 * shifts[block] / (noise / 2 + Self.allowance))
+        spreads[block] / (noise + Self.allowance),
+        Self.shiftWeight * shifts[block] / (noise / 2 + Self.allowance))
       let motion = min(max(size / Self.still - 1, 0), 1)
-      shifts[block] = least + (1 - least) * motion
+      ownAlphas[block] = least + (1 - least) * motion
     }
     for row in 0..<rows {
       for column in 0..<columns {
         var most: Float = 0
         for y in max(row - 1, 0)...min(row + 1, rows - 1) {
           for x in max(column - 1, 0)...min(column + 1, columns - 1) {
-            most = max(most, shifts[y * columns + x])
+            most = max(most, ownAlphas[y * columns + x])
           }
         }
         alphas[row * columns + column] = Int32(256 * most)
@@ -178,15 +190,19 @@ public final class Steadier {
   // MARK: History
 
   /// Moves a line of the history and writes it, alpha interpolated between the middles of blocks.
-  private func advance(_ number: Int, _ output: UnsafeMutablePointer<UInt8>) {
+  private func blendLine(_ number: Int, _ output: UnsafeMutablePointer<UInt8>) {
     let side = Self.side
     // In half pixels from the middle of the block line above, 1, 3, … 15.
     let place = 2 * ((number + side / 2) % side) + 1
     let lower = (number + side / 2) / side
-    if number == 0 { spread(0, into: below) }
-    if place == 1 || number == 0 {
+    if number == 0 {
+      // The lines above the first middle have no block line above theirs.
+      expandAlphas(0, into: above)
+      expandAlphas(0, into: below)
+    } else if place == 1 {
+      // Past a middle: what was below is above now.
       swap(&above, &below)
-      spread(min(lower, rows - 1), into: below)
+      expandAlphas(min(lower, rows - 1), into: below)
     }
     let (frame, history) = line(number)
     tc_steady_advance(
@@ -194,7 +210,7 @@ public final class Steadier {
   }
 
   /// Alpha of a line of blocks by the sample's column.
-  private func spread(_ row: Int, into samples: UnsafeMutablePointer<Int32>) {
+  private func expandAlphas(_ row: Int, into samples: UnsafeMutablePointer<Int32>) {
     let side = Self.side
     let blocks = alphas + row * columns
     for x in 0..<width {

@@ -49,7 +49,7 @@ public final class Camera: Input, @unchecked Sendable {
     defer { stream = nil }
     // A slower camera is one that gives no frames.
     if let fps { link.status.interval.store(SourceOptions.interval(fps), ordering: .relaxed) }
-    var identity = CameraIdentity(stream!.device)
+    var identity = search.identity(of: stream!.device)
     while !link.stop.isSet {
       guard stream != nil || reconnect(&identity, link) else { break }
       do {
@@ -81,6 +81,7 @@ public final class Camera: Input, @unchecked Sendable {
     var lastBuffer = Clock.now()
     var lastGood = lastBuffer
     var lastWanted = lastBuffer
+    var hasToldOfTrouble = false
     while !link.stop.isSet {
       var isGood = false
       let came = try stream.next(milliseconds: Camera.pollMilliseconds) { isGood = take($0, stream, link) }
@@ -88,13 +89,15 @@ public final class Camera: Input, @unchecked Sendable {
       if came { lastBuffer = now }
       if isGood {
         lastGood = now
+        hasToldOfTrouble = false
         if !isLive {
           link.status.set(.live)
           isLive = true
         }
-      } else if now - lastGood > Camera.silence, isLive || now - lastGood < 2 * Camera.silence {
+      } else if now - lastGood > Camera.silence, !hasToldOfTrouble {
         let trouble = now - lastBuffer > Camera.silence ? "gives no frames" : "gives only damaged frames"
         link.status.set(.waiting("camera \(stream.device.path) \(trouble), waiting"))
+        hasToldOfTrouble = true
         isLive = false
       }
       guard now - lastBuffer < Camera.longSilence else { throw silenceError(stream) }
@@ -108,9 +111,8 @@ public final class Camera: Input, @unchecked Sendable {
     let received = Clock.now()
     count(filled.sequence, link)
     let isJPEG = stream.layout.format.pixels == .jpeg
-    guard !filled.isDamaged,
-      !isJPEG || watch.accepts(UnsafeRawBufferPointer(filled.bytes).trimmedJPEG)
-    else {
+    let picture = stream.layout.picture(in: filled.bytes)
+    guard !filled.isDamaged, !isJPEG || watch.accepts(UnsafeRawBufferPointer(picture)) else {
       link.counters.corrupt.add(1, ordering: .relaxed)
       return false
     }
@@ -119,7 +121,7 @@ public final class Camera: Input, @unchecked Sendable {
       link.counters.starved.add(1, ordering: .relaxed)
       return true
     }
-    guard let byteCount = stream.layout.take(filled.bytes, into: draft.bytes) else {
+    guard let byteCount = stream.layout.take(picture, into: draft.bytes) else {
       link.counters.corrupt.add(1, ordering: .relaxed)
       return false
     }
@@ -133,9 +135,8 @@ public final class Camera: Input, @unchecked Sendable {
 
   /// Counts what the driver numbered and never gave us. Some number every frame 0.
   private func count(_ number: UInt32, _ link: InputLink) {
-    if let lastSequence, number > lastSequence &+ 1, number &- lastSequence < 1000 {
-      link.counters.missed.add(Int(number - lastSequence - 1), ordering: .relaxed)
-    }
+    let gap = lastSequence.map { number &- $0 } ?? 0
+    if gap > 1, gap < 1000 { link.counters.missed.add(Int(gap) - 1, ordering: .relaxed) }
     lastSequence = number
   }
 
@@ -184,7 +185,7 @@ public final class Camera: Input, @unchecked Sendable {
   }
 
   private func adopt(_ found: CaptureStream, _ identity: inout CameraIdentity) {
-    identity = CameraIdentity(found.device)
+    identity = search.identity(of: found.device)
     shownLabel.withLock { $0 = Camera.label(found.device) }
     if found.layout.capacity > pool.capacity {
       pool = FramePool(count: buffers, capacity: found.layout.capacity)

@@ -54,43 +54,89 @@ struct CameraSearch {
       remedy: "plug a camera in, or use --input with a file, an address or test; turbocam doctor tells more")
   }
 
-  /// The same camera again, wherever it is now: by name and plug, by name, or by the path that was asked for.
-  /// nil where it is not there. Throws where it is there and does not open.
+  /// The same camera again, wherever it is now: at its path, by name and plug, by name at a new plug, else whatever
+  /// is at the path that was asked for. nil where it is not there. Throws where it is there and does not open.
   func reopen(_ lost: CameraIdentity) throws -> CaptureStream? {
-    let nodes = Cameras.nodes(except: avoiding).filter { $0.capability.isCapture }
-    let same = nodes.filter { lost.isSame($0) } + nodes.filter { lost.isLike($0) }
-    if let node = same.first { return try CaptureStream(VideoDevice(path: node.path), wish) }
-    switch choice {
-    case .path(let path):
-      guard nodes.contains(where: { $0.path == path }) else { return nil }
-      return try CaptureStream(VideoDevice(path: path), wish)
-    case .first:
-      // Not a virtual camera, which is none that was lost.
-      guard let node = nodes.first(where: { !$0.capability.isLoopback }) else { return nil }
-      return try CaptureStream(VideoDevice(path: node.path), wish)
+    var firstError: (any Error)?
+    var tried: Set<FileIdentity?> = []
+    func firstOpen(_ nodes: [CameraNode]) -> CaptureStream? {
+      for node in nodes where tried.insert(FileIdentity(node.path)).inserted {
+        do { return try CaptureStream(VideoDevice(path: node.path), wish) } catch {
+          firstError = firstError ?? error
+        }
+      }
+      return nil
     }
+    if let found = firstOpen(usualNodes(lost)) { return found }
+    // Somebody has it. Its other nodes show something else: infrared, or depth.
+    if let error = firstError as? InputError, error.kind == .unavailable { throw error }
+    if let found = firstOpen(otherNodes(lost)) { return found }
+    if let firstError { throw firstError }
+    return nil
+  }
+
+  /// The nodes at the path that was asked for and at the last one, where they still are the lost camera's. Hardware
+  /// with several nodes has the same name and plug at all of them, and a link leads to whichever number it has now.
+  private func usualNodes(_ lost: CameraIdentity) -> [CameraNode] {
+    [askedPath, lost.path].compactMap { $0.flatMap(node(at:)) }.filter(lost.isSame)
+  }
+
+  private func otherNodes(_ lost: CameraIdentity) -> [CameraNode] {
+    let nodes = Cameras.nodes(except: avoiding).filter { $0.capability.isCapture }
+    let familiar = nodes.filter(lost.isSame) + nodes.filter(lost.isLike)
+    if let askedPath { return familiar + [askedPath].compactMap(node(at:)) }
+    // Not a virtual camera, which is none that was lost.
+    return familiar + nodes.filter { !$0.capability.isLoopback }
+  }
+
+  private var askedPath: String? {
+    switch choice {
+    case .path(let path): return path
+    case .first: return nil
+    }
+  }
+
+  /// What captures at a path, nil where nothing does or this program writes to it.
+  private func node(at path: String) -> CameraNode? {
+    if let place = FileIdentity(path), avoiding.contains(place) { return nil }
+    return CameraNode(path).flatMap { $0.capability.isCapture ? $0 : nil }
+  }
+
+  /// What `device`, which is open, is to be known by.
+  func identity(of device: VideoDevice) -> CameraIdentity {
+    CameraIdentity(device, among: Cameras.nodes(except: avoiding))
   }
 }
 
 /// What a camera is known by when its number has changed.
-struct CameraIdentity: Equatable {
+struct CameraIdentity {
   let path: String
-  let capability: VideoCapability
+  private let place: FileIdentity?
+  private let capability: VideoCapability
+  /// Plugs of other cameras: what is there is not the one that was moved.
+  private let takenBuses: Set<String>
 
-  init(_ device: VideoDevice) {
+  /// `nodes`: all that are there.
+  init(_ device: VideoDevice, among nodes: [CameraNode]) {
     path = device.path
+    place = FileIdentity(descriptor: device.fd)
     capability = device.capability
+    takenBuses = Set(nodes.map(\.capability.bus)).subtracting([device.capability.bus])
   }
 
-  /// The same hardware at the same plug. Virtual cameras all look alike, so their path must agree too.
+  /// The same hardware at the same plug. Virtual cameras all look alike, so their node must agree too.
   func isSame(_ other: CameraNode) -> Bool {
-    isLike(other) && other.capability.bus == capability.bus
+    isModel(other) && other.capability.bus == capability.bus
+      && (!capability.isLoopback || FileIdentity(other.path) == place)
   }
 
-  /// The same hardware, perhaps at another plug.
+  /// The same hardware at a plug that was free before.
   func isLike(_ other: CameraNode) -> Bool {
+    isModel(other) && !capability.isLoopback && !takenBuses.contains(other.capability.bus)
+  }
+
+  private func isModel(_ other: CameraNode) -> Bool {
     other.capability.card == capability.card && other.capability.driver == capability.driver
-      && (!capability.isLoopback || other.path == path)
   }
 }
 
@@ -98,14 +144,19 @@ struct CameraIdentity: Equatable {
 struct CameraNode {
   let path: String
   let capability: VideoCapability
+
+  init?(_ path: String) {
+    guard let device = try? VideoDevice(path: path) else { return nil }
+    self.path = path
+    capability = device.capability
+  }
 }
 
 extension Cameras {
   /// All nodes that can be opened, by number.
   static func nodes(except avoided: Set<FileIdentity>) -> [CameraNode] {
-    paths().filter { path in FileIdentity(path).map { !avoided.contains($0) } ?? true }.compactMap { path in
-      (try? VideoDevice(path: path)).map { CameraNode(path: path, capability: $0.capability) }
-    }
+    paths().filter { path in FileIdentity(path).map { !avoided.contains($0) } ?? true }
+      .compactMap(CameraNode.init)
   }
 
   /// Whether anything but `avoided` captures.

@@ -127,12 +127,17 @@ extension VideoDevice {
       interval.height = height
       guard range.isEmpty, call(turbocam_VIDIOC_ENUM_FRAMEINTERVALS, &interval) == 0 else { return nil }
       guard interval.type == V4L2_FRMIVAL_TYPE_DISCRETE.rawValue else {
-        range = [interval.stepwise.min.rate, interval.stepwise.max.rate]
+        range = VideoDevice.usualRates(interval.stepwise.max.rate, interval.stepwise.min.rate)
         return nil
       }
       return interval.discrete.rate
     }
     return Set((listed + range).filter { $0 > 0 && $0 < 10_000 }).sorted(by: >)
+  }
+
+  /// The ends of a range of rates, and the usual ones in it: drivers take any there.
+  private static func usualRates(_ least: Double, _ most: Double) -> [Double] {
+    [least, most] + [15, 24, 25, 30, 50, 60].filter { $0 > least && $0 < most }
   }
 
   /// Calls `entry` with 0, 1 … until it gives nil.

@@ -58,11 +58,17 @@ struct CaptureLayout {
     way = .converted(conversion)
   }
 
-  /// Copies or converts one buffer to `target`, at least `capacity` bytes. Gives the bytes written, or nil for
+  /// The picture in a buffer, without padding behind it.
+  func picture(in buffer: UnsafeMutableRawBufferPointer) -> UnsafeMutableRawBufferPointer {
+    guard case .jpeg = way else { return buffer }
+    return UnsafeMutableRawBufferPointer(mutating: UnsafeRawBufferPointer(buffer).trimmedJPEG)
+  }
+
+  /// Copies or converts one picture to `target`, at least `capacity` bytes. Gives the bytes written, or nil for
   /// a picture that is not whole.
   func take(_ bytes: UnsafeMutableRawBufferPointer, into target: UnsafeMutableRawBufferPointer) -> Int? {
     switch way {
-    case .jpeg: return JPEGTables.complete(UnsafeRawBufferPointer(bytes).trimmedJPEG, into: target)
+    case .jpeg: return JPEGTables.complete(UnsafeRawBufferPointer(bytes), into: target)
     case .raw(let stride): return format.copyRows(bytes, stride: stride, into: target)
     case .converted(let conversion): return conversion.convert(bytes, into: target)
     }

@@ -23,12 +23,7 @@ final class CaptureStream {
     layout =
       try mode.map { try CaptureStream.agree(device, $0) } ?? CaptureStream.convertedLayout(device, wish)
     CaptureStream.setRate(device, mode?.rate ?? wish.rate)
-    do {
-      try mapBuffers()
-    } catch {
-      unmapBuffers()
-      throw error
-    }
+    try mapBuffers()
   }
   deinit {
     if isStreaming { streamOff() }

@@ -3,7 +3,7 @@ import Frames
 /// Tells whole JPEGs of a stream from broken ones without decoding each.
 ///
 /// Marks at both ends are looked at always (`JPEGCheck`). Frames of one scene are nearly equally long, so one
-/// that is much shorter than those before it, or that does not end as it should, is decoded to see.
+/// that is much shorter than those before it is decoded to see.
 struct JPEGWatch: ~Copyable {
   private let decoder: JPEGDecoder
   /// Of the frames that were good, moving.
@@ -16,11 +16,8 @@ struct JPEGWatch: ~Copyable {
   /// Whether `jpeg`, without padding, is a whole picture as far as can be told.
   mutating func accepts(_ jpeg: UnsafeRawBufferPointer) -> Bool {
     guard JPEGCheck.isPlausible(jpeg) else { return false }
-    let endsWell = jpeg[jpeg.count - 1] == 0xD9
     let isUsual = Double(jpeg.count) >= meanByteCount * JPEGWatch.suspiciousShare
-    if !endsWell || !isUsual || meanByteCount == 0 {
-      guard decoder.isWhole(jpeg) else { return false }
-    }
+    guard isUsual && meanByteCount > 0 || decoder.isWhole(jpeg) else { return false }
     meanByteCount +=
       meanByteCount == 0 ? Double(jpeg.count) : (Double(jpeg.count) - meanByteCount) * JPEGWatch.weight
     return true

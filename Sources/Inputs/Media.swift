@@ -12,10 +12,8 @@ public final class Media: Input, @unchecked Sendable {
   // The rest belongs to the thread that made the input and then to the one in `run`.
   private var reader: MediaReader?
   private let picture: MediaPicture
-  private let opening: StopFlag
   private var pool: FramePool?
   private var watch: JPEGWatch
-  private var jpegSize: PictureFormat?
   private let jpegDecoder: JPEGDecoder
   private var pacer = Pacer()
   private var sequence: UInt64 = 0
@@ -34,7 +32,6 @@ public final class Media: Input, @unchecked Sendable {
     self.options = options
     watch = try JPEGWatch()
     jpegDecoder = try JPEGDecoder()
-    opening = StopFlag()
     if let width = options.width, let height = options.height {
       picture = MediaPicture(wanted: (width, height))
     } else {
@@ -44,7 +41,7 @@ public final class Media: Input, @unchecked Sendable {
     try options.checkRate("opening \(place)")
     if !place.isNetwork {
       try place.checkFile()
-      reader = try MediaReader(place, stop: opening)
+      reader = try MediaReader(place, stop: StopFlag())
     }
   }
 
@@ -65,23 +62,25 @@ public final class Media: Input, @unchecked Sendable {
   /// Gives the picture again and again; just once where nothing is lost and nothing repeats.
   private func runStill(_ reader: MediaReader, _ link: InputLink) throws {
     let still = try PictureFile.decode(reader, picture)
-    let pool = pool(still.bytes.count)
     link.status.set(.live)
     let rate = options.fps ?? SourceOptions.usualRate
     link.status.interval.store(SourceOptions.interval(rate), ordering: .relaxed)
     while !link.stop.isSet, !link.mailbox.isClosed {
       if options.realTime { pacer.wait(for: UInt64(Double(sequence) * 1e9 / rate), link.stop) }
       if link.mailbox.isWanted || !options.realTime {
-        if let draft = pool.takeWaiting(!options.realTime, link) {
-          still.bytes.withUnsafeBytes { draft.bytes.copyMemory(from: $0) }
-          let format = PictureFormat(.rgb24, width: still.width, height: still.height)
-          put(draft, format, still.bytes.count, Clock.now(), link)
-        }
+        give(still, link)
       } else {
         sequence += 1
       }
       if !options.realTime && !options.loop { return }
     }
+  }
+
+  private func give(_ still: RGBPicture, _ link: InputLink) {
+    let count = still.bytes.count
+    guard let draft = pool(count).takeWaiting(!options.realTime, link) else { return }
+    still.bytes.withUnsafeBytes { draft.bytes.copyMemory(from: $0) }
+    put(draft, PictureFormat(.rgb24, width: still.width, height: still.height), count, Clock.now(), link)
   }
 
   // MARK: - Files
@@ -90,24 +89,31 @@ public final class Media: Input, @unchecked Sendable {
     var reader = first
     link.status.set(.live)
     while !isOver(link) {
-      let given = try playThrough(reader, link)
+      let tally = try playThrough(reader, link)
       guard !isOver(link) else { return }
-      guard given > 0 else {
+      guard tally.good > 0 else {
         throw InputError(
           .wrongKind, "reading \(place)", "not one picture in it can be decoded",
           remedy: "try ffprobe on it, or convert it with ffmpeg")
       }
-      warn(reader, given, link)
+      warn(reader, tally.came, link)
       guard options.loop else { return }
-      if !reader.rewind() { reader = try MediaReader(place, stop: opening) }
+      if !reader.rewind() { reader = try MediaReader(place, stop: link.stop) }
       pacer.restart()
       limit.restart()
     }
   }
 
-  /// From where the reader is to the end. Gives the number of pictures.
-  private func playThrough(_ reader: MediaReader, _ link: InputLink) throws -> Int {
-    var given = 0
+  /// Pictures of a film.
+  private struct Tally {
+    var came = 0
+    /// Of those that were looked at.
+    var good = 0
+  }
+
+  /// From where the reader is to the end.
+  private func playThrough(_ reader: MediaReader, _ link: InputLink) throws -> Tally {
+    var tally = Tally()
     var timeline = Timeline(interval: Self.interval(reader))
     var lastDue: UInt64 = 0
     while !isOver(link) {
@@ -115,14 +121,14 @@ public final class Media: Input, @unchecked Sendable {
       var isJPEG = false
       switch try reader.step() {
       case .nothing: continue
-      case .end: return given
+      case .end: return tally
       case .picture(let stamp): time = stamp
       case .jpeg(let stamp):
         time = stamp
         isJPEG = true
       }
       let due = timeline.place(time)
-      given += 1
+      tally.came += 1
       guard limit.isDue(due) else { continue }
       link.status.interval.store(due - lastDue, ordering: .relaxed)
       lastDue = due
@@ -130,17 +136,18 @@ public final class Media: Input, @unchecked Sendable {
         pacer.wait(for: due, link.stop)
         if !link.mailbox.isWanted { pause(link) }
       }
-      if isOver(link) { return given }
+      if isOver(link) { return tally }
       // A picture of a film is captured when it is shown, however early it was decoded; where nobody watches
       // a clock, by the film's own time, so that a copy runs as long as the film.
       let stamp = options.realTime ? Clock.now() : started + due
       if isJPEG {
-        putJPEG(reader, stamp, link)
+        guard putJPEG(reader, stamp, link) else { continue }
       } else {
         try putPicture(reader, stamp, link)
       }
+      tally.good += 1
     }
-    return given
+    return tally
   }
 
   /// Nanoseconds between two pictures where their stamps do not say.
@@ -158,10 +165,10 @@ public final class Media: Input, @unchecked Sendable {
     }
   }
 
-  private func warn(_ reader: MediaReader, _ given: Int, _ link: InputLink) {
-    if reader.expectedFrames > given {
+  private func warn(_ reader: MediaReader, _ came: Int, _ link: InputLink) {
+    if reader.expectedFrames > came {
       link.status.warn(
-        "\(place) ends too early: \(given) of \(reader.expectedFrames) pictures are there; it may be cut off")
+        "\(place) ends too early: \(came) of \(reader.expectedFrames) pictures are there; it may be cut off")
     } else if reader.damaged > 0 {
       link.status.warn("\(place) is damaged in \(reader.damaged) places; it may be cut off")
     }
@@ -169,35 +176,51 @@ public final class Media: Input, @unchecked Sendable {
 
   // MARK: - Network streams
 
-  /// Plays until the program stops, calling again after each break; a film on a server ends as a file does.
+  /// Plays until the program stops, calling again after each break; a film on a server ends as a file does. Network
+  /// cameras have an address that gives one picture a call: there, calling again is no break.
   private func runStream(_ link: InputLink) {
-    var hasPlayed = false
+    var (hasPlayed, isSnapshot) = (false, false)
     while !isOver(link) {
       do {
-        link.status.set(hasPlayed ? .waiting("calling \(place) again") : .starting("calling \(place)"))
-        let reader = try MediaReader(place, stop: link.stop)
-        if hasPlayed { link.counters.reconnects.add(1, ordering: .relaxed) }
-        hasPlayed = true
-        pacer.restart()
-        limit.restart()
-        link.status.interval.store(options.fps.map(SourceOptions.interval) ?? 0, ordering: .relaxed)
-        link.status.set(.live)
-        if reader.isLive {
-          try playLive(reader, link)
-        } else if reader.isStill {
-          try runStill(reader, link)
-        } else {
-          try runFile(reader, link)
-          if !isOver(link) { break }
+        if !isSnapshot {
+          link.status.set(hasPlayed ? .waiting("calling \(place) again") : .starting("calling \(place)"))
         }
-        link.status.set(.waiting("\(place) ended, waiting"))
+        let reader = try MediaReader(place, stop: link.stop)
+        if hasPlayed, !isSnapshot { link.counters.reconnects.add(1, ordering: .relaxed) }
+        (hasPlayed, isSnapshot) = (true, reader.isStill)
+        if isSnapshot {
+          try giveSnapshot(reader, link)
+        } else {
+          try playStream(reader, link)
+          if !reader.isLive, !isOver(link) { break }
+          link.status.set(.waiting("\(place) ended, waiting"))
+        }
       } catch {
+        isSnapshot = false
         let fact = (error as? InputError)?.fact ?? "\(error)"
         link.status.set(.waiting("\(place): \(fact), waiting"))
       }
-      Pacer.sleep(until: Clock.now() + Media.retryPause, link.stop)
+      Pacer.sleep(until: Clock.now() + (isSnapshot ? snapshotInterval : Media.retryPause), link.stop)
+      if isSnapshot, options.realTime { pause(link) }
     }
     link.status.set(.ended)
+  }
+
+  private var snapshotInterval: UInt64 { max(1_000_000_000, options.fps.map(SourceOptions.interval) ?? 0) }
+
+  private func giveSnapshot(_ reader: MediaReader, _ link: InputLink) throws {
+    let still = try PictureFile.decode(reader, picture)
+    link.status.interval.store(snapshotInterval, ordering: .relaxed)
+    link.status.set(.live)
+    give(still, link)
+  }
+
+  private func playStream(_ reader: MediaReader, _ link: InputLink) throws {
+    pacer.restart()
+    limit.restart()
+    link.status.interval.store(options.fps.map(SourceOptions.interval) ?? 0, ordering: .relaxed)
+    link.status.set(.live)
+    if reader.isLive { try playLive(reader, link) } else { try runFile(reader, link) }
   }
 
   /// Gives what comes as it comes; where it comes in segments, by their own time, since each is a burst. One that is
@@ -238,26 +261,29 @@ public final class Media: Input, @unchecked Sendable {
   // MARK: - Frames
 
   private func putPicture(_ reader: MediaReader, _ captured: UInt64, _ link: InputLink) throws {
-    try picture.prepare(reader.frame, reader.orientation, place)
+    try picture.prepare(reader)
     let byteCount = picture.byteCount
     guard let draft = pool(byteCount).takeWaiting(!options.realTime, link) else { return }
     picture.write(reader.frame, into: draft.bytes)
     put(draft, picture.format, byteCount, captured, link)
   }
 
-  private func putJPEG(_ reader: MediaReader, _ captured: UInt64, _ link: InputLink) {
+  /// False where it is damaged.
+  @discardableResult
+  private func putJPEG(_ reader: MediaReader, _ captured: UInt64, _ link: InputLink) -> Bool {
     let jpeg = reader.packetBytes.trimmedJPEG
     guard watch.accepts(jpeg), let info = try? jpegDecoder.info(jpeg) else {
       link.counters.corrupt.add(1, ordering: .relaxed)
-      return
+      return false
     }
     // Lengths vary: room for half as much again, so that the pool is made anew only rarely.
     let need = jpeg.count + JPEGTables.addedByteCount
     let pool = pool.map { $0.capacity >= need } == true ? pool! : self.pool(need + need / 2)
     guard let draft = pool.takeWaiting(!options.realTime, link),
       let count = JPEGTables.complete(jpeg, into: draft.bytes)
-    else { return }
+    else { return true }
     put(draft, PictureFormat(.jpeg, width: info.width, height: info.height), count, captured, link)
+    return true
   }
 
   private func put(

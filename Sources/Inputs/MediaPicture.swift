@@ -21,25 +21,31 @@ final class MediaPicture {
     var matrix: Int32
     var isFullRange: Bool
     var orientation: Orientation
+    /// The width in square pixels.
+    var shownWidth: Int32
   }
 
-  /// Pictures much larger than `wanted` are made smaller on the way, never below it.
+  /// Neither side is made smaller than this: the size that is wanted may grow while a film plays, but what is larger
+  /// than models paint costs too much to convert as it is, every frame.
+  private static let leastSide = 1080
+
+  /// Pictures much larger than `wanted` are made smaller on the way, never below it nor below `leastSide`.
   init(wanted: (width: Int, height: Int)? = nil) { self.wanted = wanted }
   deinit {
     sws_freeContext(scaler)
     free(staged.baseAddress)
   }
 
-  /// Looks at a picture; afterwards `format` and `byteCount` say what `write` will give.
-  func prepare(_ frame: UnsafeMutablePointer<AVFrame>, _ streamOrientation: Orientation, _ place: MediaPlace)
-    throws
-  {
+  /// Looks at the reader's picture; afterwards `format` and `byteCount` say what `write` will give.
+  func prepare(_ reader: MediaReader) throws {
+    let (frame, place) = (reader.frame, reader.place)
     let own = Orientation(frame.displayMatrix)
-    let orientation = own.isUpright ? streamOrientation : own
+    let orientation = own.isUpright ? reader.orientation : own
     let picture = frame.pointee
     let key = Key(
       format: picture.format, width: picture.width, height: picture.height,
-      matrix: picture.matrix, isFullRange: picture.isFullRange, orientation: orientation)
+      matrix: picture.matrix, isFullRange: picture.isFullRange, orientation: orientation,
+      shownWidth: reader.pixelAspect.shownWidth(picture.width, picture.height))
     guard key != self.key else { return }
     try MediaReader.checkSize(Int(picture.width), Int(picture.height), place)
     self.orientation = orientation
@@ -88,7 +94,7 @@ final class MediaPicture {
   // MARK: - Everything else
 
   private func prepareScaler(_ key: Key, _ place: MediaPlace) throws {
-    let size = reduced(Int(key.width), Int(key.height), orientation)
+    let size = reduced(Int(key.shownWidth), Int(key.height), orientation)
     let flags = SWS_BILINEAR | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT
     sws_freeContext(scaler)
     scaler = sws_getContext(
@@ -123,7 +129,8 @@ final class MediaPicture {
   private func reduced(_ width: Int, _ height: Int, _ orientation: Orientation) -> (width: Int, height: Int) {
     guard let wanted else { return (width, height) }
     let (w, h) = orientation.isTransposed ? (wanted.height, wanted.width) : wanted
-    let factor = max(Double(w) / Double(width), Double(h) / Double(height))
+    let least = Self.leastSide
+    let factor = max(Double(max(w, least)) / Double(width), Double(max(h, least)) / Double(height))
     guard factor < 1, factor > 0 else { return (width, height) }
     return (Int((Double(width) * factor).rounded(.up)), Int((Double(height) * factor).rounded(.up)))
   }
@@ -166,6 +173,27 @@ extension MediaPicture {
   fileprivate static let largestStandardHeight = 576
 }
 
+extension AVRational {
+  /// Wider or narrower pixels than any standard's are a mistake.
+  private static let believable = 0.2...5.0
+  /// Encoders round sizes, and then claim pixels that are nearly square.
+  private static let roundingError = 0.01
+
+  /// Of the shape of a pixel: whether it is a square, or nothing that can be believed.
+  var isSquare: Bool {
+    guard num > 0, den > 0 else { return true }
+    let ratio = Double(num) / Double(den)
+    return !Self.believable.contains(ratio) || abs(ratio - 1) <= Self.roundingError
+  }
+
+  /// The width in square pixels of a picture that has pixels of this shape, within the bounds of pictures.
+  fileprivate func shownWidth(_ width: Int32, _ height: Int32) -> Int32 {
+    guard !isSquare, height > 0 else { return width }
+    let most = min(PictureFormat.maximumSide, PictureFormat.maximumPixels / Int(height))
+    return Int32(min(max(1, Int(width) * Int(num) / Int(den)), most))
+  }
+}
+
 extension AVFrame {
   /// One of swscale's SWS_CS numbers, which are those of the standard.
   fileprivate var matrix: Int32 {
@@ -194,7 +222,8 @@ extension AVFrame {
 extension MediaPicture.Key {
   /// The layout that these planes already have, nil where they must be converted.
   fileprivate var directPixels: PixelFormat? {
-    guard orientation.isUpright, !isFullRange, matrix == SWS_CS_ITU601, width % 2 == 0, height % 2 == 0
+    guard orientation.isUpright, !isFullRange, matrix == SWS_CS_ITU601, width % 2 == 0, height % 2 == 0,
+      shownWidth == width
     else { return nil }
     switch format {
     case AV_PIX_FMT_YUV420P.rawValue: return .i420

@@ -30,7 +30,7 @@ final class MediaReader {
   let isSegmented: Bool
   /// One picture.
   let isStill: Bool
-  /// Packets are JPEGs, which go on undecoded.
+  /// Packets are JPEGs, which go on undecoded: they show as they are.
   let givesJPEG: Bool
   /// Frames a second, 0 where unknown.
   let rate: Double
@@ -66,6 +66,8 @@ final class MediaReader {
       givesJPEG =
         !isStill && stream.pointee.codecpar.pointee.codec_id == AV_CODEC_ID_MJPEG
         && stream.pointee.codecpar.pointee.format != AV_PIX_FMT_NONE.rawValue
+        && Orientation(stream.pointee.displayMatrix).isUpright
+        && av_guess_sample_aspect_ratio(input, stream, nil).isSquare
       let guessed = av_guess_frame_rate(input, stream, nil)
       rate = guessed.den > 0 ? Double(guessed.num) / Double(guessed.den) : 0
       expectedFrames = Int(stream.pointee.nb_frames)
@@ -103,6 +105,11 @@ final class MediaReader {
   /// How the stream says that its pictures are to be turned.
   var orientation: Orientation {
     Orientation(stream.pointee.displayMatrix)
+  }
+
+  /// The shape of the pixels of `frame`. What picture files say of theirs nobody follows: it is about paper.
+  var pixelAspect: AVRational {
+    isStill ? AVRational(num: 1, den: 1) : av_guess_sample_aspect_ratio(input, stream, frame)
   }
 
   /// Reads on until something can be said. With `decoding` false packets are read and thrown away.

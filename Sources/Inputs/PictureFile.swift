@@ -33,7 +33,7 @@ public enum PictureFile {
           .wrongKind, "reading \(reader.place)", "it is damaged: no whole picture can be decoded",
           remedy: "try ffprobe on it, or another file")
       case .picture:
-        try picture.prepare(reader.frame, reader.orientation, reader.place)
+        try picture.prepare(reader)
         var bytes = [UInt8](repeating: 0, count: picture.byteCount)
         bytes.withUnsafeMutableBytes { picture.write(reader.frame, into: $0) }
         return try rgb(bytes, picture.format)
@@ -82,9 +82,19 @@ extension MediaPlace {
       throw InputError(
         .wrongKind, attempt, "it is a device, but not a camera",
         remedy: "turbocam devices lists the cameras, /dev/videoN")
-    case S_IFREG where status.st_size == 0:
+    case S_IFIFO:
+      throw InputError(
+        .wrongKind, attempt, "it is a named pipe",
+        remedy: "write to a file or, with ffmpeg, to an srt:// address and name that")
+    case S_IFSOCK:
+      throw InputError(
+        .wrongKind, attempt, "it is a socket", remedy: "name a file, or an rtsp://, http:// or srt:// address"
+      )
+    case S_IFREG where status.st_size > 0: break
+    case S_IFREG:
       throw InputError(.wrongKind, attempt, "it is empty", remedy: "choose another file")
-    default: break
+    default:
+      throw InputError(.wrongKind, attempt, "it is no file", remedy: "name a picture or video file")
     }
     guard access(name, R_OK) == 0 else {
       throw InputError(.denied, attempt, errorText(errno), remedy: "change its mode or owner")

@@ -18,27 +18,27 @@ enum HTTPReply: ~Copyable {
   case headers(_ contentType: String)
 
   /// Hands the answer to libmicrohttpd. False where it could not; the connection then ends.
-  consuming func queue(on connection: OpaquePointer, isOpen: Bool) -> Bool {
+  consuming func queue(on connection: OpaquePointer, allowsCrossOrigin: Bool) -> Bool {
     switch consume self {
     case .text(let status, let text, let allow):
       let response = Self.copied(Array(text.utf8))
       if let allow { MHD_add_response_header(response, "Allow", allow) }
       if status == 401 { MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"turbocam\"") }
-      return Self.send(response, status, "text/plain; charset=utf-8", connection, isOpen)
+      return Self.send(response, status, "text/plain; charset=utf-8", connection, allowsCrossOrigin)
     case .json(let status, let bytes):
-      return Self.send(Self.copied(bytes), status, "application/json", connection, isOpen)
+      return Self.send(Self.copied(bytes), status, "application/json", connection, allowsCrossOrigin)
     case .page:
-      return Self.sendPage(connection, isOpen)
+      return Self.sendPage(connection, allowsCrossOrigin)
     case .picture(let frame):
-      return Self.send(Self.holding(frame), 200, "image/jpeg", connection, isOpen)
+      return Self.send(Self.holding(frame), 200, "image/jpeg", connection, allowsCrossOrigin)
     case .notice(let frame):
-      return Self.send(Self.holding(frame), 503, "image/jpeg", connection, isOpen)
+      return Self.send(Self.holding(frame), 503, "image/jpeg", connection, allowsCrossOrigin)
     case .stream(let viewer):
-      return Self.send(Self.written(by: viewer), 200, Viewer.contentType, connection, isOpen)
+      return Self.send(Self.written(by: viewer), 200, Viewer.contentType, connection, allowsCrossOrigin)
     case .headers(let contentType):
       let response = MHD_create_response_from_callback(
         turbocam_mhd_size_unknown, 1024, { _, _, _, _ in Int(turbocam_mhd_end_of_stream) }, nil, nil)
-      return Self.send(response, 200, contentType, connection, isOpen)
+      return Self.send(response, 200, contentType, connection, allowsCrossOrigin)
     }
   }
 
@@ -71,7 +71,7 @@ enum HTTPReply: ~Copyable {
       }, held.toOpaque(),
       { Unmanaged<Viewer>.fromOpaque($0!).takeRetainedValue().leave() })
     guard let response else {
-      held.release()
+      held.takeRetainedValue().leave()
       return nil
     }
     // The end of the connection ends the stream: simple clients know nothing of chunks.
@@ -79,20 +79,20 @@ enum HTTPReply: ~Copyable {
     return response
   }
 
-  private static func sendPage(_ connection: OpaquePointer, _ isOpen: Bool) -> Bool {
+  private static func sendPage(_ connection: OpaquePointer, _ allowsCrossOrigin: Bool) -> Bool {
     let response = MHD_create_response_from_buffer(
       turbocam_web_page_size, UnsafeMutableRawPointer(mutating: turbocam_web_page), turbocam_mhd_persistent)
     MHD_add_response_header(
       response, "Content-Security-Policy",
       "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; "
         + "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-    return send(response, 200, "text/html; charset=utf-8", connection, isOpen)
+    return send(response, 200, "text/html; charset=utf-8", connection, allowsCrossOrigin)
   }
 
-  /// `isOpen`: whoever brings the token may show the pictures on a page of their own.
+  /// `allowsCrossOrigin`: whoever brings the token may show the pictures on a page of their own.
   private static func send(
     _ response: OpaquePointer?, _ status: UInt32, _ contentType: String, _ connection: OpaquePointer,
-    _ isOpen: Bool
+    _ allowsCrossOrigin: Bool
   ) -> Bool {
     guard let response else { return false }
     let headers = [
@@ -102,7 +102,7 @@ enum HTTPReply: ~Copyable {
       ("Expires", "Mon, 3 Jan 2000 12:34:56 GMT"),
       ("X-Content-Type-Options", "nosniff"),
       ("Referrer-Policy", "no-referrer"),
-      ("Cross-Origin-Resource-Policy", isOpen ? "cross-origin" : "same-origin"),
+      ("Cross-Origin-Resource-Policy", allowsCrossOrigin ? "cross-origin" : "same-origin"),
     ]
     for (name, value) in headers { MHD_add_response_header(response, name, value) }
     // Seconds: a picture may be there at any time.

@@ -5,6 +5,7 @@ struct HTTPRequest {
   let connection: OpaquePointer
   let method: String
   let path: String
+  var socket: Int32 { turbocam_http_socket(connection) }
 
   func header(_ name: String) -> String? {
     MHD_lookup_connection_value(connection, turbocam_mhd_header, name).map { String(cString: $0) }
@@ -61,8 +62,9 @@ struct HTTPGuard: Sendable {
     if let host = request.header("Host"), !isOurs(Self.name(ofAuthority: host)) {
       return .text(403, "without a token this server answers only to its own name, \(self.host)\n")
     }
-    // A page from elsewhere may embed the stream: it could not read it, but it would switch the camera on.
-    if request.header("Sec-Fetch-Site") == "cross-site", request.header("Sec-Fetch-Mode") != "navigate" {
+    // A page from elsewhere may embed the stream, or the page in a frame: it could not read them, but it would switch the
+    // camera on. A link may lead here.
+    if request.header("Sec-Fetch-Site") == "cross-site", request.header("Sec-Fetch-Dest") != "document" {
       return .text(403, "another site's page may not use this camera; start with --token to allow it\n")
     }
     return nil
@@ -105,10 +107,9 @@ struct HTTPGuard: Sendable {
     return Self.isEqual(Array(given.utf8), token)
   }
 
-  /// Takes as long for every wrong token of a length, so that its time tells nothing.
+  /// Takes as long for every wrong token of the right length, so that its time tells nothing of the bytes.
   private static func isEqual(_ given: [UInt8], _ token: [UInt8]) -> Bool {
-    var difference = given.count ^ token.count
-    for index in given.indices { difference |= Int(given[index] ^ token[index % token.count]) }
-    return difference == 0
+    guard given.count == token.count else { return false }
+    return zip(given, token).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
   }
 }

@@ -11,7 +11,9 @@ public final class HTTPServer: Output, @unchecked Sendable {
   public static let viewerLimit = 32
   /// Connections beside them: pages, state, and those that only hang around.
   private static let otherConnections = 64
-  /// Seconds until a connection that neither sends nor takes a byte is cut.
+  /// Of all connections, how many one address may have: nobody alone keeps the others out.
+  private static let connectionsPerAddress: UInt32 = 48
+  /// Seconds until a connection that neither sends nor takes a byte is cut, or one whose request is not whole.
   private static let idleSeconds: UInt32 = 20
 
   public let mailbox: Mailbox
@@ -48,8 +50,9 @@ public final class HTTPServer: Output, @unchecked Sendable {
       hub: hub, access: HTTPGuard(host: wish.host, token: options.token), control: options.control,
       statistics: options.statistics)
     daemon = turbocam_start_http(
-      socket.descriptor, UInt32(Self.viewerLimit + Self.otherConnections), Self.idleSeconds, 32 * 1024,
-      handleRequest, forgetRequest, Unmanaged.passUnretained(service).toOpaque())
+      socket.descriptor, UInt32(Self.viewerLimit + Self.otherConnections), Self.connectionsPerAddress,
+      Self.idleSeconds, 32 * 1024, handleRequest, forgetRequest, noteConnection,
+      Unmanaged.passUnretained(service).toOpaque())
     guard daemon != nil else {
       throw OutputError(.system, "listening at \(wish)", systemFact("MHD_start_daemon"))
     }
@@ -63,6 +66,7 @@ public final class HTTPServer: Output, @unchecked Sendable {
     defer { stop() }
     let encoder = try StreamEncoder(quality: options.quality, holders: Self.viewerLimit)
     while true {
+      service?.openRequests.cut(patience: UInt64(Self.idleSeconds) * 1_000_000_000)
       // The timeout is the clock of repetitions and of snapshots that have waited too long.
       guard let frame = mailbox.take(timeout: 250_000_000) else {
         if mailbox.isClosed { return }
@@ -112,8 +116,21 @@ private func forgetRequest(
   context: UnsafeMutableRawPointer?, connection: OpaquePointer?,
   slot: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, reason: MHD_RequestTerminationCode
 ) {
-  guard let context, let slot, let known = slot.pointee else { return }
+  guard let context, let connection, let slot, let known = slot.pointee else { return }
   slot.pointee = nil
   let exchange = Unmanaged<HTTPService.Exchange>.fromOpaque(known).takeRetainedValue()
-  Unmanaged<HTTPService>.fromOpaque(context).takeUnretainedValue().end(exchange)
+  let service = Unmanaged<HTTPService>.fromOpaque(context).takeUnretainedValue()
+  service.end(exchange)
+  // The next one may come on the same connection.
+  service.openRequests.begin(turbocam_http_socket(connection))
+}
+
+private func noteConnection(
+  context: UnsafeMutableRawPointer?, connection: OpaquePointer?,
+  slot: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, event: MHD_ConnectionNotificationCode
+) {
+  guard let context, let connection else { return }
+  let openRequests = Unmanaged<HTTPService>.fromOpaque(context).takeUnretainedValue().openRequests
+  let socket = turbocam_http_socket(connection)
+  if event == turbocam_mhd_started { openRequests.begin(socket) } else { openRequests.end(socket) }
 }

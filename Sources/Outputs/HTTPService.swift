@@ -9,6 +9,7 @@ final class HTTPService: @unchecked Sendable {
   /// A snapshot waits this long for a fresh picture: a model that has slept needs a moment.
   static let snapshotPatience: UInt64 = 5_000_000_000
 
+  let openRequests = OpenRequests()
   private let hub: StreamHub
   private let access: HTTPGuard
   private let control: (any Control)?
@@ -31,8 +32,12 @@ final class HTTPService: @unchecked Sendable {
 
   /// A request's headers are here: refuses it, or remembers what it wants and lets the body come.
   func begin(_ request: HTTPRequest, _ exchange: Exchange) -> Bool {
-    if let refusal = refusal(of: request) { return answer(request, refusal) }
-    exchange.route = HTTPRoute(request)
+    let route = HTTPRoute(request)
+    if let refusal = refusal(of: request, route) {
+      openRequests.end(request.socket)
+      return answer(request, refusal)
+    }
+    exchange.route = route
     return true
   }
 
@@ -45,6 +50,7 @@ final class HTTPService: @unchecked Sendable {
 
   /// The request is whole, or a snapshot's wait is over.
   func finish(_ request: HTTPRequest, _ exchange: Exchange) -> Bool {
+    openRequests.end(request.socket)
     let wantsBody = request.method != "HEAD"
     switch exchange.route {
     case .page: return answer(request, .page)
@@ -65,9 +71,9 @@ final class HTTPService: @unchecked Sendable {
     if let snapshot = exchange.snapshot { hub.leave(snapshot) }
   }
 
-  private func refusal(of request: HTTPRequest) -> HTTPReply? {
+  private func refusal(of request: HTTPRequest, _ route: HTTPRoute?) -> HTTPReply? {
     if let refusal = access.refusal(of: request) { return refusal }
-    guard let route = HTTPRoute(request) else {
+    guard let route else {
       return .text(404, "nothing here; there are /, /stream, /snapshot, /state and /settings\n")
     }
     guard route.allowed.split(separator: ", ").contains(Substring(request.method)) else {
@@ -86,7 +92,7 @@ final class HTTPService: @unchecked Sendable {
   }
 
   private func answer(_ request: HTTPRequest, _ reply: consuming HTTPReply) -> Bool {
-    reply.queue(on: request.connection, isOpen: access.hasToken)
+    reply.queue(on: request.connection, allowsCrossOrigin: access.hasToken)
   }
 
   private func change(_ exchange: Exchange) -> HTTPReply {
@@ -101,7 +107,7 @@ final class HTTPService: @unchecked Sendable {
   private func startStream(_ request: HTTPRequest) -> Bool {
     let viewer = Viewer(request.connection, hub: hub, style: Self.style(for: request), statistics: statistics)
     guard hub.join(viewer) else { return answer(request, Self.full(hub.limit)) }
-    Self.keepShort(turbocam_http_socket(request.connection))
+    Self.keepShort(request.socket)
     return answer(request, .stream(viewer))
   }
 

@@ -41,7 +41,7 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
       path: path, width: options.width, height: options.height, fps: options.fps)
     self.device = device
     // From here on it is a camera, and there is something to see.
-    let painter = try Painter(device, options.fit)
+    let painter = try Painter(device)
     try painter.paintNotice("Waiting for the first picture")
     try device.show()
     self.painter = painter
@@ -109,9 +109,9 @@ private final class Painter {
   private let converter: PictureConverter
   private var last: UnsafeMutableRawBufferPointer?
 
-  init(_ device: LoopbackDevice, _ fit: Fit) throws {
+  init(_ device: LoopbackDevice) throws {
     self.device = device
-    converter = try PictureConverter(to: device.format, fit: fit)
+    converter = try PictureConverter(to: device.format, fit: .contain)
   }
 
   func paint(_ bytes: UnsafeRawBufferPointer, _ format: PictureFormat) throws {

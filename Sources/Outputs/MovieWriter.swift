@@ -60,7 +60,7 @@ final class MovieWriter {
 
   var hasSound: Bool { sound != nil }
 
-  /// `time`: nanoseconds of a clock that only its differences count of.
+  /// `time`: nanoseconds on any clock; only differences matter.
   func add(_ bytes: UnsafeRawBufferPointer, _ format: PictureFormat, time: UInt64) throws {
     try converter.convert(bytes, format, into: room)
     let frame = try codec.makeFrame()
@@ -117,7 +117,7 @@ final class MovieWriter {
     return lastTick
   }
 
-  /// How long a picture is shown the next one tells, so each waits for it.
+  /// A picture's duration is known only when the next arrives, so each packet is held back by one.
   private func queue(_ packet: UnsafeMutablePointer<AVPacket>) throws {
     if let waiting {
       interval = max(1, packet.pointee.pts - waiting.pointee.pts)

@@ -10,18 +10,16 @@ final class PictureFile {
   }
   /// Stills are looked at longer than frames of a stream.
   static let quality = 92
-  private let kind: Kind
-  private let jpeg: JPEGEncoder
+  /// nil for PNG.
+  private let jpeg: JPEGEncoder?
   private var room = UnsafeMutableRawBufferPointer(start: nil, count: 0)
   private var converter: PictureConverter?
   private var png: PNGEncoder?
 
   init(_ kind: Kind) throws {
-    self.kind = kind
-    if case .jpeg(let quality) = kind {
-      jpeg = try JPEGEncoder(quality: quality)
-    } else {
-      jpeg = try JPEGEncoder(quality: 100)
+    switch kind {
+    case .png: jpeg = nil
+    case .jpeg(let quality): jpeg = try JPEGEncoder(quality: quality)
     }
   }
   deinit { room.deallocate() }
@@ -30,13 +28,12 @@ final class PictureFile {
   func encode(
     _ bytes: UnsafeRawBufferPointer, _ format: PictureFormat, _ body: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
-    switch (kind, format.pixels) {
-    case (.png, _): try encodePNG(bytes, format, body)
-    case (.jpeg, .jpeg):
+    guard let jpeg else { return try encodePNG(bytes, format, body) }
+    if format.pixels == .jpeg {
       reserve(bytes.count + JPEGTables.addedByteCount)
       guard let count = JPEGTables.complete(bytes, into: room) else { return }
       try body(UnsafeRawBufferPointer(rebasing: room[..<count]))
-    case (.jpeg, _):
+    } else {
       reserve(JPEGEncoder.capacity(for: format))
       let count = try jpeg.encode(bytes, format, into: room)
       try body(UnsafeRawBufferPointer(rebasing: room[..<count]))

@@ -13,10 +13,9 @@ public struct SinkOptions: Sendable {
   public var counters: Counters?
   /// Frames a second of a virtual camera.
   public var fps = 30
-  /// Size of a virtual camera, and how pictures of another shape are brought there.
+  /// Size of a virtual camera; pictures of another shape are fitted into it.
   public var width = 1280
   public var height = 720
-  public var fit = Fit.contain
   /// Of JPEGs, 1 to 100; nil: what suits each output.
   public var quality: Int?
   /// What sides a virtual camera may have, even ones only.
@@ -59,7 +58,7 @@ public enum Sink {
   }
 
   /// The ending of a path in lower case, "" where it has none.
-  static func ending(of path: String) -> String {
+  public static func ending(of path: String) -> String {
     let name = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
     guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return "" }
     return name[name.index(after: dot)...].lowercased()

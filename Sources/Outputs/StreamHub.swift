@@ -52,7 +52,8 @@ final class StreamHub: Sendable {
       watcher.seenPublications = $0.publications
       watcher.seenPictures = $0.pictures
       $0.watchers.append(watcher)
-      counters?.viewers.store($0.watchers.count, ordering: .relaxed)
+      // Other servers count into the same number.
+      counters?.viewers.wrappingAdd(1, ordering: .relaxed)
       if $0.watchers.count == 1 {
         $0.lastChange = Clock.now()
         mailbox.isWanted = true
@@ -67,7 +68,7 @@ final class StreamHub: Sendable {
       guard let index = $0.watchers.firstIndex(where: { $0 === watcher }) else { return nil }
       $0.watchers.swapAt(index, $0.watchers.count - 1)
       $0.watchers.removeLast()
-      counters?.viewers.store($0.watchers.count, ordering: .relaxed)
+      counters?.viewers.wrappingSubtract(1, ordering: .relaxed)
       guard $0.watchers.isEmpty else { return nil }
       mailbox.isWanted = false
       return $0.newest.take()

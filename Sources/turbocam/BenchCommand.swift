@@ -62,7 +62,7 @@ struct BenchCommand: Subcommand {
     let folder = try model.open()
     if let card {
       let result = try PredictBench(folder, model, card).run()
-      Terminal.print(json ? result.text : result.table)
+      try Terminal.print(json ? result.text : result.table)
       return 0
     }
     let machine = try Machine(model.chooseDevice(for: folder).backend)
@@ -73,7 +73,7 @@ struct BenchCommand: Subcommand {
     }
     let head = JSONObject.Member(name: "machine", value: try machine.json)
     let result = JSON.object(JSONObject([head] + results))
-    Terminal.print(json ? result.text : result.table)
+    try Terminal.print(json ? result.text : result.table)
     return 0
   }
 

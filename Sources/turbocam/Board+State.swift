@@ -12,8 +12,11 @@ extension Board {
       "message": message.map { .string($0) } ?? .null,
       "input": .string(input.label),
       "outputs": .array(
-        outputs.withLock { $0 }.map {
-          .object(["label": .string($0.label), "dropped": .integer($0.mailbox.dropped)])
+        outputs.map {
+          .object([
+            "label": .string($0.output.label), "dropped": .integer($0.output.mailbox.dropped),
+            "error": $0.error.map { .string($0) } ?? .null,
+          ])
         }),
       "model": .string(model),
       "device": .string(device),
@@ -39,6 +42,7 @@ extension Board {
     ])
   }
 
+  /// The picture's; where that is well, an output that is lost.
   private var status: JSON {
     let (name, text): (String, String)
     switch (filter.current, source.current) {
@@ -46,7 +50,9 @@ extension Board {
     case (.trouble(let what), _): (name, text) = ("trouble", what)
     case (.live, .starting(let what)): (name, text) = ("starting", what)
     case (.live, .waiting(let what)): (name, text) = ("waiting", what)
-    case (.live, .live): (name, text) = ("live", "")
+    case (.live, .live):
+      let lost = outputs.lazy.compactMap(\.error).first
+      (name, text) = lost.map { ("trouble", $0) } ?? ("live", "")
     case (.live, .ended): (name, text) = ("ended", "")
     }
     return .object(["name": .string(name), "text": .string(text)])

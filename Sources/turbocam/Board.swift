@@ -21,14 +21,19 @@ final class Board: Control {
   let model: String
   let device: String
   let takesEvery: Bool
-  private let isQuiet: Bool
   let started = Clock.now()
   private let note: String?
   private let news = Mutex(News())
   let arrivals = ArrivalRate()
-  let outputs = Mutex<[any Output]>([])
+  private let watched = Mutex<[Watched]>([])
 
-  init(_ chain: Chain, input: any Input, takesEvery: Bool, isQuiet: Bool) {
+  /// An output and, once it is lost, why.
+  struct Watched {
+    let output: any Output
+    var error: String?
+  }
+
+  init(_ chain: Chain, input: any Input, takesEvery: Bool) {
     self.input = input
     settings = chain.settings
     loader = chain.loader
@@ -36,7 +41,6 @@ final class Board: Control {
     device = chain.device
     note = chain.note
     self.takesEvery = takesEvery
-    self.isQuiet = isQuiet
     inbox = Mailbox(takesEvery ? .every : .newest)
     // Also without a model it is not live before the stage runs, which is after the outputs have opened.
     filter = FilterStatus(.loading(loader == nil ? "starting" : "loading model", 0))
@@ -55,17 +59,23 @@ final class Board: Control {
 
   func tell(_ warning: String) {
     news.withLock { $0.tell(warning) }
-    if !isQuiet {
-      Terminal.clearStatus()
-      Terminal.say("turbocam: \(warning)")
-    }
+    Terminal.clearStatus()
+    Terminal.say("turbocam: \(warning)")
   }
 
   /// The last warning while it is news, else what there is to know about the device.
   var message: String? { news.withLock { $0.current() } ?? note }
 
-  /// Whose drops to tell.
-  func watch(_ outputs: [any Output]) { self.outputs.withLock { $0 = outputs } }
+  /// Whose drops and losses to tell.
+  func watch(_ outputs: [any Output]) { watched.withLock { $0 = outputs.map { Watched(output: $0) } } }
+
+  func lose(_ output: any Output, _ error: any Error) {
+    watched.withLock { all in
+      for index in all.indices where all[index].output === output { all[index].error = "\(error)" }
+    }
+  }
+
+  var outputs: [Watched] { watched.withLock { $0 } }
 
   /// Call a few times a second.
   func sample() {
@@ -78,7 +88,8 @@ final class Board: Control {
     if case .loading(let text, let fraction) = filter.current { return Terminal.bar(text, fraction) }
     if case .trouble(let text) = filter.current { return text }
     if case .waiting(let reason) = source.current { return reason }
-    return "\(fixed(statistics.published.read().rate, 1)) frames/s\(delay), \(drops) dropped"
+    let lost = outputs.filter { $0.error != nil }.map { ", \($0.output.label) lost" }.joined()
+    return "\(fixed(statistics.published.read().rate, 1)) frames/s\(delay), \(drops) dropped\(lost)"
   }
 
   /// One line for the end.

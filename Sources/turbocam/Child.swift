@@ -41,10 +41,18 @@ struct Child {
     } else {
       posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
     }
+    // It is to end where this process was asked to, whatever this thread blocks.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
     var process: pid_t = 0
-    let failure = posix_spawn(&process, program, &actions, nil, &words, environ)
+    let failure = posix_spawn(&process, program, &actions, &attributes, &words, environ)
     guard failure == 0 else { throw BenchError(text: "\(program): \(String(cString: strerror(failure)))") }
     return process
   }

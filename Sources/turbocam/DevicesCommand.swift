@@ -24,7 +24,7 @@ struct DevicesCommand: Subcommand {
     let virtual = devices.filter(\.isOutput)
     let gpus = GPU.list()
     let cuda = CUDASystem.survey()
-    Terminal.print(
+    try Terminal.print(
       json ? Self.json(cameras, virtual, gpus, cuda).text : Self.text(cameras, virtual, gpus, cuda))
     return 0
   }

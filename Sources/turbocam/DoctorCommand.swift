@@ -3,6 +3,7 @@ import Diffusion
 import Filter
 import Glibc
 import Inputs
+import Outputs
 
 /// `turbocam doctor`: each thing a user needs, found or not, and the command that mends it.
 struct DoctorCommand: Subcommand {
@@ -22,9 +23,9 @@ struct DoctorCommand: Subcommand {
   func run() throws -> Int32 {
     let checks = Check.all()
     if json {
-      Terminal.print(JSON.object(["checks": .array(checks.map(\.json))]).text)
+      try Terminal.print(JSON.object(["checks": .array(checks.map(\.json))]).text)
     } else {
-      Terminal.print(checks.map(\.text).joined(separator: "\n"))
+      try Terminal.print(checks.map(\.text).joined(separator: "\n"))
     }
     return checks.contains { $0.isNeeded && !$0.isFound } ? ExitCode.unavailable : 0
   }
@@ -127,24 +128,16 @@ struct Check {
   }
 
   private static var webPort: Check {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    guard descriptor >= 0 else { return Check(name: "web port", isFound: false, fact: "no IPv4 here") }
-    defer { close(descriptor) }
-    var yes: Int32 = 1
-    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = in_port_t(8080).bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    let bound = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-      }
+    do {
+      let server = try HTTPServer(HTTPAddress(parsing: "http://127.0.0.1:8080"), options: SinkOptions())
+      try server.open()
+      return Check(name: "web port", isFound: true, fact: "127.0.0.1:8080 is free")
+    } catch {
+      let known = error as? OutputError
+      return Check(
+        name: "web port", isFound: false, fact: "127.0.0.1:8080: \(known?.fact ?? "\(error)")",
+        remedy: known?.remedy ?? "")
     }
-    if bound { return Check(name: "web port", isFound: true, fact: "127.0.0.1:8080 is free") }
-    return Check(
-      name: "web port", isFound: false, fact: "127.0.0.1:8080: \(String(cString: strerror(errno)))",
-      remedy: "turbocam run --output http://127.0.0.1:8081    # or end what 'ss -ltnp sport = :8080' shows")
   }
 
   // MARK: CUDA

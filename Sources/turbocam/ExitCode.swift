@@ -23,6 +23,7 @@ func exitCode(of error: any Error) -> Int32 {
   case let error as DiffusionError: return error.exitCode
   case let error as CPUError: return error.exitCode
   case let error as CUDAError: return error.exitCode
+  case let error as BenchError: return error.code
   case is FrameError: return ExitCode.dataError
   default: return ExitCode.software
   }

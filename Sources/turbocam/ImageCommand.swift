@@ -38,16 +38,15 @@ struct ImageCommand: Subcommand {
 
   func run() throws -> Int32 {
     let folder = try model.open()
-    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
-    let settings = try model.settings(native: native, fit: fit)
-    let sink = try Still.open(output)
+    let settings = try model.settings(native: folder.nativePicture, fit: fit)
+    try Still.check(output)
     let frame = try Still.first(of: input)
     let painter = try Still.painter(folder, model, settings, .imageToImage, posterior)
     let format = PictureFormat(.rgb24, width: settings.size.width, height: settings.size.height)
     let converter = try PictureConverter(to: format, fit: fit, mirror: false)
     try painter.withImage { try converter.convert(frame.bytes, frame.format, into: $0) }
     try painter.run()
-    try Still.write(painter, to: sink)
+    try Still.write(painter, to: output)
     return 0
   }
 }

@@ -14,8 +14,7 @@ struct LiveBench {
 
   /// A 640x480 camera at 60 frames a second, so that the model is what limits.
   func repainting(_ folder: ModelFolder, _ model: ModelOptions) throws -> JSON {
-    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
-    let settings = try model.settings(native: native)
+    let settings = try model.settings(native: folder.nativePicture)
     let box = SettingsBox(settings)
     let maker = PipelineMaker(folder, machine.backend, .imageToImage, .mean)
     let loader = PainterLoader(maker)
@@ -72,7 +71,8 @@ struct LiveBench {
 
   private func measure(_ chain: Chain, _ camera: PatternCamera) throws -> Outcome {
     let signals = Signals()
-    let board = Board(chain, input: camera, takesEvery: false, isQuiet: true)
+    defer { signals.end() }
+    let board = Board(chain, input: camera, takesEvery: false)
     var options = SinkOptions()
     options.control = board
     options.statistics = board.statistics
@@ -95,6 +95,7 @@ struct LiveBench {
     let reporter = Reporter(board, isQuiet: true, json: false)
     let code = try spine.run(limit: nil, inputWaits: false, signals, reporter)
     watch.join()
+    if let signal = signals.asked { throw BenchError(text: "a signal ended it", code: 128 + signal) }
     guard code == 0, let outcome = outcome.withLock({ $0 }) else {
       throw BenchError(text: "the run ended with exit code \(code)")
     }
@@ -165,9 +166,4 @@ struct LiveBench {
     return .object(
       JSONObject([name] + cost.members + [JSONObject.Member(name: "p95_ms", value: .number(p95))]))
   }
-}
-
-struct BenchError: Error, CustomStringConvertible {
-  var text: String
-  var description: String { text }
 }

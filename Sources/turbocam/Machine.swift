@@ -50,8 +50,8 @@ final class Machine {
     ])
   }
 
-  /// Seconds that the products of these ops take at the peak of the element type of each; on a GPU, whose products
-  /// wait for memory as often, no less than what each reads and writes takes.
+  /// Seconds that the products of these ops take at the peak of the element type of each; on a GPU, at least
+  /// the time of each op's memory traffic.
   func floor(of ops: [OpTime]) throws -> Double {
     if let card {
       return ops.reduce(0) { $0 + card.floor(operations: $1.operations, $1.element, bytes: $1.byteCount) }

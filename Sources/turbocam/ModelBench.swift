@@ -27,13 +27,11 @@ struct ModelBench {
   }
 
   func run() throws -> JSON {
-    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
-    let settings = try options.settings(native: native)
+    let settings = try options.settings(native: folder.nativePicture)
     let maker = PipelineMaker(folder, machine.backend, .imageToImage, .mean)
     let start = Clock.now()
     let pipeline = try maker.pipeline(settings.shape) { _, _ in }
-    _ = try pipeline.apply(
-      PipelineSettings(prompt: settings.prompt, strength: settings.strength, seed: Int(settings.seed)))
+    _ = try pipeline.apply(settings.pipeline())
     let first = try Self.time { try pipeline.run() }
     let opening = Double(Clock.now() - start) / 1e9
     let measured = try measure(pipeline, first)
@@ -80,8 +78,7 @@ struct ModelBench {
   /// Of a drawing with soft and hard edges.
   private func paint(_ pipeline: Pipeline, _ settings: Settings) throws -> [UInt8] {
     let width = settings.size.width
-    _ = try pipeline.apply(
-      PipelineSettings(prompt: settings.prompt, strength: settings.strength, seed: Int(settings.seed)))
+    _ = try pipeline.apply(settings.pipeline())
     try pipeline.withImage { bytes in
       for index in bytes.indices {
         let (x, y) = (index / 3 % width, index / 3 / width)

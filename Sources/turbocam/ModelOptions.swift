@@ -51,6 +51,10 @@ struct ModelOptions {
       "with CUDA on an H100 or H200: f8 multiplies linear layers\nbehind a layer norm in 8 bits (default f16)"
     ),
   ]
+  /// What `--model none` would do nothing with, of all commands.
+  private static let needingModel = [
+    "vae", "lora", "prompt", "strength", "steps", "seed", "steady", "compare", "latency", "fit",
+  ]
   /// The embedded one.
   static let defaultModel = "spark"
   static let defaultPrompt = "ink drawing"
@@ -81,8 +85,9 @@ struct ModelOptions {
     device = try Self.device(arguments)
     products = try Self.products(arguments, device)
     guard !model.isEmpty else { throw arguments.fail("--model needs a name or a folder") }
-    guard !isNone || autoencoder == nil else { throw arguments.fail("--vae is for a model") }
-    guard !isNone || loras.isEmpty else { throw arguments.fail("--lora is for a model") }
+    for name in Self.needingModel where isNone && arguments.has(name) {
+      throw arguments.fail("--\(name) is for a model")
+    }
     guard (prompt?.utf8.count ?? 0) <= Settings.longestPrompt else {
       throw arguments.fail("--prompt is longer than \(Settings.longestPrompt) bytes")
     }
@@ -169,37 +174,5 @@ struct ModelOptions {
       prompt: prompt ?? Self.defaultPrompt, strength: strength ?? self.strength ?? 0.5, steps: steps ?? 1,
       seed: seed ?? 0, size: size ?? native, fit: fit, mirror: mirror,
       steady: steady ?? Settings.usualSteadiness, compare: compare)
-  }
-}
-
-/// Makes pipelines of one model.
-///
-/// One thread at a time compiles: the loader's. A backend may be asked for its description by any.
-final class PipelineMaker: PainterMaker, @unchecked Sendable {
-  private let folder: ModelFolder
-  private let backend: any Backend
-  private let task: Pipeline.Task
-  private let posterior: Pipeline.Posterior
-
-  init(
-    _ folder: ModelFolder, _ backend: any Backend, _ task: Pipeline.Task, _ posterior: Pipeline.Posterior
-  ) {
-    self.folder = folder
-    self.backend = backend
-    self.task = task
-    self.posterior = posterior
-  }
-
-  func pipeline(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> Pipeline {
-    try Pipeline(
-      model: folder,
-      options: Pipeline.Options(
-        width: shape.size.width, height: shape.size.height, steps: shape.steps, task: task,
-        posterior: posterior),
-      backend: backend, progress: progress)
-  }
-
-  func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
-    PipelinePainter(try pipeline(shape, progress: progress), shape: shape)
   }
 }

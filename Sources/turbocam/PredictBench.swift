@@ -14,8 +14,7 @@ struct PredictBench {
   }
 
   func run() throws -> JSON {
-    let settings = try options.settings(
-      native: PictureSize(width: folder.nativeSize, height: folder.nativeSize))
+    let settings = try options.settings(native: folder.nativePicture)
     let pipeline = try PipelineMaker(folder, PredictingBackend(card), .imageToImage, .mean)
       .pipeline(settings.shape) { _, _ in }
     let launches = try pipeline.profile()

@@ -12,11 +12,19 @@ enum Program {
   }
 
   static func main() {
+    fillStandardDescriptors()
     // A reader that went away is an error of write(2), not the end of the program.
     signal(SIGPIPE, SIG_IGN)
     // So is a file that reached its limit.
     signal(SIGXFSZ, SIG_IGN)
     Terminal.end(with: run(CommandLine.arguments.dropFirst()))
+  }
+
+  /// One that is closed would go to the first file that is opened, and messages into it.
+  private static func fillStandardDescriptors() {
+    var descriptor: Int32
+    repeat { descriptor = open("/dev/null", O_RDWR) } while (0...2).contains(descriptor)
+    if descriptor > 2 { close(descriptor) }
   }
 
   private static func run(_ words: ArraySlice<String>) -> Int32 {
@@ -32,17 +40,17 @@ enum Program {
     guard let first = words.first else { return try start(RunCommand.self, words) }
     switch first {
     case "--help", "-h":
-      Terminal.print(help)
+      try Terminal.print(help)
       return 0
     case "--version":
-      Terminal.print("turbocam \(version)")
+      try Terminal.print("turbocam \(version)")
       return 0
     case "help":
       guard let name = words.dropFirst().first else {
-        Terminal.print(help)
+        try Terminal.print(help)
         return 0
       }
-      Terminal.print(try subcommand(name).help)
+      try Terminal.print(subcommand(name).help)
       return 0
     case _ where first.hasPrefix("-"):
       return try start(RunCommand.self, words)
@@ -60,7 +68,7 @@ enum Program {
 
   private static func start(_ type: any Subcommand.Type, _ words: ArraySlice<String>) throws -> Int32 {
     if words.prefix(while: { $0 != "--" }).contains(where: ["--help", "-h"].contains) {
-      Terminal.print(type.help)
+      try Terminal.print(type.help)
       return 0
     }
     return try type.init(Arguments(words, command: type.name, options: type.options)).run()

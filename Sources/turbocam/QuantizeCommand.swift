@@ -49,8 +49,7 @@ struct QuantizeCommand: Subcommand {
 
   func run() throws -> Int32 {
     let folder = try ModelFolder.find(model, autoencoder: options.autoencoder)
-    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
-    let settings = try options.settings(native: native)
+    let settings = try options.settings(native: folder.nativePicture)
     let seen = try look(settings.size)
     let backend = try CPUBackend(overlap: .never)
     guard backend.multipliesInt8 else {
@@ -58,8 +57,9 @@ struct QuantizeCommand: Subcommand {
         .unavailable, "this processor does not multiply i8 itself (VNNI), so nothing would be gained",
         remedy: "Run turbocam quantize on the machine that is to run the model.")
     }
+    // An empty folder is what an interruption leaves: the same command can be tried again.
+    rmdir(output)
     let made = try QuantizedFolder(folder, path: output)
-    // Where nothing could be written the same command can be tried again.
     defer { rmdir(output) }
     var record = record(folder, settings, seen.watched.count)
     let before = try calibrate(folder, backend, settings, seen) { calibration in
@@ -68,7 +68,7 @@ struct QuantizeCommand: Subcommand {
     let loss = try compare(try ModelFolder(path: output), backend, settings, seen.kept, with: before)
     (record.psnr, record.ssim) = (loss.psnr, loss.ssim)
     try made.write(record)
-    tell(loss, folder)
+    try tell(loss, folder)
     return 0
   }
 
@@ -157,8 +157,7 @@ struct QuantizeCommand: Subcommand {
   private func repaint(_ picture: [UInt8], _ prompt: String, _ settings: Settings, _ pipeline: Pipeline)
     throws -> [UInt8]
   {
-    _ = try pipeline.apply(
-      PipelineSettings(prompt: prompt, strength: settings.strength, seed: Int(settings.seed)))
+    _ = try pipeline.apply(settings.pipeline(prompt: prompt))
     try pipeline.withImage { memory in picture.withUnsafeBytes { memory.copyMemory(from: $0) } }
     try pipeline.run()
     return try pipeline.withPicture { Array($0) }
@@ -177,8 +176,8 @@ struct QuantizeCommand: Subcommand {
     Terminal.status(Terminal.bar(text, fraction))
   }
 
-  private func tell(_ loss: (psnr: Double, ssim: Double), _ folder: ModelFolder) {
-    Terminal.print(
+  private func tell(_ loss: (psnr: Double, ssim: Double), _ folder: ModelFolder) throws {
+    try Terminal.print(
       """
       \(output): \(folder.name) with weights of eight bits in its UNet.
       Against \(folder.name), on pictures that were kept back: PSNR \(fixed(loss.psnr, 1)) dB, \

@@ -40,6 +40,7 @@ final class Reporter {
   }
 
   private func printState() {
-    Terminal.print(board.state.text)
+    // Pictures go on where nobody can be told of them.
+    try? Terminal.print(board.state.text)
   }
 }

@@ -43,7 +43,7 @@ struct RunCommand: Subcommand {
         "token", "SECRET",
         "what HTTP requests must bring; needed for other addresses\nthan this machine's own (default: the environment's\nTURBOCAM_TOKEN, which other users cannot read)"
       ),
-      Option("quiet", nil, "no status line"),
+      Option("quiet", nil, "only warnings and errors on standard error"),
       Option("json", nil, "one JSON object a second on standard output"),
     ]
 
@@ -83,6 +83,9 @@ struct RunCommand: Subcommand {
     token = arguments.last("token") ?? FileSystem.environment("TURBOCAM_TOKEN")
     quiet = arguments.has("quiet")
     json = arguments.has("json")
+    guard token != "" else {
+      throw arguments.fail("--token is empty; take a long one: --token $(openssl rand -hex 16)")
+    }
     guard !json || !outputs.contains("-") else {
       throw arguments.fail("--json and --output - both want standard output")
     }
@@ -98,7 +101,7 @@ struct RunCommand: Subcommand {
     let chain = try model.isNone ? .none(settings(nil)) : chain(model.open())
     let input = try Source.make(
       place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
-    let board = Board(chain, input: input, takesEvery: takesEvery, isQuiet: quiet)
+    let board = Board(chain, input: input, takesEvery: takesEvery)
     let sinks = try outputs.map {
       try Sink.make($0, options: sinkOptions(board, takesEvery ? place.spec : nil))
     }
@@ -118,8 +121,7 @@ struct RunCommand: Subcommand {
   }
 
   private func settings(_ folder: ModelFolder?) throws -> Settings {
-    let side = folder?.nativeSize
-    let native = PictureSize(width: side ?? 640, height: side ?? 480)
+    let native = folder?.nativePicture ?? PictureSize(width: 640, height: 480)
     return try model.settings(native: native, fit: fit, mirror: mirror, steady: steady, compare: compare)
   }
 
@@ -154,25 +156,5 @@ struct RunCommand: Subcommand {
     options.quality = quality
     if let cameraSize { (options.width, options.height) = (cameraSize.width, cameraSize.height) }
     return options
-  }
-}
-
-/// What stands between input and outputs: the stage and what it works by.
-struct Chain {
-  var stage: any FilterStage
-  var settings: SettingsBox
-  /// nil where there is no model.
-  var loader: PainterLoader?
-  /// Names for people.
-  var model: String
-  var device: String
-  /// What people should know about the device.
-  var note: String?
-
-  /// `--model none`.
-  static func none(_ settings: Settings) -> Chain {
-    Chain(
-      stage: PassStage(mirror: settings.mirror), settings: SettingsBox(settings), loader: nil, model: "none",
-      device: "none")
   }
 }

@@ -4,16 +4,25 @@ import Glibc
 /// as by nohup. Make it before other threads start: they inherit that these signals are blocked.
 final class Signals: @unchecked Sendable {
   private var set = sigset_t()
+  /// What was blocked before.
+  private var before = sigset_t()
   private let owner = pthread_self()
-  /// Whether a signal asked for the end already.
-  var wasAsked = false
+  /// The signal that asked for the end already.
+  var asked: Int32?
 
   init() {
     sigemptyset(&set)
     for signal in [SIGINT, SIGTERM, SIGHUP] where !Self.isIgnored(signal) { sigaddset(&set, signal) }
     // Our own, for `wake`.
     sigaddset(&set, SIGUSR1)
-    pthread_sigmask(SIG_BLOCK, &set, nil)
+    pthread_sigmask(SIG_BLOCK, &set, &before)
+  }
+
+  /// Gives the owner's thread its old mask back. Call it on that thread: `deinit` would run on whichever lets go last.
+  func end() {
+    // A late `wake` would otherwise end the process.
+    sigaddset(&before, SIGUSR1)
+    pthread_sigmask(SIG_SETMASK, &before, nil)
   }
 
   private static func isIgnored(_ signal: Int32) -> Bool {

@@ -31,8 +31,7 @@ struct SizesBench {
   /// All of them, or the model that was asked for.
   private func entries() throws -> [Entry] {
     if options.model != ModelOptions.defaultModel {
-      let native = try options.open().nativeSize
-      let size = options.size ?? PictureSize(width: native, height: native)
+      let size = try options.size ?? options.open().nativePicture
       return [Entry(name: "\(options.model) \(size)", model: options.model, size: size)]
     }
     let spark = [256, 512].map { side in

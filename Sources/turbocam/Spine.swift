@@ -33,7 +33,7 @@ final class Spine: Sendable {
     for output in outputs { try output.open() }
     reporter.announce(outputs)
     for (index, output) in outputs.enumerated() {
-      start("output \(index)", signals, { try output.run() }) { self.outputEnded(output) }
+      start("output \(index)", signals, { try self.run(output) }) { self.outputEnded(output) }
     }
     start("filter", signals, { try self.filter.run(self.board.filterLink(self.broadcast, limit: limit)) }) {
       self.stop()
@@ -57,8 +57,8 @@ final class Spine: Sendable {
   private func supervise(_ signals: Signals, _ reporter: Reporter) {
     while ends.withLock({ $0.outputs > 0 }) {
       if let signal = signals.wait(milliseconds: 200) {
-        if board.stop.isSet && signals.wasAsked { Terminal.end(with: 128 + signal) }
-        signals.wasAsked = true
+        if board.stop.isSet && signals.asked != nil { Terminal.end(with: 128 + signal) }
+        signals.asked = signal
         stop()
       }
       reporter.tick()
@@ -71,6 +71,13 @@ final class Spine: Sendable {
   private func stop() {
     board.stop.set()
     inbox.close()
+  }
+
+  private func run(_ output: any Output) throws {
+    do { try output.run() } catch {
+      board.lose(output, error)
+      throw error
+    }
   }
 
   private func outputEnded(_ output: any Output) {

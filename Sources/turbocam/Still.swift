@@ -9,22 +9,14 @@ enum Still {
   /// `--output FILE`, which must be a picture.
   static func output(_ arguments: Arguments) throws(UsageError) -> String {
     guard let path = arguments.last("output") else { throw arguments.fail("--output FILE is missing") }
-    let name = path.split(separator: "/").last ?? ""
-    let ending = name.split(separator: ".", omittingEmptySubsequences: false).dropFirst().last?.lowercased()
-    guard ["png", "jpg", "jpeg"].contains(ending), Place.isFile(path) else {
+    guard ["png", "jpg", "jpeg"].contains(Sink.ending(of: path)), Place.isFile(path) else {
       throw arguments.fail("--output must end in .png or .jpg, not '\(path)'")
     }
     return path
   }
 
-  /// Opens the file before any work starts, so that a folder that is not there is refused at once.
-  static func open(_ path: String) throws -> any Output {
-    var options = SinkOptions()
-    options.policy = .every
-    let sink = try Sink.make(path, options: options)
-    try sink.open()
-    return sink
-  }
+  /// Refuses a folder that is not there before any work starts.
+  static func check(_ path: String) throws { try Sink.make(path).open() }
 
   /// The first picture of a file, camera or stream.
   static func first(of spec: String) throws -> Frame {
@@ -49,15 +41,10 @@ enum Still {
     return painter
   }
 
-  static func write(_ painter: PipelinePainter, to sink: any Output) throws {
-    let (width, height) = (painter.shape.size.width, painter.shape.size.height)
-    let byteCount = width * height * 3
-    guard let draft = FramePool(count: 1, capacity: byteCount).take() else { return }
-    let bytes = draft.bytes
-    try painter.withPicture { bytes.copyMemory(from: $0) }
-    sink.mailbox.put(
-      draft.finish(PictureFormat(.rgb24, width: width, height: height), byteCount: byteCount, sequence: 0))
-    sink.mailbox.close()
-    try sink.run()
+  static func write(_ painter: PipelinePainter, to path: String) throws {
+    let size = painter.shape.size
+    try painter.withPicture {
+      try Sink.writePicture($0, width: size.width, height: size.height, to: path)
+    }
   }
 }

@@ -1,12 +1,16 @@
 import CSystem
 import Glibc
+import Outputs
 
 /// Words for people: messages on standard error, a status line that rewrites itself.
 enum Terminal {
   static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
 
-  /// A line of what was asked for, on standard output.
-  static func print(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
+  /// A line of what was asked for, on standard output. A reader that went away is no failure.
+  static func print(_ text: String) throws {
+    guard let number = write(text + "\n", to: STDOUT_FILENO), number != EPIPE else { return }
+    throw OutputError(.io, "writing standard output", "write: \(String(cString: strerror(number)))")
+  }
   /// An error.
   static func complain(_ message: String) { write("turbocam: \(message)\n") }
   /// Something worth knowing.
@@ -31,14 +35,17 @@ enum Terminal {
     return columns > 1 ? columns : 80
   }
 
-  private static func write(_ text: String, to descriptor: Int32 = STDERR_FILENO) {
+  /// Gives the number of the error, nil where there was none.
+  @discardableResult
+  private static func write(_ text: String, to descriptor: Int32 = STDERR_FILENO) -> Int32? {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
       let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 && errno == EINTR { continue }
-      guard count > 0 else { return }
+      guard count > 0 else { return errno }
       bytes = bytes.dropFirst(count)
     }
+    return nil
   }
 
   /// Ends the process without waiting for threads that are still in a driver or a compilation.

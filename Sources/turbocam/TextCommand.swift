@@ -28,13 +28,12 @@ struct TextCommand: Subcommand {
 
   func run() throws -> Int32 {
     let folder = try model.open()
-    let native = PictureSize(width: folder.nativeSize, height: folder.nativeSize)
     // From noise: strength 1.
-    let settings = try model.settings(native: native, strength: 1)
-    let sink = try Still.open(output)
+    let settings = try model.settings(native: folder.nativePicture, strength: 1)
+    try Still.check(output)
     let painter = try Still.painter(folder, model, settings, .textToImage, .sample)
     try painter.run()
-    try Still.write(painter, to: sink)
+    try Still.write(painter, to: output)
     return 0
   }
 }

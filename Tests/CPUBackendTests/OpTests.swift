@@ -33,6 +33,35 @@ let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [
     #expect(try test.error(of: CPUBackend(precision: .f32)) <= 1e-5)
   }
 
+  /// A file's integers are no filters that kernels read as they are.
+  @Test(arguments: [ElementType.u8, .i8, .i32]) func filtersOfIntegersBecomeNumbers(stored: ElementType)
+    throws
+  {
+    let test = Case(seed: 5)
+    let weight = test.weight([48, 3, 3, 32], .f32, stored: stored, 0...9)
+    // Too few tiles for filters that are transformed when the model is opened.
+    test.graph.output(
+      "y", test.graph.convolution(test.input([16, 16, 32]), weight: weight, bias: nil, padding: Padding(1)))
+    #expect(try test.error(of: CPUBackend(precision: .f32)) <= 1e-5)
+  }
+
+  /// In vectors and behind them: what an exponential or a square of such numbers leaves the range of f32.
+  @Test(arguments: [Activation.silu, .quickGelu, .gelu]) func hugeNumbersAreThemselves(activation: Activation)
+    throws
+  {
+    let numbers: [Float] = [
+      100, 3e13, 1e20, 1e38, 3e38, .infinity, -100, -3e13, -1e20, -1e38, -3e38, 0, .nan,
+    ]
+    let x = (0..<16).map { _ in numbers }.joined() + numbers
+    let graph = Graph()
+    graph.output("y", graph.activation(graph.input("x", [x.count], .f32, .frame), activation))
+    let program = try CPUBackend(precision: .f32).compile(graph, weights: DrawnWeights()) { _ in }
+    try x.withUnsafeBytes { try program.write("x", $0) }
+    try program.run()
+    let found = try #require(Case.outputs(program, graph)["y"])
+    for (x, y) in zip(x, found) { #expect(x.isNaN ? y.isNaN : y == max(x, 0), "\(x)") }
+  }
+
   /// GEGLU is part of the product whose weights stay in 16 bits.
   @Test func gatesOfHalvesAreNoOpOfTheirOwn() throws {
     let test = Case(seed: 4)

@@ -120,6 +120,30 @@ import Testing
     try finish()
   }
 
+  /// A profile runs what depends on settings, for frames under way too.
+  @Test func framesFollowWhatAProfileHasRun() throws {
+    let test = Case(seed: 320)
+    let bias = test.input([16], .f32, .settings)
+    test.graph.output(
+      "y", test.graph.linear(test.input([3, 64]), weight: test.weight([16, 64]), bias: bias))
+    let program = try CPUBackend(precision: .f32, threads: 4, overlap: .always).compile(
+      test.graph, weights: test.weights
+    ) { _ in }
+    try #require(program.depth == 2)
+    for input in test.inputs { try input.bytes.withUnsafeBytes { try program.write(input.name, $0) } }
+    for _ in 0..<2 { try program.start() }
+    for _ in 0..<2 { try program.finish() }
+    test.inputs[0].bytes = ElementCodec.encode(test.dice.floats(16), .f32)
+    try test.inputs[0].bytes.withUnsafeBytes { try program.write(test.inputs[0].name, $0) }
+    _ = try program.profile()
+    let expected = try #require(try test.run(ReferenceBackend())["y"])
+    for _ in 0..<2 {
+      try program.start()
+      try program.finish()
+      #expect(relativeError(try #require(try Case.outputs(program, test.graph)["y"]), expected) <= 1e-5)
+    }
+  }
+
   /// Products with them are a hundred times as slow, and softmax makes many. The caller's own arithmetic stays as it was.
   @Test(arguments: [1, 3]) func subnormalNumbersAreZerosInsideAlone(threads: Int) throws {
     let count = 1 << 16
@@ -218,6 +242,26 @@ import Testing
     #expect(throws: CPUError.room(asked: asked, free: asked - 1)) { _ = try compile(asked - 1) }
   }
 
+  /// Weights that settings alone need count where they stay, and what lies in memory while weights are read.
+  @Test func weightsOfSettingsAreRefusedToo() throws {
+    let test = Case(seed: 23)
+    let setting = test.graph.linear(
+      test.input([1, 256], .f32, .settings), weight: test.weight([256, 256], stored: .f16))
+    test.graph.output("y", test.graph.add(test.input([3, 256]), setting))
+    func asked(settingsBytes: Int) throws -> Int {
+      let backend = try CPUBackend(
+        precision: .f32, settingsBytes: settingsBytes, overlap: .never, memory: 0)
+      let error = try #require(throws: CPUError.self) {
+        _ = try backend.compile(test.graph, weights: test.weights) { _ in }
+      }
+      guard case .room(let asked, 0) = error else { throw error }
+      return asked
+    }
+    // In f32 while they are read, and as they are multiplied.
+    #expect(try asked(settingsBytes: .max) - asked(settingsBytes: 0) >= 2 * 4 * 256 * 256)
+    #expect(test.weights.reads.isEmpty)
+  }
+
   @Test func weightsAreSharedBetweenProgramsAndReadOnce() throws {
     let backend = try CPUBackend(precision: .f32)
     let (small, large) = (Case(seed: 1), Case(seed: 1))
@@ -233,7 +277,7 @@ import Testing
     small.weights.set("b", [32], .f32, small.dice.floats(32))
     let first = try backend.compile(small.graph, weights: small.weights) { _ in }
     let second = try backend.compile(large.graph, weights: small.weights) { _ in }
-    #expect(small.weights.released == ["w": 1, "b": 1])
+    #expect(small.weights.reads == ["w": 1, "b": 1])
     for (program, test) in [(first, small), (second, large)] {
       for input in test.inputs { try input.bytes.withUnsafeBytes { try program.write(input.name, $0) } }
       try program.run()

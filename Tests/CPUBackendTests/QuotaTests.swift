@@ -46,6 +46,8 @@ struct QuotaTests {
   static let system =
     "MemTotal: 9216 kB\nMemFree: 17 kB\nMemAvailable: 4096 kB\nSwapTotal: 9 kB\nSwapFree: 1024 kB\n"
 
+  static let twoOfSwap = "MemAvailable: 4096 kB\nSwapFree: 2048 kB\n"
+
   /// `expected` in megabytes; nil where nothing is known.
   struct Room: Sendable {
     var files: [String: String]
@@ -79,6 +81,34 @@ struct QuotaTests {
         "meminfo": system, "groups": "4:memory:/\n", "memory/memory.limit_in_bytes": "9223372036854771712",
         "memory/memory.usage_in_bytes": "4096",
       ], expected: 5),
+    // Of swap no more than the group may have.
+    Room(
+      files: [
+        "meminfo": system, "groups": "0::/a\n", "a/memory.max": "2097152", "a/memory.current": "0",
+        "a/memory.swap.max": "0", "a/memory.swap.current": "0",
+      ], expected: 2),
+    Room(
+      files: [
+        "meminfo": twoOfSwap, "groups": "0::/a/b\n", "a/memory.swap.max": "2097152",
+        "a/memory.swap.current": "1048576", "a/b/memory.swap.max": "max", "a/b/memory.swap.current": "7",
+      ], expected: 4 + 1),
+    Room(
+      files: [
+        "meminfo": system, "groups": "0::/\n", "memory.swap.max": "1048576", "memory.swap.current": "2097152",
+      ], expected: 4),
+    // Version 1 counts both together.
+    Room(
+      files: [
+        "meminfo": twoOfSwap, "groups": "4:memory:/a\n", "memory/a/memory.limit_in_bytes": "3145728",
+        "memory/a/memory.usage_in_bytes": "2097152", "memory/a/memory.memsw.limit_in_bytes": "5242880",
+        "memory/a/memory.memsw.usage_in_bytes": "3145728",
+      ], expected: 1 + 1),
+    Room(
+      files: [
+        "meminfo": system, "groups": "4:memory:/a\n", "memory/a/memory.limit_in_bytes": "3145728",
+        "memory/a/memory.usage_in_bytes": "1048576", "memory/a/memory.memsw.limit_in_bytes": "3145728",
+        "memory/a/memory.memsw.usage_in_bytes": "1048576",
+      ], expected: 2),
     Room(
       files: ["meminfo": "SwapFree: 9223372036854775807 kB\n", "groups": "0::/\n", "memory.max": "1 word"],
       expected: nil),

@@ -1,4 +1,5 @@
 import Diffusion
+import Glibc
 import Testing
 
 /// What `bench` tells, not how fast anything was.
@@ -98,6 +99,27 @@ import Testing
     #expect(Set(try rows(object, "stages", "stage").keys) == ["encode", "denoise", "decode"])
     #expect(try rows(object, "kernels", "kernel")["product"] != nil)
     #expect(try number(frame, "ms") > number(frame, "floor_ms"))
+  }
+
+  /// While the whole loop is measured, and later, when nobody waits for signals any more.
+  @Test func aSignalEndsIt() throws {
+    let words = ["bench", "--suite", "pass"]
+    let looping = try Program.start(words + ["--seconds", "600"])
+    // What watches the stream starts after all that heeds signals.
+    let script = "cat /proc/\(looping.process)/task/*/comm"
+    for _ in 0..<6000 {
+      if try Running("/bin/bash", ["-c", script]).wait().text.contains("viewer") { break }
+      usleep(10_000)
+    }
+    looping.send(SIGTERM)
+    let result = looping.wait()
+    #expect(result.code == 128 + SIGTERM, "\(result.errors)")
+    #expect(result.output.isEmpty)
+
+    let later = try Program.start(words + ["--suite", "model", "--seconds", "1"])
+    for _ in 0..<6000 where !later.errorsSoFar.contains("bench: model") { usleep(10_000) }
+    later.send(SIGTERM)
+    #expect(later.wait(seconds: 120).code == -SIGTERM)
   }
 
   @Test func aPassedFrameIsToldByItsStations() throws {

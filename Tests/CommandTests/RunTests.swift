@@ -279,6 +279,35 @@ import Testing
       columns.output.prefix(2).allSatisfy { $0 < 20 } && columns.output.last! > 235, "\(columns.output)")
   }
 
+  @Test func aLostOutputIsTold() throws {
+    let folder = try Folder()
+    let script =
+      #"ulimit -f 1536; exec "$0" run --input "$1" --loop --model none --output "$2" --output http://127.0.0.1:0"#
+    let running = try Running(
+      "/bin/bash", ["-c", script, Program.path, Self.clip, folder.file("full.mjpeg")])
+    let port = try running.port()
+    let state = try running.state(port, until: #""error":"writing "#)
+    #expect(
+      state.contains(#""error":"writing \#(folder.file("full.mjpeg")): write: File too large"#), "\(state)")
+    #expect(state.contains(#""status":{"name":"trouble","text":"writing "#), "\(state)")
+    #expect(state.contains(#""error":null"#), "\(state)")
+    running.send(SIGTERM)
+    #expect(running.wait(seconds: 30).code == 74)
+  }
+
+  /// Else the first file that is opened is standard error, and messages go among its pictures.
+  @Test func standardDescriptorsMayBeClosed() throws {
+    let folder = try Folder()
+    for closed in ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"] {
+      let script = #"exec "$0" run --input "$1" --model none --frames 3 --output "$2" \#(closed)"#
+      let film = folder.file("a.mjpeg")
+      let result = try Running("/bin/bash", ["-c", script, Program.path, Self.clip, film]).wait()
+      #expect(result.code == 0)
+      #expect(try read(film).suffix(2) == [0xFF, 0xD9], "\(closed)")
+      #expect(try Film(film).frames == 3, "\(closed)")
+    }
+  }
+
   @Test func aLostOutputLeavesTheOthers() throws {
     let folder = try Folder()
     // No file may grow beyond 1.5 MB: the pictures need more, the film does not.

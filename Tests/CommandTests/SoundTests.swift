@@ -63,13 +63,16 @@ struct SoundTests {
   }
 
   /// Which kind of film cannot hold it is told; the pictures go on.
-  @Test func soundThatDoesNotFitIsToldOf() throws {
+  @Test(arguments: [[], ["--quiet"]])
+  func soundThatDoesNotFitIsToldOf(quiet: [String]) throws {
     let folder = try Folder()
     let film = folder.file("a.mkv")
     try self.film(film, codec: "wmav2", delay: 0)
-    let result = try Program.run(
-      "run", "--input", film, "--model", "none", "--output", folder.file("b.mp4"))
+    let result = try Program.start(
+      ["run", "--input", film, "--model", "none", "--output", folder.file("b.mp4")] + quiet
+    ).wait()
     #expect(result.code == 0)
+    #expect(result.errors.contains("passed through") == quiet.isEmpty, "\(result.errors)")
     #expect(
       result.errors.contains("b.mp4 is without sound: .mp4 does not take its wmav2"), "\(result.errors)")
     #expect(try Film(folder.file("b.mp4")).frames == 30)

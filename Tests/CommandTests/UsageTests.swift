@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @Suite struct UsageTests {
@@ -23,6 +24,21 @@ import Testing
     #expect(try Program.run("run", "--help").text.contains("TURBOCAM_TOKEN"))
   }
 
+  /// What was asked for and could not be told is a failure; a reader that went away is none.
+  @Test(arguments: [["--version"], ["--help"], ["run", "--help"], ["devices"]])
+  func aFullDiskIsTold(words: [String]) throws {
+    let full = open("/dev/full", O_WRONLY)
+    defer { close(full) }
+    let result = try Running(Program.path, words, standardOutput: full).wait()
+    #expect(result.code == 74)
+    #expect(result.errors.contains("writing standard output"), "\(result.errors)")
+    var ends: [Int32] = [0, 0]
+    try #require(pipe(&ends) == 0)
+    close(ends[0])
+    defer { close(ends[1]) }
+    #expect(try Running(Program.path, words, standardOutput: ends[1]).wait().code == 0)
+  }
+
   @Test func versionIsOneLine() throws {
     let result = try Program.run("--version")
     #expect(result.code == 0)
@@ -30,66 +46,76 @@ import Testing
   }
 
   /// Words, and what the message must say.
-  static let mistakes: [([String], String)] = [
-    (["rum"], "unknown command 'rum'; did you mean 'run'?"),
-    (["xylophone"], "unknown command 'xylophone'\n"),
-    (["help", "imgae"], "did you mean 'image'?"),
-    (["--promt", "x"], "unknown option '--promt'; did you mean '--prompt'?"),
-    (["run", "--outptu=-"], "did you mean '--output'?"),
-    (["devices", "--prompt", "x"], "unknown option '--prompt'"),
-    (["run", "-x"], "unknown option '-x'"),
-    (["run", "--prompt"], "--prompt needs a value"),
-    (["run", "--steady", "2"], "--steady must be a number from 0 to 0.95, not '2'"),
-    (["run", "--steady", "nan"], "--steady must be a number from 0 to 0.95, not 'nan'"),
-    (["run", "--mirror=yes"], "--mirror takes no value"),
-    (["run", "clip.mp4"], "unexpected argument 'clip.mp4'"),
-    (["run", "--", "--mirror"], "unexpected argument '--mirror'"),
-    (["run", "--steps", "0"], "--steps must be a whole number from 1 to 50, not '0'"),
-    (["run", "--steps=51"], "not '51'"),
-    (["run", "--steps", "two"], "not 'two'"),
-    (["run", "--steps", ""], "not ''"),
-    (["run", "--strength", "0"], "--strength must be a number above 0 and at most 1, not '0'"),
-    (["run", "--strength", "1.5"], "not '1.5'"),
-    (["run", "--strength", "nan"], "not 'nan'"),
-    (["run", "--strength", "0.001", "--steps", "50"], "do not fit in strength"),
-    (["run", "--seed", "-1"], "--seed must be"),
-    (["run", "--seed", "4294967296"], "--seed must be"),
-    (["run", "--fps", "0"], "--fps must be"),
-    (["run", "--frames", "0"], "--frames must be"),
-    (["run", "--fit", "stretch"], "--fit must be cover or contain, not 'stretch'"),
-    (["run", "--device", "cuda:0,0"], "not 'cuda:0,0'"),
-    (["run", "--device", "cuda:0,"], "not 'cuda:0,'"),
-    (["run", "--device", "tpu"], "--device must be auto, cpu, cuda, cuda:N or cuda:N,N, not 'tpu'"),
-    (["bench", "--predict", "H300"], "--predict must be one of H200, "),
-    (["bench", "--predict", "H200", "--device", "cpu"], "--predict calculates for --device cuda"),
-    (["run", "--device", "cuda:"], "not 'cuda:'"),
-    (["run", "--device", "cuda:-1"], "not 'cuda:-1'"),
-    (["run", "--sums", "f8"], "--sums must be f32 or f16, not 'f8'"),
-    (["run", "--sums", "f16", "--device", "cpu"], "--sums f16 is for a GPU"),
-    (["run", "--linears", "f32"], "--linears must be f16 or f8, not 'f32'"),
-    (["run", "--linears", "f8", "--device", "cpu"], "--linears f8 is for a GPU"),
-    (["run", "--size", "513x512"], "the nearest is 512x512"),
-    (["run", "--size", "512"], "must be WxH"),
-    (["run", "--size", "8x8"], "must be from 64"),
-    (["run", "--size", "9999999x64"], "must be from 64"),
-    (["run", "--quality", "0"], "--quality must be a whole number from 1 to 100, not '0'"),
-    (["run", "--quality", "101"], "not '101'"),
-    (
-      ["run", "--camera-size", "1281x720"], "--camera-size 1281x720: width and height must be multiples of 2"
-    ),
-    (["run", "--camera-size", "8x8"], "--camera-size 8x8: width and height must be from 16 to 8192"),
-    (["run", "--camera-size", "large"], "--camera-size must be WxH"),
-    (["run", "--json", "--output", "-"], "both want standard output"),
-    (["run", "--model", ""], "--model needs"),
-    (["image", "--output", "x.png"], "INPUT is missing"),
-    (["image", "a.jpg"], "--output FILE is missing"),
-    (["image", "a.jpg", "--output", "b.gif"], "--output must end in .png or .jpg, not 'b.gif'"),
-    (["image", "a.jpg", "b.jpg", "--output", "c.png"], "unexpected argument 'b.jpg'"),
-    (["image", "a.jpg", "--output", "b.png", "--posterior", "mode"], "--posterior must be sample or mean"),
-    (["text", "--output", "b.png", "--strength", "0.5"], "unknown option '--strength'"),
-    (["text"], "--output FILE is missing"),
-    (["text", "--output", "b.png"], "spark, the embedded model, repaints pictures"),
-    (["bench", "--suite", "everything"], "--suite must be"),
+  static let mistakes: [([String], String)] =
+    [
+      (["rum"], "unknown command 'rum'; did you mean 'run'?"),
+      (["xylophone"], "unknown command 'xylophone'\n"),
+      (["help", "imgae"], "did you mean 'image'?"),
+      (["--promt", "x"], "unknown option '--promt'; did you mean '--prompt'?"),
+      (["run", "--outptu=-"], "did you mean '--output'?"),
+      (["devices", "--prompt", "x"], "unknown option '--prompt'"),
+      (["run", "-x"], "unknown option '-x'"),
+      (["run", "--prompt"], "--prompt needs a value"),
+      (["run", "--steady", "2"], "--steady must be a number from 0 to 0.95, not '2'"),
+      (["run", "--steady", "nan"], "--steady must be a number from 0 to 0.95, not 'nan'"),
+      (["run", "--mirror=yes"], "--mirror takes no value"),
+      (["run", "clip.mp4"], "unexpected argument 'clip.mp4'"),
+      (["run", "--", "--mirror"], "unexpected argument '--mirror'"),
+      (["run", "--steps", "0"], "--steps must be a whole number from 1 to 50, not '0'"),
+      (["run", "--steps=51"], "not '51'"),
+      (["run", "--steps", "two"], "not 'two'"),
+      (["run", "--steps", ""], "not ''"),
+      (["run", "--strength", "0"], "--strength must be a number above 0 and at most 1, not '0'"),
+      (["run", "--strength", "1.5"], "not '1.5'"),
+      (["run", "--strength", "nan"], "not 'nan'"),
+      (["run", "--strength", "0.001", "--steps", "50"], "do not fit in strength"),
+      (["run", "--seed", "-1"], "--seed must be"),
+      (["run", "--seed", "4294967296"], "--seed must be"),
+      (["run", "--fps", "0"], "--fps must be"),
+      (["run", "--frames", "0"], "--frames must be"),
+      (["run", "--fit", "stretch"], "--fit must be cover or contain, not 'stretch'"),
+      (["run", "--device", "cuda:0,0"], "not 'cuda:0,0'"),
+      (["run", "--device", "cuda:0,"], "not 'cuda:0,'"),
+      (["run", "--device", "tpu"], "--device must be auto, cpu, cuda, cuda:N or cuda:N,N, not 'tpu'"),
+      (["bench", "--predict", "H300"], "--predict must be one of H200, "),
+      (["bench", "--predict", "H200", "--device", "cpu"], "--predict calculates for --device cuda"),
+      (["run", "--device", "cuda:"], "not 'cuda:'"),
+      (["run", "--device", "cuda:-1"], "not 'cuda:-1'"),
+      (["run", "--sums", "f8"], "--sums must be f32 or f16, not 'f8'"),
+      (["run", "--sums", "f16", "--device", "cpu"], "--sums f16 is for a GPU"),
+      (["run", "--linears", "f32"], "--linears must be f16 or f8, not 'f32'"),
+      (["run", "--linears", "f8", "--device", "cpu"], "--linears f8 is for a GPU"),
+      (["run", "--size", "513x512"], "the nearest is 512x512"),
+      (["run", "--size", "512"], "must be WxH"),
+      (["run", "--size", "8x8"], "must be from 64"),
+      (["run", "--size", "9999999x64"], "must be from 64"),
+      (["run", "--quality", "0"], "--quality must be a whole number from 1 to 100, not '0'"),
+      (["run", "--quality", "101"], "not '101'"),
+      (
+        ["run", "--camera-size", "1281x720"],
+        "--camera-size 1281x720: width and height must be multiples of 2"
+      ),
+      (["run", "--camera-size", "8x8"], "--camera-size 8x8: width and height must be from 16 to 8192"),
+      (["run", "--camera-size", "large"], "--camera-size must be WxH"),
+      (["run", "--json", "--output", "-"], "both want standard output"),
+      (["run", "--model", ""], "--model needs"),
+      (["run", "--token", ""], "--token is empty; take a long one: "),
+      (["image", "--output", "x.png"], "INPUT is missing"),
+      (["image", "a.jpg"], "--output FILE is missing"),
+      (["image", "a.jpg", "--output", "b.gif"], "--output must end in .png or .jpg, not 'b.gif'"),
+      (["image", "a.jpg", "--output", ".png"], "--output must end in .png or .jpg, not '.png'"),
+      (["image", "a.jpg", "b.jpg", "--output", "c.png"], "unexpected argument 'b.jpg'"),
+      (["image", "a.jpg", "--output", "b.png", "--posterior", "mode"], "--posterior must be sample or mean"),
+      (["text", "--output", "b.png", "--strength", "0.5"], "unknown option '--strength'"),
+      (["text"], "--output FILE is missing"),
+      (["text", "--output", "b.png"], "spark, the embedded model, repaints pictures"),
+      (["bench", "--suite", "everything"], "--suite must be"),
+    ] + needingModel.map { (["run", "--model", "none"] + $0, "\($0[0]) is for a model") }
+
+  /// What would do nothing without a model.
+  private static let needingModel = [
+    ["--vae", "x"], ["--lora", "x"], ["--prompt", "x"], ["--strength", "0.5"], ["--steps", "2"],
+    ["--seed", "1"], ["--steady", "0"], ["--compare"], ["--latency"], ["--fit", "cover"],
   ]
 
   @Test(arguments: mistakes.indices)

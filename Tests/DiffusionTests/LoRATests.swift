@@ -85,6 +85,37 @@ struct LoRATests {
     #expect(worst(try paint("sdxl-tiny", [choice], backend), try expected("sdxl-tiny")) <= 2)
   }
 
+  /// Alphas have any type that a number can be stored in.
+  @Test(arguments: ["I64", "F64"]) func alphasAreNumbersOfAnyType(type: String) throws {
+    let (file, folder) = (try SafetensorsFile(path: file("sdxl-tiny")), try TemporaryFolder())
+    let tensors = try file.tensors.map { record in
+      var tensor = TestTensor(
+        name: record.name, dtype: record.dtype, shape: record.shape,
+        bytes: try file.withBytes(of: record) { Array($0) })
+      if record.name.hasSuffix(".alpha") {
+        let alpha = Double(tensor.bytes.withUnsafeBytes { ElementCodec.decode($0, .f16) }[0])
+        let bits = type == "I64" ? UInt64(alpha) : alpha.bitPattern
+        (tensor.dtype, tensor.bytes) = (type, withUnsafeBytes(of: bits.littleEndian) { Array($0) })
+      }
+      return tensor
+    }
+    let choice = LoRA.Choice(path: try folder.write(tensors), scale: try scale("sdxl-tiny"))
+    let backend = try CPUBackend(precision: .f32, threads: 1)
+    #expect(worst(try paint("sdxl-tiny", [choice], backend), try expected("sdxl-tiny")) <= 2)
+  }
+
+  /// PEFT's `use_rslora`: alpha over the root of the rank, which is 3 here.
+  @Test func theRootOfTheRankIsHeeded() throws {
+    let folder = try TemporaryFolder()
+    let (plain, root) = (Array(#"use_rslora\": false"#.utf8), Array(#"use_rslora\":  true"#.utf8))
+    let bytes = TemporaryFolder.read(file("sd-tiny"))
+    #expect(bytes.ranges(of: plain).count == 2)
+    let path = try folder.write("root.safetensors", bytes.replacing(plain, with: root))
+    let choice = LoRA.Choice(path: path, scale: try scale("sd-tiny") / 3.0.squareRoot())
+    let backend = try CPUBackend(precision: .f32, threads: 1)
+    #expect(worst(try paint("sd-tiny", [choice], backend), try expected("sd-tiny")) <= 2)
+  }
+
   // MARK: Names
 
   @Test func everyTrainersNamesAreRead() {
@@ -209,6 +240,17 @@ struct LoRATests {
     #expect(taken > 5)
   }
 
+  /// A configuration that asks for other shapes than those of the file, which the LoRA fits.
+  @Test func aModelThatDoesNotFitItselfIsRefused() throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity.root + "/sd-tiny")
+    try folder.set("unet/config.json", "block_out_channels", "[24, 24, 24, 24]")
+    let error = try #require(throws: DiffusionError.self) {
+      _ = try ModelFolder(path: folder.path, loras: [LoRA.Choice(path: file("sd-tiny"))])
+    }
+    #expect("\(error)".contains("the configuration asks for [24, "), "\(error)")
+  }
+
   @Test func whatDoesNotFitIsRefused() throws {
     let (down, up) = ("lora_unet_conv_in.lora_down.weight", "lora_unet_conv_in.lora_up.weight")
     let good = [(down, [2, 4, 3, 3]), (up, [12, 2, 1, 1])]
@@ -222,6 +264,10 @@ struct LoRATests {
     #expect(try refusal([]).contains("is empty"))
     let text = #"{"lora_adapter_metadata": "{\"unet.alpha_pattern\": {\"conv_in\": 2}}"}"#
     #expect(try refusal(good, metadata: text).contains("for some layers only"))
+    #expect(
+      try refusal(good + [("lora_unet_conv_in.alpha", [2])]).contains("shape [2], not one finite number"))
+    let much = #"{"lora_adapter_metadata": "{\"unet.lora_alpha\": 1e39}"}"#
+    #expect(try refusal(good, metadata: much).contains("gives the factor inf at the scale 1.0"))
     #expect(throws: DiffusionError.self) {
       _ = try ModelFolder(
         path: Parity.root + "/sd-tiny", loras: [LoRA.Choice(path: "/nowhere/a.safetensors")])

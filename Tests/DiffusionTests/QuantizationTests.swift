@@ -133,6 +133,32 @@ struct QuantizedModel {
       ? own : layer.split(separator: ".").dropLast().joined(separator: ".") + ".input_scale"
   }
 
+  /// Filters of denormal numbers, in steps that are none.
+  @Test func filtersOfAlmostNothingBecomeZero() throws {
+    let (folder, file) = (try TemporaryFolder(), "unet/diffusion_pytorch_model.safetensors")
+    let layer = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    try folder.link(Parity.root + "/sd-tiny")
+    let source = try SafetensorsFile(path: folder.path + "/" + file)
+    let columns = try #require(source[layer + ".weight"]).shape[1]
+    let tensors = try source.tensors.map { record in
+      var bytes = try source.withBytes(of: record) { Array($0) }
+      if record.name == layer + ".weight" {
+        for filter in 0..<8 {
+          let tiny = [Float(bitPattern: 1 << UInt32(2 * filter))] + Array(repeating: 0, count: columns - 1)
+          let place = 4 * columns * filter
+          bytes.replaceSubrange(place..<place + 4 * columns, with: ElementCodec.encode(tiny, .f32))
+        }
+      }
+      return TestTensor(name: record.name, dtype: record.dtype, shape: record.shape, bytes: bytes)
+    }
+    folder.remove(file)
+    _ = try folder.write(tensors, to: file)
+    let model = try QuantizedModel("denormal", ModelFolder(path: folder.path)).model
+    #expect(model.weights["unet"]?[layer + ".weight"]?.dtype == "I8")
+    #expect(try floats(layer + ".weight", model.weights).prefix(8 * columns).allSatisfy { $0 == 0 })
+    #expect(try floats(layer + ".weight_scale", model.weights).prefix(8).allSatisfy { $0 == 1 })
+  }
+
   /// Fused and as it is written, by two backends.
   @Test func theReferenceAgrees() throws {
     let model = try QuantizedModel("sd-tiny").model

@@ -67,6 +67,10 @@ struct SafetensorsTests {
     (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,9]}}"#, 8, "data_offsets"),
     (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9000000000000000]}}"#, 8, "truncated"),
     (#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#, 0, "takes 0 bytes"),
+    (
+      #"{"a":{"dtype":"F16","shape":[0,4503599627370496,4503599627370496,1],"data_offsets":[0,0]}}"#, 0,
+      "takes 0 bytes"
+    ),
     (#"{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}"#, 4, "9 dimensions"),
     (#"{"a":{"dtype":"F7","shape":[1],"data_offsets":[0,4]}}"#, 4, "unknown dtype F7"),
     (#"{"a":{"dtype":32,"shape":[1],"data_offsets":[0,4]}}"#, 4, "no dtype"),

@@ -138,6 +138,43 @@ struct SingleFileTests {
     }
   }
 
+  // MARK: Marks
+
+  /// The tiny file with empty tensors of these names beside its own.
+  private func marked(_ marks: [String]) throws -> String {
+    let file = try SafetensorsFile(path: Self.file("sdxl-tiny"))
+    let own = try file.tensors.map { record in
+      TestTensor(
+        name: record.name, dtype: record.dtype, shape: record.shape,
+        bytes: try file.withBytes(of: record) { Array($0) })
+    }
+    return try folder.write(own + marks.map { TestTensor.ones($0, [0]) })
+  }
+
+  @Test func marksOfVelocityAreHeeded() throws {
+    let plain = try Self.open("sdxl-tiny").scheduler
+    #expect(plain.prediction == .epsilon)
+    let velocity = try Self.open("sdxl-tiny", file: marked(["v_pred"])).scheduler
+    #expect(velocity.prediction == .velocity && velocity.sigmas == plain.sigmas)
+    let noise = try Self.open("sdxl-tiny", file: marked(["v_pred", "ztsnr"])).scheduler
+    #expect(noise.prediction == .velocity && (noise.sigmas.last ?? 0) > 4000)
+  }
+
+  @Test(.enabled(if: CPUBackend.hasInt8)) func aFolderOfEightBitsKeepsTheMarks() throws {
+    let model = try Self.open("sdxl-tiny", file: marked(["v_pred", "ztsnr"]))
+    let made = try QuantizedModel(model.name, model).model
+    #expect(made.scheduler.prediction == .velocity && made.scheduler.sigmas == model.scheduler.sigmas)
+  }
+
+  @Test(arguments: ["edm_mean", "edm_std", "edm_vpred.sigma_max"]) func otherNoiseIsRefused(mark: String)
+    throws
+  {
+    let error = try #require(throws: DiffusionError.self) {
+      try Self.open("sdxl-tiny", file: marked([mark]))
+    }
+    #expect(error.kind == .unavailable && error.fact.contains(mark))
+  }
+
   // MARK: What cannot be run
 
   private func refusal(_ names: [String], shape: [Int] = [1]) throws -> String {

@@ -137,6 +137,25 @@ import Testing
     #expect(plan.frame.map { plan.graph[$0].op } == [.layerNorm(epsilon: 1e-5), .linear(Epilogue())])
   }
 
+  /// A norm that stores eight bits, and its product of those, are no floats.
+  @Test func normsOfEightBitsAreNotFolded() throws {
+    let test = Case(seed: 11)
+    let norm = test.graph.layerNorm(
+      test.input([5, 6]), epsilon: 1e-5, gain: test.weight([6]), shift: test.weight([6]))
+    let rounded = test.graph.quantize(norm, factors: test.weight([6], .f32, stored: .f32, 20...30))
+    let product = test.graph.linear(
+      rounded, weight: test.weight([14, 6], .i8, stored: .i8, -99...99), scale: test.weight([14]),
+      bias: test.weight([14]), element: .f32)
+    test.graph.output("y", product)
+    let fused = Fusion.run(test.graph, endings: .normalized)
+    let plan = Plan(fused)
+    #expect(
+      plan.frame.map { plan.graph[$0].op } == [
+        .layerNorm(epsilon: 1e-5), .linear(Epilogue(bias: true, scaled: true)),
+      ])
+    #expect(try test.run(ReferenceBackend(), fused) == test.run(ReferenceBackend()))
+  }
+
   /// Whoever else reads the product needs it as it is.
   @Test func productsThatOthersReadAreNotGated() {
     let test = Case(seed: 8)

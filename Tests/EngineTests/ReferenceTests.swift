@@ -12,7 +12,6 @@ final class Numbers: WeightSource {
     guard let bytes = tensors[name]?.1 else { throw EngineError.missingWeight(name) }
     return try bytes.withUnsafeBytes(body)
   }
-  func release(_ name: String) {}
 }
 
 /// The reference defines the ops, so it is held against numbers worked out by hand.

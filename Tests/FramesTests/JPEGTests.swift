@@ -133,12 +133,10 @@ import Testing
     #expect(refused > 50)
   }
 
-  @Test func plausibilityFollowsUstreamer() {
+  @Test func aPlausibleJPEGHasBothItsEnds() {
     func check(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { JPEGCheck.isPlausible($0) } }
     let jpeg = Picture.gradient(64, 64).jpeg()
     #expect(check(jpeg))
-    #expect(check(jpeg + [0x00]))
-    #expect(check(jpeg + [0x00, 0x00, 0x00]))
     #expect(!check(Array(jpeg.dropLast())))
     #expect(!check(jpeg + [0x01]))
     #expect(!check(Array(jpeg.dropFirst())))

@@ -44,6 +44,17 @@ import Testing
     }
   }
 
+  /// A JPEG is full range, so black and white move even where its planes have the target's size and layout already.
+  @Test(arguments: [TJSAMP_444, TJSAMP_422, TJSAMP_420, TJSAMP_GRAY], [PixelFormat.yuyv, .nv12, .i420])
+  func jpegsOfTheTargetsSizeBecomeLimitedRange(_ subsampling: TJSAMP, _ layout: PixelFormat) throws {
+    for (color, level) in [(RGB.black, 16), (.white, 235)] {
+      let jpeg = Picture(64, 48) { _, _ in color }.jpeg(quality: 100, subsampling: subsampling)
+      let target = PictureFormat(layout, width: 64, height: 48)
+      let bytes = try PictureConverter(to: target).convert(jpeg, PictureFormat(.jpeg, width: 64, height: 48))
+      #expect(abs(Int(bytes[0]) - level) <= 1, "\(bytes[0])")
+    }
+  }
+
   @Test(arguments: [TJSAMP_444, TJSAMP_422, TJSAMP_420, TJSAMP_440, TJSAMP_411])
   func everyJPEGSubsamplingScales(_ subsampling: TJSAMP) throws {
     let picture = Picture.quarters(161, 121)

@@ -29,6 +29,29 @@ import Testing
     #expect(stop.isSet)
   }
 
+  /// A thread's stack takes 8 MB of address space until somebody joins the thread or lets go of it.
+  @Test func threadsThatNobodyJoinsLeaveNothing() {
+    let before = addressSpace()
+    let ended = Counters()
+    for number in 0..<500 {
+      _ = StageThread("forgotten") { ended.framesIn.add(1, ordering: .releasing) }
+      while ended.framesIn.load(ordering: .acquiring) <= number { sched_yield() }
+    }
+    // The last may still be ending. All kept would be 4 GB.
+    #expect(addressSpace() - before < 2 << 30)
+  }
+
+  /// Bytes of this process.
+  private func addressSpace() -> Int {
+    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+    defer { fclose(file) }
+    var pages = 0
+    return withUnsafeMutablePointer(to: &pages) { pointer in
+      withVaList([pointer]) { vfscanf(file, "%ld", $0) } == 1
+        ? pointer.pointee * sysconf(Int32(_SC_PAGESIZE)) : 0
+    }
+  }
+
   @Test func theBoardShowsTheLastStateAndKeepsWarnings() {
     let board = StatusBoard()
     #expect(board.current == .starting("starting"))

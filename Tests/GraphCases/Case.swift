@@ -22,7 +22,8 @@ public final class DrawnWeights: WeightSource {
   public init() {}
 
   private var tensors: [String: (type: TensorType, bytes: [UInt8])] = [:]
-  public private(set) var released: [String: Int] = [:]
+  /// How often each tensor was read.
+  public private(set) var reads: [String: Int] = [:]
 
   public func set(_ name: String, _ shape: [Int], _ element: ElementType, _ floats: [Float]) {
     tensors[name] = (TensorType(shape, element), ElementCodec.encode(floats, element))
@@ -30,10 +31,10 @@ public final class DrawnWeights: WeightSource {
   public func type(of name: String) -> TensorType? { tensors[name]?.type }
   public func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     guard let tensor = tensors[name] else { throw EngineError.missingWeight(name) }
+    reads[name, default: 0] += 1
     // One byte off, as a tensor in a file may lie.
     return try ([0] + tensor.bytes).withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[1...])) }
   }
-  public func release(_ name: String) { released[name, default: 0] += 1 }
 }
 
 /// A graph under construction with numbers for its inputs and weights.

@@ -175,14 +175,15 @@ import Testing
     #expect(try frame.rgb().isNear(50, 40, [0xE0, 0xE0, 0xE0], within: 3))
   }
 
-  @Test func turnedFilmsStandUpright() throws {
+  @Test(arguments: [["-pix_fmt", "yuv420p"], ["-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p"]])
+  func turnedFilmsStandUpright(_ codec: [String]) throws {
     let folder = Folder()
-    let flat = folder.file("flat.mp4")
-    try ffmpeg([
-      "-f", "lavfi", "-i", "color=blue:size=160x120:rate=5,drawbox=0:0:160:60:red:fill", "-frames:v", "3",
-      "-pix_fmt", "yuv420p", flat,
-    ])
-    let turned = folder.file("turned.mp4")
+    let flat = folder.file("flat.mov")
+    try ffmpeg(
+      [
+        "-f", "lavfi", "-i", "color=blue:size=160x120:rate=5,drawbox=0:0:160:60:red:fill", "-frames:v", "3",
+      ] + codec + [flat])
+    let turned = folder.file("turned.mov")
     try ffmpeg(["-i", flat, "-c", "copy", "-metadata:s:v:0", "rotate=90", turned])
     let running = Running(try Source.make(turned, options: SourceOptions(realTime: false)))
     let frame = try #require(running.next())
@@ -193,15 +194,55 @@ import Testing
     #expect(try frame.rgb().isNear(100, 80, [0, 0, 255], within: 20))
   }
 
-  @Test func largeFilmsAreMadeSmallerToWhatIsWanted() throws {
+  /// Pixels of DVDs and of HDV are no squares. What is square but for a rounding stays as it is.
+  @Test(arguments: [
+    ("2", ["-c:v", "libx264", "-pix_fmt", "yuv420p"], PictureFormat(.rgb24, width: 320, height: 120)),
+    ("1/2", ["-c:v", "mjpeg", "-q:v", "2"], PictureFormat(.rgb24, width: 80, height: 120)),
+    ("641/640", ["-c:v", "libx264", "-pix_fmt", "yuv420p"], PictureFormat(.i420, width: 160, height: 120)),
+  ])
+  func pixelsAreShownAsSquares(_ aspect: String, _ codec: [String], _ format: PictureFormat) throws {
     let folder = Folder()
     let path = folder.file("a.mkv")
-    try ffmpeg(["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=5", "-frames:v", "2", "-c:v", "ffv1", path])
-    let running = Running(
-      try Source.make(path, options: SourceOptions(width: 256, height: 256, realTime: false)))
+    try ffmpeg(
+      [
+        "-f", "lavfi", "-i", "color=blue:size=160x120:rate=5,drawbox=0:0:80:120:red:fill,setsar=\(aspect)",
+        "-frames:v", "2",
+      ] + codec + [path])
+    let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
     let frame = try #require(running.next())
     running.finish()
-    #expect(frame.format.height >= 256 && frame.format.height < 300 && frame.format.width >= 456)
+    try #require(frame.format == format)
+    #expect(try frame.rgb().isNear(format.width / 4, 60, [255, 0, 0], within: 20))
+    #expect(try frame.rgb().isNear(format.width * 3 / 4, 60, [0, 0, 255], within: 20))
+  }
+
+  /// The size that is wanted may grow while a film plays, so only what is larger than any is made smaller.
+  @Test(arguments: [("1280x720", 1280, 720), ("2560x1440", 1920, 1080)])
+  func onlyVeryLargeFilmsAreMadeSmaller(_ size: String, _ width: Int, _ height: Int) throws {
+    let folder = Folder()
+    let path = folder.file("a.mkv")
+    try ffmpeg([
+      "-f", "lavfi", "-i", "color=gray:size=\(size):rate=5,format=yuv444p", "-frames:v", "2", "-c:v", "ffv1",
+      path,
+    ])
+    let running = Running(
+      try Source.make(path, options: SourceOptions(width: 64, height: 64, realTime: false)))
+    let frame = try #require(running.next())
+    running.finish()
+    #expect(frame.format == PictureFormat(.rgb24, width: width, height: height))
+  }
+
+  /// JPEGs without their ends, each of them.
+  @Test(arguments: [nil, 5.0]) func aFilmOfBrokenJPEGsIsRefused(_ rate: Double?) throws {
+    let folder = Folder()
+    var bytes = contents(try film(folder, "a.avi", frames: 6, ["-c:v", "mjpeg", "-q:v", "2"]))
+    for index in bytes.indices.dropLast() where bytes[index] == 0xFF && bytes[index + 1] == 0xD9 {
+      (bytes[index], bytes[index + 1]) = (0x55, 0x55)
+    }
+    let path = folder.file("broken.avi", bytes)
+    let running = Running(try Source.make(path, options: SourceOptions(fps: rate, realTime: false)))
+    #expect(running.all().isEmpty)
+    #expect(running.finish()?.kind == .wrongKind)
   }
 
   @Test func mutatedFilmsNeverCrash() throws {

@@ -130,6 +130,7 @@ import Testing
     server.end()
   }
 
+  /// A camera's snapshot is asked for again and again, which is no break that anybody need be told of.
   @Test func aPictureOnAWebServerIsShown() throws {
     let folder = Folder()
     try ffmpeg(["-f", "lavfi", "-i", "smptebars=size=320x240", "-frames:v", "1", folder.path + "/a.png"])
@@ -138,7 +139,18 @@ import Testing
     let running = Running(
       try Source.make("http://127.0.0.1:\(port)/a.png", options: SourceOptions()), .newest)
     #expect(try comesWithBars(running))
-    #expect(running.finish() == nil)
+    var (pictures, states) = (0, [running.status.current])
+    let end = Clock.now() + 60_000_000_000
+    while pictures < 2, Clock.now() < end {
+      if running.mailbox.take(timeout: 10_000_000) != nil { pictures += 1 }
+      states.append(running.status.current)
+    }
+    #expect(pictures == 2)
+    #expect(states.allSatisfy { $0 == .live })
+    #expect(running.counters.reconnects.load(ordering: .relaxed) == 0)
     server.end()
+    // And where there is no picture any more, everybody is.
+    #expect(waited(seconds: 60) { isWaiting(running, "127.0.0.1:\(port)") }, "\(running.status.current)")
+    #expect(running.finish() == nil)
   }
 }

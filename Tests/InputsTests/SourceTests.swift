@@ -45,6 +45,18 @@ import Testing
     refuses(folder.file("garbage.mp4", garbage), .wrongKind, EX_DATAERR)
   }
 
+  /// Opening a pipe that nobody writes to would wait for ever.
+  @Test func pipesAndSocketsAreNoFiles() throws {
+    let folder = Folder()
+    let pipe = folder.file("pipe.mp4")
+    try #require(mkfifo(pipe, 0o600) == 0)
+    refuses(pipe, .wrongKind, EX_DATAERR, naming: "named pipe")
+    #expect { try PictureFile.read(pipe) } throws: { "\($0)".contains("named pipe") }
+    let socket = folder.file("socket.mp4")
+    try #require(mknod(socket, S_IFSOCK | 0o600, 0) == 0)
+    refuses(socket, .wrongKind, EX_DATAERR, naming: "socket")
+  }
+
   @Test func anAudioFileHasNoVideo() throws {
     let folder = Folder()
     let path = folder.file("tone.wav")

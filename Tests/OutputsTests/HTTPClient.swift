@@ -5,23 +5,30 @@ final class HTTPClient {
   private let descriptor: Int32
   private var waiting: [UInt8] = []
 
-  /// `receiveBuffer`: bytes that the kernel may hold for a reader that does not read.
-  init(_ port: UInt16, receiveBuffer: Int32? = nil) {
+  /// `receiveBuffer`: bytes that the kernel may hold for a reader that does not read. `from`: the address to come from.
+  init(_ port: UInt16, receiveBuffer: Int32? = nil, from: UInt32? = nil) {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    if let from {
+      Self.withAddress(from, port: 0) { _ = bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    }
     if var receiveBuffer {
       setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<Int32>.size))
     }
     var time = timeval(tv_sec: 10, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
     setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+    Self.withAddress(0x7F00_0001, port: port) {
+      _ = connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+    }
+  }
+
+  private static func withAddress(_ number: UInt32, port: UInt16, _ body: (UnsafePointer<sockaddr>) -> Void) {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    address.sin_addr.s_addr = number.bigEndian
     withUnsafePointer(to: &address) {
-      _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1, body)
     }
   }
   deinit { close(descriptor) }

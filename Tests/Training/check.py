@@ -26,6 +26,7 @@ import data
 import evaluate
 import parts
 import regression
+import spark
 import words
 
 SPARK = os.path.join(ROOT, "Fixtures", "models", "spark")
@@ -78,6 +79,7 @@ class Training:
     def stop_and_resume(self):
         first, second = self.run(stop=True), self.run()
         reached, on = self.STAGE.findall(first), self.STAGE.findall(second)
+        assert reached + on[1:] == [stage for stage, *_ in spark.STAGES], f"{on} after {reached}"
         assert on[0] == reached[-1] and on[-1] == "student", f"{on} after {reached}"
         before, after = self.FIGURES.findall(first)[-1], self.FIGURES.findall(second)[0]
         assert all(float(b) > float(a) for a, b in zip(before[:2], after)), f"{before}, then {after}"
@@ -110,7 +112,8 @@ def unknown_words_are_a_photograph(folder):
     photo = evaluate.repaint(pipe, picture(), "photo")
     for prompt in ("", "qwxz blorf", "zzzyx 漢字 ☃", "a" * 300):
         found = psnr(evaluate.repaint(pipe, picture(), prompt), photo)
-        assert found > 18, f"{prompt!r}: {found:.1f} dB from the photograph's"
+        # The committed model has 29.6 to 45.4; the nearest style, oil, is at 23.0.
+        assert found > 27, f"{prompt!r}: {found:.1f} dB from the photograph's"
     styled = psnr(evaluate.repaint(pipe, picture(), "blueprint"), photo)
     assert styled < 15, f"a style is {styled:.1f} dB from it: this test would see nothing"
 
@@ -119,8 +122,8 @@ def least_strength_returns_the_picture(folder):
     pipe = evaluate.load(folder)
     made = evaluate.repaint(pipe, picture(), "oil painting", strength=0.02)
     found = psnr(made, picture())
-    # The autoencoder alone costs as much.
-    assert found > 18, f"{found:.1f} dB"
+    # The committed model has 24.9, most of which the autoencoder costs; oil at strength 0.5 is at 19.7.
+    assert found > 23, f"{found:.1f} dB"
 
 
 def nothing_has_fallen():
@@ -163,6 +166,13 @@ def main():
             "pictures come of the styles asked for": parts.pictures_come_of_the_styles_asked_for,
             "workers send bytes and leave interrupts": parts.workers_send_bytes_and_leave_interrupts,
             "networks are compiled before the clock starts": parts.networks_are_compiled_before_the_clock_starts,
+            "a checkpoint holds all that was learnt": parts.a_checkpoint_holds_all_that_was_learnt,
+            "a run keeps its minutes": parts.a_run_keeps_its_minutes,
+            "every stage has a turn, and none comes twice": parts.every_stage_has_a_turn_and_none_comes_twice,
+            "another student begins at the teacher": parts.another_student_begins_at_the_teacher,
+            "only a finished student is the model": parts.only_a_finished_student_is_the_model,
+            "the pool fits and is filled again": parts.the_pool_fits_and_is_filled_again,
+            "diffusers takes the strength's own steps": parts.diffusers_takes_the_strengths_own_steps,
             "on a GPU every step keeps to it": steps_run_on_a_gpu,
             "--quick trains, stops, resumes and ends": run.stop_and_resume,
             "the exported folder is whole and small": lambda: folder_is_whole(run.model),

@@ -52,8 +52,9 @@ int tc_processor_quota(const char *groups, const char *mounted);
 int64_t tc_free_memory(const char *meminfo, const char *groups, const char *mounted);
 /// Names the calling thread, in at most 15 bytes.
 void tc_name_thread(const char *name);
-/// Number of threads that parallel work started by the calling thread uses, oneDNN's included.
-void tc_set_threads(int count);
+/// Number of threads that parallel work started by the calling thread uses, oneDNN's included: they are there when it
+/// returns 0. Else it is the errno of the one that could not be made, and the number stays.
+int tc_set_threads(int count);
 /// From here on the calling thread, and regions that it begins, take numbers below 2^-126 for zeros: products with them
 /// are a hundred times as slow. The mode it had.
 uint32_t tc_flush_subnormals(void);

@@ -33,15 +33,25 @@ public struct AutoencoderConfig: Sendable {
     forceUpcast = try config.bool("force_upcast", true) && !isTiny
     latentsMean = try config.numbers("latents_mean")?.map(Float.init)
     latentsDeviation = try config.numbers("latents_std")?.map(Float.init)
-    guard scalingFactor.isFinite, scalingFactor != 0 else {
-      throw config.refuse("scaling_factor", "should be a number other than zero")
+    guard scalingFactor.isFinite, (1 / scalingFactor).isFinite else {
+      throw config.invalid("scaling_factor", "should be a number other than zero")
     }
+    try checkStatistics(config)
+    guard pictureChannels == [3, 3] else {
+      throw config.invalid("in_channels", "and out_channels should be 3, red, green and blue")
+    }
+  }
+
+  private func checkStatistics(_ config: Config) throws {
     for (key, list) in [("latents_mean", latentsMean), ("latents_std", latentsDeviation)] {
       guard let list, list.count != latentChannels else { continue }
-      throw config.refuse(key, "has \(list.count) entries for \(latentChannels) latent channels")
+      throw config.invalid(key, "has \(list.count) entries for \(latentChannels) latent channels")
     }
-    guard pictureChannels == [3, 3] else {
-      throw config.refuse("in_channels", "and out_channels should be 3, red, green and blue")
+    guard latentsMean?.allSatisfy(\.isFinite) ?? true else {
+      throw config.invalid("latents_mean", "has a number that is too large")
+    }
+    guard latentsDeviation?.allSatisfy({ $0.isFinite && $0 > 0 && (1 / $0).isFinite }) ?? true else {
+      throw config.invalid("latents_std", "should have numbers above zero")
     }
   }
 

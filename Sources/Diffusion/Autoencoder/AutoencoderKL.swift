@@ -23,9 +23,9 @@ struct AutoencoderKLConfig: Sendable {
     postQuantConv = try config.bool("use_post_quant_conv", true)
     try check(config, "down_block_types", "DownEncoderBlock2D")
     try check(config, "up_block_types", "UpDecoderBlock2D")
-    guard channels.count <= 8 else { throw config.refuse("block_out_channels", "has more than 8 levels") }
+    guard channels.count <= 8 else { throw config.invalid("block_out_channels", "has more than 8 levels") }
     for width in channels where width % resnet.groups != 0 {
-      throw config.refuse(
+      throw config.invalid(
         "norm_num_groups", "\(resnet.groups) does not divide the \(width) channels of a block")
     }
   }
@@ -36,7 +36,7 @@ struct AutoencoderKLConfig: Sendable {
       throw config.unsupported(key, .string(other), known: [name])
     }
     guard names.count == channels.count else {
-      throw config.refuse(key, "has \(names.count) entries, block_out_channels has \(channels.count)")
+      throw config.invalid(key, "has \(names.count) entries, block_out_channels has \(channels.count)")
     }
   }
 }

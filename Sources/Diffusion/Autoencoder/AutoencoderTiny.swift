@@ -18,18 +18,18 @@ struct AutoencoderTinyConfig: Sendable {
     decoderBlocks = try config.ints("num_decoder_blocks", [3, 3, 3, 1], least: 0)
     activation = try config.activation("act_fn", "relu")
     upsampling = try config.int("upsampling_scaling_factor", 2, in: 1...8)
-    try config.require("upsample_fn", oneOf: ["nearest"])
+    try config.refuse("upsample_fn", except: ["nearest"])
     try Self.check(config, "encoder", encoderChannels, encoderBlocks)
     try Self.check(config, "decoder", decoderChannels, decoderBlocks)
   }
 
   private static func check(_ config: Config, _ part: String, _ channels: [Int], _ blocks: [Int]) throws {
     guard channels.count == blocks.count, channels.count <= 8, blocks.allSatisfy({ $0 <= 64 }) else {
-      throw config.refuse("num_\(part)_blocks", "\(blocks) does not go with the channels \(channels)")
+      throw config.invalid("num_\(part)_blocks", "\(blocks) does not go with the channels \(channels)")
     }
     // As in diffusers, the layers between levels keep the number of channels.
     guard Set(channels).count == 1 else {
-      throw config.refuse("\(part)_block_out_channels", "\(channels) should all be the same")
+      throw config.invalid("\(part)_block_out_channels", "\(channels) should all be the same")
     }
   }
 }

@@ -212,9 +212,6 @@ public final class ModelWeights: WeightSource {
     }
   }
 
-  /// Nothing is held beyond `withBytes`.
-  public func release(_ name: String) {}
-
   private func find(_ name: String) -> (checkpoint: Checkpoint, tensor: String)? {
     guard let slash = name.firstIndex(of: "/"), let checkpoint = components[String(name[..<slash])] else {
       return nil

@@ -46,26 +46,26 @@ public struct Config: Sendable {
   func optionalInt(_ key: String, in range: ClosedRange<Int> = 1...Config.largest) throws -> Int? {
     guard let value = value(key) else { return nil }
     guard let number = value.int, range.contains(number) else {
-      throw wrong(key, "an integer in \(range.lowerBound)...\(range.upperBound)", value)
+      throw wrongType(key, "an integer in \(range.lowerBound)...\(range.upperBound)", value)
     }
     return number
   }
 
   func number(_ key: String, _ fallback: Double) throws -> Double {
     guard let value = value(key) else { return fallback }
-    guard let number = value.double, number.isFinite else { throw wrong(key, "a number", value) }
+    guard let number = value.double, number.isFinite else { throw wrongType(key, "a number", value) }
     return number
   }
 
   func bool(_ key: String, _ fallback: Bool) throws -> Bool {
     guard let value = value(key) else { return fallback }
-    guard let bool = value.bool else { throw wrong(key, "true or false", value) }
+    guard let bool = value.bool else { throw wrongType(key, "true or false", value) }
     return bool
   }
 
   func string(_ key: String, _ fallback: String) throws -> String {
     guard let value = value(key) else { return fallback }
-    guard let string = value.string else { throw wrong(key, "a string", value) }
+    guard let string = value.string else { throw wrongType(key, "a string", value) }
     return string
   }
 
@@ -87,12 +87,12 @@ public struct Config: Sendable {
     if value(key) == nil { return Array(repeating: fallback, count: count) }
     if let single = value(key)?.int {
       guard (1...Config.largest).contains(single) else {
-        throw wrong(key, "a positive integer", .number(Double(single)))
+        throw wrongType(key, "a positive integer", .number(Double(single)))
       }
       return Array(repeating: single, count: count)
     }
     let list = try ints(key, [])
-    guard list.count == count else { throw wrong(key, "\(count) entries", value(key) ?? .null) }
+    guard list.count == count else { throw wrongType(key, "\(count) entries", value(key) ?? .null) }
     return list
   }
 
@@ -110,10 +110,10 @@ public struct Config: Sendable {
     -> [T]
   {
     guard let array = value.array, !array.isEmpty, array.count <= most else {
-      throw wrong(key, "a list of 1 to \(most)", value)
+      throw wrongType(key, "a list of 1 to \(most)", value)
     }
     return try array.map {
-      guard let item = read($0) else { throw wrong(key, "another kind of entry", $0) }
+      guard let item = read($0) else { throw wrongType(key, "another kind of entry", $0) }
       return item
     }
   }
@@ -124,12 +124,14 @@ public struct Config: Sendable {
   static let largest = 1 << 20
   static let mostBlocks = 64
 
-  func wrong(_ key: String, _ expected: String, _ found: JSON) -> DiffusionError {
+  /// The value of `key` is no such thing.
+  func wrongType(_ key: String, _ expected: String, _ found: JSON) -> DiffusionError {
     DiffusionError(
       .configuration, path: path, "\(key) should be \(expected), not \(found.kind)", remedy: Self.mend)
   }
 
-  func refuse(_ key: String, _ fact: String) -> DiffusionError {
+  /// The value of `key` is of the right type and cannot be used.
+  func invalid(_ key: String, _ fact: String) -> DiffusionError {
     DiffusionError(.configuration, path: path, "\(key): \(fact)", remedy: Self.mend)
   }
 
@@ -145,10 +147,10 @@ public struct Config: Sendable {
       remedy: remedy ?? plain)
   }
 
-  /// Refuses any value of `key` but null, false and those allowed.
-  func require(_ key: String, oneOf allowed: [String] = [], remedy: String? = nil) throws {
+  /// Throws where `key` has a value that turbocam does not have: any but null, false and these.
+  func refuse(_ key: String, except values: [String] = [], remedy: String? = nil) throws {
     guard let value = value(key), value != .bool(false) else { return }
-    if let string = value.string, allowed.contains(string) { return }
-    throw unsupported(key, value, known: allowed, remedy: remedy)
+    if let string = value.string, values.contains(string) { return }
+    throw unsupported(key, value, known: values, remedy: remedy)
   }
 }

@@ -37,36 +37,46 @@ extension FileSystem {
 
   /// A copy of a regular file's contents.
   static func copy(_ path: String, to target: String) throws {
-    let source = try ModelFile(path: path)
-    try write(to: target) { put in try source.withPieces(0..<source.count) { try put($1) } }
+    let (source, copy) = (try ModelFile(path: path), try NewFile(path: target))
+    try source.withPieces(0..<source.count) { try copy.write($1) }
+    try copy.close()
   }
 
   static func write(_ bytes: [UInt8], to path: String) throws {
-    try write(to: path) { put in try bytes.withUnsafeBytes { try put($0) } }
+    let file = try NewFile(path: path)
+    try bytes.withUnsafeBytes { try file.write($0) }
+    try file.close()
   }
 
-  private static func write(to path: String, _ body: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void)
-    throws
-  {
-    guard let file = fopen(path, "wbe") else {
-      throw failure(path, "made", "open", .cannotCreate)
-    }
-    do {
-      try body { bytes in
-        guard fwrite(bytes.baseAddress, 1, bytes.count, file) == bytes.count else {
-          throw failure(path, "written", "write")
-        }
-      }
-    } catch {
-      fclose(file)
-      throw error
-    }
-    guard fclose(file) == 0 else { throw failure(path, "written", "close") }
-  }
-
-  private static func failure(
+  fileprivate static func failure(
     _ path: String, _ what: String, _ call: String, _ kind: DiffusionError.Kind = .io
   ) -> DiffusionError {
     DiffusionError(kind, path: path, "cannot be \(what) (\(call): \(String(cString: strerror(errno))))")
   }
+}
+
+/// A file that is written from its beginning to its end. What is written counts once it is closed.
+final class NewFile {
+  private let path: String
+  private var file: UnsafeMutablePointer<FILE>?
+
+  init(path: String) throws {
+    self.path = path
+    file = fopen(path, "wbe")
+    guard file != nil else { throw FileSystem.failure(path, "made", "open", .cannotCreate) }
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer) throws {
+    guard let file, fwrite(bytes.baseAddress, 1, bytes.count, file) == bytes.count else {
+      throw FileSystem.failure(path, "written", "write")
+    }
+  }
+
+  func close() throws {
+    let closed = file.map { fclose($0) }
+    file = nil
+    guard closed == 0 else { throw FileSystem.failure(path, "written", "close") }
+  }
+
+  deinit { if let file { fclose(file) } }
 }

@@ -29,20 +29,21 @@ struct GeneratedTensors {
   init(path: String) throws {
     let config = try Config(path: path)
     guard try config.string("generator") == "splitmix64" else {
-      throw config.refuse("generator", "should be splitmix64")
+      throw config.invalid("generator", "should be splitmix64")
     }
     seed = UInt64(try config.int("seed", 0, in: 0...Int(Int32.max)))
     let dtype = try config.string("dtype")
-    guard let type = SafetensorsRecord(name: "", dtype: dtype, shape: [], range: 0..<0).type,
-      [.f32, .f16, .bf16].contains(type.element)
-    else { throw config.refuse("dtype", "should be F32, F16 or BF16") }
+    let sample = SafetensorsRecord(name: "", dtype: dtype, shape: [], range: 0..<0)
+    guard sample.isFloat, let type = sample.type else {
+      throw config.invalid("dtype", "should be F32, F16 or BF16")
+    }
     guard let members = config.object["tensors"]?.object?.members else {
-      throw config.refuse("tensors", "should be an object of names and shapes")
+      throw config.invalid("tensors", "should be an object of names and shapes")
     }
     var records: [String: SafetensorsRecord] = [:]
     for member in members {
       guard let shape = Self.shape(member.value) else {
-        throw config.refuse("tensors", "has no shape for \"\(member.name.prefix(200))\"")
+        throw config.invalid("tensors", "has no shape for \"\(member.name.prefix(200))\"")
       }
       let byteCount = shape.reduce(type.element.byteCount, *)
       records[member.name] = SafetensorsRecord(

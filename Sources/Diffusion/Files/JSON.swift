@@ -70,6 +70,11 @@ public struct JSONObject: Equatable, Sendable {
     // Bytes, not characters: Swift takes canonically equivalent strings for equal, JSON does not.
     members.first { $0.name.utf8.elementsEqual(name.utf8) }?.value
   }
+
+  /// With these members, in the place of those of the same names.
+  func setting(_ changes: [Member]) -> JSONObject {
+    JSONObject(members.filter { member in !changes.contains { $0.name == member.name } } + changes)
+  }
 }
 
 /// Where and why a text is not JSON.

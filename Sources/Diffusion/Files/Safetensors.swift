@@ -78,6 +78,10 @@ public struct SafetensorsRecord: Sendable, Equatable {
   /// Bytes, from the end of the header.
   public let range: Range<Int>
 
+  /// Types that weights of products may have.
+  static let floatTypes = ["F32", "F16", "BF16"]
+  var isFloat: Bool { Self.floatTypes.contains(dtype) }
+
   /// Shape and element type, where the engine has that element type.
   public var type: TensorType? {
     switch dtype {

@@ -61,15 +61,16 @@ enum SafetensorsHeader {
     }
   }
 
-  /// Bytes of a tensor, or nil when they do not fit an Int.
+  /// Bytes of a tensor, or nil when the product of any of its sizes but zero does not fit an Int: others multiply some
+  /// of them.
   private static func byteCount(_ shape: [Int], bits: Int) -> Int? {
     var count = bits / 8
     for size in shape {
-      let (product, overflow) = count.multipliedReportingOverflow(by: size)
+      let (product, overflow) = count.multipliedReportingOverflow(by: max(size, 1))
       if overflow { return nil }
       count = product
     }
-    return count
+    return shape.contains(0) ? 0 : count
   }
 
   /// The format wants the tensors to cover the data with neither gaps nor overlaps.

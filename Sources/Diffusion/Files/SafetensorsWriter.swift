@@ -1,5 +1,3 @@
-import Glibc
-
 /// Writes one safetensors file, tensor by tensor in the order that was announced.
 /// https://github.com/huggingface/safetensors (README, "Format").
 final class SafetensorsWriter {
@@ -19,14 +17,12 @@ final class SafetensorsWriter {
     }
   }
 
-  private let path: String
-  private var file: UnsafeMutablePointer<FILE>?
+  private let file: NewFile
   private var left: [Tensor]
 
   /// Makes the file and writes the header.
   init(path: String, _ tensors: [Tensor], metadata: KeyValuePairs<String, JSON>) throws {
-    guard let file = fopen(path, "wbe") else { throw Self.failure(path, "open", .cannotCreate) }
-    (self.path, self.file) = (path, file)
+    file = try NewFile(path: path)
     left = tensors.reversed()
     var members = [JSONObject.Member(name: "__metadata__", value: .object(metadata))]
     var end = 0
@@ -44,8 +40,8 @@ final class SafetensorsWriter {
     var header = JSON.object(JSONObject(members)).bytes
     // Data begins at a multiple of eight.
     header += [UInt8](repeating: UInt8(ascii: " "), count: (8 - header.count % 8) % 8)
-    try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try put($0) }
-    try header.withUnsafeBytes { try put($0) }
+    try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try file.write($0) }
+    try header.withUnsafeBytes { try file.write($0) }
   }
 
   /// Writes all of a component's tensors, as a file of diffusers has them.
@@ -64,28 +60,12 @@ final class SafetensorsWriter {
     guard let tensor = left.popLast(), tensor.name == name, tensor.byteCount == bytes.count else {
       preconditionFailure("\(name) is not the tensor that was announced")
     }
-    try put(bytes)
+    try file.write(bytes)
   }
 
   /// Flushes and closes.
   func finish() throws {
     precondition(left.isEmpty, "\(left.count) tensors were announced and not written")
-    let closed = file.map { fclose($0) }
-    file = nil
-    guard closed == 0 else { throw Self.failure(path, "close") }
+    try file.close()
   }
-
-  private func put(_ bytes: UnsafeRawBufferPointer) throws {
-    guard let file, fwrite(bytes.baseAddress, 1, bytes.count, file) == bytes.count else {
-      throw Self.failure(path, "write")
-    }
-  }
-
-  private static func failure(_ path: String, _ call: String, _ kind: DiffusionError.Kind = .io)
-    -> DiffusionError
-  {
-    DiffusionError(kind, path: path, "cannot be written (\(call): \(String(cString: strerror(errno))))")
-  }
-
-  deinit { if let file { fclose(file) } }
 }

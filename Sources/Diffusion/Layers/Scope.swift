@@ -62,6 +62,8 @@ public struct Scope {
   public func matrix(_ name: String, _ shape: [Int]) -> Value {
     let place = "\(component)/\(join(name))"
     let plain = weight(name, shape, element)
+    // LoRAs fit the file's shape; `check` tells where that is another one.
+    guard problem(join(name), shape) == nil else { return plain }
     let changed = loras.reduce(plain) { $1.change($0, named: place, in: graph) }
     // What the file has in 16 bits can stay so in memory, where sums are of f32.
     guard changed != plain, element == .f32, let stored = checkpoint[join(name)]?.type?.element else {
@@ -74,14 +76,17 @@ public struct Scope {
   public func vector(_ name: String, _ count: Int) -> Value { weight(name, [count], .f32) }
 
   private func weight(
-    _ name: String, _ shape: [Int], _ element: ElementType, dtypes: [String] = ["F32", "F16", "BF16"]
+    _ name: String, _ shape: [Int], _ element: ElementType,
+    dtypes: [String] = SafetensorsRecord.floatTypes
   ) -> Value {
     let name = join(name)
     if let problem = problem(name, shape, dtypes) { problems.note(problem) }
     return graph.weight(component + "/" + name, shape, element)
   }
 
-  private func problem(_ name: String, _ shape: [Int], _ dtypes: [String]) -> String? {
+  private func problem(_ name: String, _ shape: [Int], _ dtypes: [String] = SafetensorsRecord.floatTypes)
+    -> String?
+  {
     guard let record = checkpoint[name] else {
       return "\(name) is missing, the configuration asks for \(shape)"
     }

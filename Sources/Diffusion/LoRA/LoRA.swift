@@ -64,19 +64,17 @@ public final class LoRA: @unchecked Sendable {
         remedy:
           "It was made for another kind of model: SDXL-Turbo takes LoRAs of SDXL, SD-Turbo those of SD 2.1.")
     }
-    let (checkpoint, alphas) = (checkpoint, try Self.alphas(checkpoint))
+    let (checkpoint, scalings) = (checkpoint, try Self.scalings(checkpoint))
     changes = try parts.reduce(into: [:]) { changes, part in
-      let alpha =
-        try part.value[.alpha].flatMap { try Self.number($0, checkpoint) }
-        ?? alphas[part.key.prefix { $0 != "/" }]
-      changes[part.key] = try Self.change(part.key, part.value, alpha, model, choice)
+      var scaling = scalings[part.key.prefix { $0 != "/" }] ?? Scaling()
+      if let alpha = part.value[.alpha] { scaling.alpha = try Self.alpha(alpha, checkpoint) }
+      changes[part.key] = try Self.change(part.key, part.value, scaling, model, choice)
     }
   }
 
   private static func change(
-    _ place: String, _ parts: [LoRAName.Role: SafetensorsRecord], _ alpha: Float?,
-    _ model: [String: Checkpoint],
-    _ choice: Choice
+    _ place: String, _ parts: [LoRAName.Role: SafetensorsRecord], _ scaling: Scaling,
+    _ model: [String: Checkpoint], _ choice: Choice
   ) throws -> Change {
     func refuse(_ fact: String) -> DiffusionError {
       DiffusionError(
@@ -91,7 +89,7 @@ public final class LoRA: @unchecked Sendable {
         remedy: "Take the folder that it was quantized from.")
     }
     guard let down = parts[.down], let up = parts[.up] else { throw refuse("lacks one of two factors") }
-    guard [down, up].allSatisfy({ ["F32", "F16", "BF16"].contains($0.dtype) }) else {
+    guard [down, up].allSatisfy({ $0.isFloat }) else {
       throw refuse("has factors of type \(down.dtype) and \(up.dtype)")
     }
     let (rows, rank) = (weight.shape[0], down.shape.first ?? 0)
@@ -104,33 +102,66 @@ public final class LoRA: @unchecked Sendable {
     else {
       throw refuse("has factors of the shapes \(down.shape) and \(up.shape), not those of \(weight.shape)")
     }
-    let alpha = alpha ?? Float(rank)
-    guard alpha.isFinite else { throw refuse("has the alpha \(alpha)") }
-    return Change(down: down, up: up, rank: rank, factor: Float(choice.scale) * alpha / Float(rank))
+    let factor = Float(choice.scale) * scaling.factor(rank)
+    guard factor.isFinite else { throw refuse("gives the factor \(factor) at the scale \(choice.scale)") }
+    return Change(down: down, up: up, rank: rank, factor: factor)
   }
 
-  /// α of each component that says so in `lora_adapter_metadata`, as diffusers writes it beside PEFT's factors.
-  private static func alphas(_ checkpoint: Checkpoint) throws -> [Substring: Float] {
+  // MARK: Scaling
+
+  /// By how much a product of factors is multiplied.
+  private struct Scaling {
+    var alpha: Float?
+    /// α / √r in place of α / r (rsLoRA, Kalajdzievski 2023, arXiv 2312.03732).
+    var isByRoot = false
+
+    func factor(_ rank: Int) -> Float {
+      let rank = Float(rank)
+      return (alpha ?? rank) / (isByRoot ? rank.squareRoot() : rank)
+    }
+  }
+
+  /// What `lora_adapter_metadata` says of each component, as diffusers writes it beside PEFT's factors.
+  private static func scalings(_ checkpoint: Checkpoint) throws -> [Substring: Scaling] {
     guard let text = checkpoint.metadata["lora_adapter_metadata"] else { return [:] }
     let members = (try? JSON.parse(Array(text.utf8)))?.object?.members ?? []
-    var alphas: [Substring: Float] = [:]
+    var scalings: [Substring: Scaling] = [:]
     for member in members {
       let words = member.name.split(separator: ".", maxSplits: 1)
       guard words.count == 2 else { continue }
-      if words[1] == "lora_alpha" { alphas[words[0]] = member.value.double.map(Float.init) }
-      guard words[1] != "alpha_pattern" || member.value.object?.members.isEmpty ?? true else {
+      switch words[1] {
+      case "lora_alpha": scalings[words[0], default: Scaling()].alpha = member.value.double.map(Float.init)
+      case "use_rslora": scalings[words[0], default: Scaling()].isByRoot = member.value.bool ?? false
+      case "alpha_pattern" where member.value.object?.members.isEmpty == false:
         throw DiffusionError(
           .data, path: checkpoint.path, "has an alpha for some layers only (\(member.name.prefix(200)))",
           remedy: "Save it in kohya's format, which has each layer's beside it.")
+      default: break
       }
     }
-    return alphas
+    return scalings
   }
 
-  /// The one number of a tensor, nil where it has none or several.
-  private static func number(_ record: SafetensorsRecord, _ checkpoint: Checkpoint) throws -> Float? {
-    guard let type = record.type, type.count == 1 else { return nil }
-    return try checkpoint.withBytes(of: record.name) { ElementCodec.decode($0, type.element) }?.first
+  /// The one number of a tensor.
+  private static func alpha(_ record: SafetensorsRecord, _ checkpoint: Checkpoint) throws -> Float {
+    guard record.shape.allSatisfy({ $0 == 1 }),
+      let found = try checkpoint.withBytes(of: record.name, { number($0, record) }), let number = found,
+      number.isFinite
+    else {
+      throw DiffusionError(
+        .data, path: checkpoint.path,
+        "has \"\(record.name.prefix(200))\" of type \(record.dtype) and shape \(record.shape), not one finite number",
+        remedy: "Download the file again, or another one.")
+    }
+    return number
+  }
+
+  private static func number(_ bytes: UnsafeRawBufferPointer, _ record: SafetensorsRecord) -> Float? {
+    switch record.dtype {
+    case "I64": return Float(bytes.loadUnaligned(as: Int64.self))
+    case "F64": return Float(bytes.loadUnaligned(as: Double.self))
+    default: return record.type.flatMap { ElementCodec.decode(bytes, $0.element).first }
+    }
   }
 
   // MARK: Graphs

@@ -55,6 +55,7 @@ public struct QuantizedFolder {
     where component != "unet" {
       try copy(component)
     }
+    try writeScheduleMarks()
     for name in try FileSystem.files(in: model.configuration) where Self.isText(name) && name != Self.index {
       try FileSystem.copy("\(model.configuration)/\(name)", to: "\(path)/\(name)")
     }
@@ -65,16 +66,23 @@ public struct QuantizedFolder {
   private func index() throws -> JSONObject {
     let config = try Config(path: "\(model.configuration)/\(Self.index)")
     let pair = JSON.array([.string("diffusers"), .string(model.autoencoder.className)])
-    return JSONObject(config.object.members.map { $0.name == "vae" ? .init(name: "vae", value: pair) : $0 })
+    return config.object.setting([.init(name: "vae", value: pair)])
+  }
+
+  /// What a single file says of its schedule, in the folder's own words.
+  private func writeScheduleMarks() throws {
+    guard !model.scheduleMarks.isEmpty else { return }
+    let name = "scheduler/scheduler_config.json"
+    let config = try Config(path: "\(model.configuration)/\(name)")
+    let marked = JSON.object(config.object.setting(model.scheduleMarks))
+    try FileSystem.write(marked.bytes + [10], to: "\(path)/\(name)")
   }
 
   /// Says in `unet/config.json` how the folder was made.
   public func write(_ record: Record) throws {
     let config = try Config(path: model.configuration + "/unet/config.json")
-    let key = "quantization_config"
-    let members =
-      config.object.members.filter { $0.name != key } + [JSONObject.Member(name: key, value: record.json)]
-    try FileSystem.write(JSON.object(JSONObject(members)).bytes + [10], to: path + "/unet/config.json")
+    let marked = config.object.setting([.init(name: "quantization_config", value: record.json)])
+    try FileSystem.write(JSON.object(marked).bytes + [10], to: path + "/unet/config.json")
   }
 
   private static let index = "model_index.json"

@@ -13,7 +13,8 @@ struct Quantizer {
   private let checkpoint: Checkpoint
   private let groups: [QuantizedGroup]
   private let peaks: [[Float]]
-  private static let most: Float = 127
+  /// Of the numbers of eight bits; -128 is not used.
+  private static let largestStep: Float = 127
 
   init(_ checkpoint: Checkpoint, _ calibration: Calibration) {
     self.checkpoint = checkpoint
@@ -103,10 +104,10 @@ struct Quantizer {
         if abs(x) > columns[channel] { columns[channel] = abs(x) }
       }
     }
-    let heights = raised(peaks)
-    let shares = zip(heights, raised(columns)).map { ($0 / $1).squareRoot() }
-    let size = zip(heights, shares).map { $0 / $1 }.max() ?? 1
-    return shares.map { $0 * size / most }
+    let (activationMax, weightMax) = (raised(peaks), raised(columns))
+    let ratio = zip(activationMax, weightMax).map { ($0 / $1).squareRoot() }
+    let size = zip(activationMax, ratio).map { $0 / $1 }.max() ?? 1
+    return ratio.map { $0 * size / largestStep }
   }
 
   /// What is finite, and at least a thousandth of the largest.
@@ -124,12 +125,14 @@ struct Quantizer {
     for filter in 0..<weight.filters {
       let grown = (0..<length).map { weight.floats[filter * length + $0] * inputScale[$0 / weight.taps] }
       let largest = grown.reduce(0) { max($0, abs($1)) }
-      guard largest > 0, largest.isFinite else { continue }
-      steps[filter] = largest / most
+      let step = largest / largestStep
+      // Steps of denormal numbers could be zero; filters of so little are.
+      guard step.isFinite, step >= .leastNormalMagnitude else { continue }
+      steps[filter] = step
       // What is no number becomes zero.
       for (index, x) in grown.enumerated() where x.isFinite {
         bytes[filter * length + index] = Int8(
-          min(max(x / steps[filter], -most), most).rounded(.toNearestOrEven))
+          min(max(x / step, -largestStep), largestStep).rounded(.toNearestOrEven))
       }
     }
     return (bytes, steps)

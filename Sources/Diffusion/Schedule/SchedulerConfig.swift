@@ -40,11 +40,11 @@ public struct SchedulerConfig: Sendable {
   /// keep them from the scheduler they were made of.
   private static func refuseOtherSigmas(_ config: Config) throws {
     for key in ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"] {
-      try config.require(key, remedy: "Set it to false to have the noise levels of the timesteps.")
+      try config.refuse(key, remedy: "Set it to false to have the noise levels of the timesteps.")
     }
-    try config.require("interpolation_type", oneOf: ["linear"])
-    try config.require("timestep_type", oneOf: ["discrete"])
-    try config.require("final_sigmas_type", oneOf: ["zero"])
+    try config.refuse("interpolation_type", except: ["linear"])
+    try config.refuse("timestep_type", except: ["discrete"])
+    try config.refuse("final_sigmas_type", except: ["zero"])
   }
 
   // MARK: Noise levels
@@ -59,7 +59,7 @@ public struct SchedulerConfig: Sendable {
     if isZeroTerminal { products[products.count - 1] = 0x1p-24 }
     let sigmas = products.map { Double(((1 - $0) / $0).squareRoot()) }
     guard sigmas.allSatisfy({ $0.isFinite && $0 >= 0 }), sigmas.contains(where: { $0 > 0 }) else {
-      throw config.refuse("beta_start", "the betas do not give finite noise levels")
+      throw config.invalid("beta_start", "the betas do not give finite noise levels")
     }
     return sigmas
   }
@@ -68,7 +68,7 @@ public struct SchedulerConfig: Sendable {
     let count = try config.int("num_train_timesteps", 1000, in: 1...100_000)
     if let trained = try config.numbers("trained_betas") {
       guard trained.count == count else {
-        throw config.refuse("trained_betas", "has \(trained.count) entries for \(count) timesteps")
+        throw config.invalid("trained_betas", "has \(trained.count) entries for \(count) timesteps")
       }
       return trained.map(Float.init)
     }
@@ -78,7 +78,7 @@ public struct SchedulerConfig: Sendable {
     case "linear": return linspace(start, end, count)
     case "scaled_linear":
       guard start >= 0, end >= 0 else {
-        throw config.refuse("beta_start", "and beta_end should not be negative")
+        throw config.invalid("beta_start", "and beta_end should not be negative")
       }
       return linspace(start.squareRoot(), end.squareRoot(), count).map { $0 * $0 }
     case "squaredcos_cap_v2": return cosineBetas(count)

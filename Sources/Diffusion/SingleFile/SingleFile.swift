@@ -43,7 +43,6 @@ struct SingleFile {
   private let file: SafetensorsFile
   private static let unet = "model.diffusion_model."
   private static let autoencoder = "first_stage_model."
-  private static let types = ["F32", "F16", "BF16"]
 
   /// Opens the file and tells from its names what it is. Errors: those of `SafetensorsFile`, and `.unavailable` for
   /// models that are none of `Kind`.
@@ -60,6 +59,25 @@ struct SingleFile {
       throw Self.refusal(path, names)
     }
     self.kind = kind
+    if let mark = Self.otherNoise.first(where: names.contains) {
+      throw DiffusionError(
+        .unavailable, path: path,
+        "was trained with the noise levels of EDM (it has \"\(mark)\"), which turbocam does not have",
+        remedy: "Take a checkpoint of SDXL itself, or of a model derived from it that keeps its noise levels."
+      )
+    }
+  }
+
+  /// Of Playground 2.5 and CosXL, which are SDXL by all other names.
+  private static let otherNoise = ["edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min"]
+
+  /// What the file says of its schedule, as `scheduler_config.json` has it: models derived from SDXL that predict
+  /// velocity have a tensor of that name, and another where noise levels end in noise alone.
+  var scheduleMarks: [JSONObject.Member] {
+    guard kind == .sdxl, file["v_pred"] != nil else { return [] }
+    let prediction = SchedulerConfig.Prediction.velocity.rawValue
+    return [.init(name: "prediction_type", value: .string(prediction))]
+      + (file["ztsnr"] == nil ? [] : [.init(name: "rescale_betas_zero_snr", value: .bool(true))])
   }
 
   private static func refusal(_ path: String, _ names: [String]) -> DiffusionError {
@@ -103,7 +121,7 @@ struct SingleFile {
     var (parts, missing) = ([Checkpoint.Part](), [String]())
     for name in names {
       // Older folders have whole numbers in them that nobody reads.
-      guard let wanted = model[name], Self.types.contains(wanted.dtype), let place = place(name) else {
+      guard let wanted = model[name], wanted.isFloat, let place = place(name) else {
         continue
       }
       if let record = file[place.name] {
@@ -168,7 +186,7 @@ struct SingleFile {
         "has \"\(record.name)\" in the shape \(record.shape), not \(expected) as \(kind.title) has it",
         remedy: "Take a checkpoint of \(kind.title) itself, not of a model derived from it.")
     }
-    guard Self.types.contains(record.dtype) else {
+    guard record.isFloat else {
       throw DiffusionError(
         .unavailable, path: path, "has \"\(record.name)\" in the type \(record.dtype)",
         remedy: "Take a checkpoint in F16, BF16 or F32.")

@@ -19,6 +19,14 @@ enum CLIPPreTokenizer {
     return result
   }
 
+  /// Whether words are made of it, \w of Unicode's regular expressions (UTS 18, annex C).
+  static func isOfWord(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.properties.generalCategory {
+    case .nonspacingMark, .spacingMark, .enclosingMark, .decimalNumber, .connectorPunctuation: return true
+    default: return scalar.properties.isAlphabetic || scalar.properties.isJoinControl
+    }
+  }
+
   private enum Class { case space, letter, number, other }
 
   private static func kind(_ scalar: Unicode.Scalar) -> Class {

@@ -24,11 +24,13 @@ public struct CLIPTextConfig: Sendable {
     epsilon = Float(try config.number("layer_norm_eps", 1e-5))
     endToken = try config.int("eos_token_id", 49407, in: 0...Config.largest)
     projection = withProjection ? try config.int("projection_dim", 512) : nil
-    try config.require("use_attention_mask")
+    try config.refuse("use_attention_mask")
     guard hiddenSize % heads == 0 else {
-      throw config.refuse("num_attention_heads", "\(heads) does not divide hidden_size \(hiddenSize)")
+      throw config.invalid("num_attention_heads", "\(heads) does not divide hidden_size \(hiddenSize)")
     }
-    guard epsilon > 0, epsilon.isFinite else { throw config.refuse("layer_norm_eps", "should be above zero") }
+    guard epsilon > 0, epsilon.isFinite else {
+      throw config.invalid("layer_norm_eps", "should be above zero")
+    }
   }
 
   /// Which token's state stands for the whole prompt: the first end token. Configurations before

@@ -37,12 +37,12 @@ extension CLIPTokenizer {
   private static func length(_ config: Config, _ positions: Int) throws -> Int {
     guard let value = config.value("model_max_length") else { return positions }
     guard let number = value.double, number >= 2 else {
-      throw config.wrong("model_max_length", "2 or more", value)
+      throw config.wrongType("model_max_length", "2 or more", value)
     }
     // Without a limit transformers writes 1e30.
     guard number < 1e9 else { return positions }
     guard let length = value.int, length <= positions else {
-      throw config.refuse(
+      throw config.invalid(
         "model_max_length", "\(number) is more than the text encoder's \(positions) positions")
     }
     return length
@@ -62,7 +62,7 @@ extension CLIPTokenizer {
   private static func name(_ key: String, _ config: Config) throws -> String? {
     guard let value = config.value(key) else { return nil }
     guard let name = value.string ?? value.object?["content"]?.string else {
-      throw config.wrong(key, "a token", value)
+      throw config.wrongType(key, "a token", value)
     }
     return name
   }
@@ -76,13 +76,13 @@ extension CLIPTokenizer {
     var added: [String: Added] = [:]
     for name in special.values {
       guard let id = encoding.id(of: name) else { continue }
-      added[name] = Added(content: Array(name.unicodeScalars), id: id, isNormalized: false)
+      added[name] = Added(name, id: id)
     }
     for entry in try listed(config) + vocabulary.added {
       // Of a special token the vocabulary's own number counts.
       let id = encoding.id(of: entry.name) ?? entry.id
       added[entry.name] = Added(
-        content: Array(entry.name.unicodeScalars), id: id, isNormalized: entry.isNormalized)
+        entry.name, id: id, isNormalized: entry.isNormalized, isSingleWord: entry.isSingleWord)
     }
     return Array(added.values)
   }
@@ -91,11 +91,11 @@ extension CLIPTokenizer {
   private static func listed(_ config: Config) throws -> [Vocabulary.AddedToken] {
     guard let value = config.value("added_tokens_decoder") else { return [] }
     guard let members = value.object?.members else {
-      throw config.wrong("added_tokens_decoder", "an object", value)
+      throw config.wrongType("added_tokens_decoder", "an object", value)
     }
     return try members.map { member in
       guard let id = Int32(member.name), let token = Vocabulary.AddedToken(member.value, id: id) else {
-        throw config.wrong("added_tokens_decoder", "numbers with tokens", member.value)
+        throw config.wrongType("added_tokens_decoder", "numbers with tokens", member.value)
       }
       return token
     }
@@ -107,13 +107,14 @@ struct Vocabulary {
   struct AddedToken {
     let name: String
     let id: Int32
-    let isNormalized: Bool
+    let isNormalized, isSingleWord: Bool
 
     init?(_ json: JSON, id: Int32) {
       guard let object = json.object, let name = object["content"]?.string, id >= 0 else { return nil }
       self.name = name
       self.id = id
       isNormalized = object["normalized"]?.bool ?? false
+      isSingleWord = object["single_word"]?.bool ?? false
     }
   }
 
@@ -171,7 +172,7 @@ struct Vocabulary {
     added = try (config.value("added_tokens")?.array ?? []).map { entry in
       guard let id = entry.object?["id"]?.int, let small = Int32(exactly: id),
         let token = AddedToken(entry, id: small)
-      else { throw config.wrong("added_tokens", "tokens with numbers", entry) }
+      else { throw config.wrongType("added_tokens", "tokens with numbers", entry) }
       return token
     }
   }

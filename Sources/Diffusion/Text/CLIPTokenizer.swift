@@ -12,8 +12,22 @@ public struct CLIPTokenizer: Sendable {
   struct Added: Sendable {
     let content: [Unicode.Scalar]
     let id: Int32
-    /// Whether it is sought in the cleaned text; otherwise in the raw one.
+    /// Whether it is sought in the cleaned text, cleaned itself; otherwise in the raw one.
     let isNormalized: Bool
+    /// Whether it has to be a word by itself.
+    let isSingleWord: Bool
+
+    init(_ name: String, id: Int32, isNormalized: Bool = false, isSingleWord: Bool = false) {
+      content = isNormalized ? CLIPPreTokenizer.normalize(name) : Array(name.unicodeScalars)
+      (self.id, self.isNormalized, self.isSingleWord) = (id, isNormalized, isSingleWord)
+    }
+
+    /// Whether it may be taken at this place of a text that has it there.
+    func fits(_ place: Range<Int>, of text: [Unicode.Scalar]) -> Bool {
+      guard isSingleWord else { return true }
+      let neighbours = [place.lowerBound - 1, place.upperBound].filter(text.indices.contains)
+      return !neighbours.contains { CLIPPreTokenizer.isOfWord(text[$0]) }
+    }
   }
 
   /// Tokens of every encoded prompt.
@@ -26,17 +40,29 @@ public struct CLIPTokenizer: Sendable {
     self.encoding = encoding
     (startToken, endToken, padToken) = (start, end, pad)
     self.length = length
-    // The longest that fits wins.
-    let added = added.filter { !$0.content.isEmpty }.sorted { $0.content.count > $1.content.count }
+    // The longest that fits wins, of equal ones the first that was added.
+    let added = added.filter { !$0.content.isEmpty }.sorted {
+      ($1.content.count, $0.id) < ($0.content.count, $1.id)
+    }
     rawAdded = added.filter { !$0.isNormalized }
     normalizedAdded = added.filter(\.isNormalized)
   }
 
-  /// A prompt of more characters is cut before it is read, so that no prompt takes long.
-  private static let longest = 8192
+  /// A prompt of more bytes is cut before it is read, so that no prompt takes long: one word of so many takes about a
+  /// twentieth of a second, and four times as long where it is twice as long.
+  private static let longest = 4096
+
+  private static func cut(_ prompt: String) -> String {
+    var room = longest
+    let kept = prompt.unicodeScalars.prefix {
+      room -= UTF8.width($0)
+      return room >= 0
+    }
+    return String(kept)
+  }
 
   public func encode(_ prompt: String) -> Encoding {
-    let tokens = tokens(of: String(String.UnicodeScalarView(prompt.unicodeScalars.prefix(Self.longest))))
+    let tokens = tokens(of: Self.cut(prompt))
     let room = length - 2
     let kept = tokens.prefix(room)
     let padding = Array(repeating: padToken, count: room - kept.count)
@@ -65,8 +91,11 @@ public struct CLIPTokenizer: Sendable {
         position += 1
         continue
       }
-      tokens += encode(text[start..<position]) + [token.id]
-      position += token.content.count
+      let place = position..<position + token.content.count
+      position = place.upperBound
+      // As in the tokenizers library, none is sought in one that was found and is no word by itself.
+      guard token.fits(place, of: text) else { continue }
+      tokens += encode(text[start..<place.lowerBound]) + [token.id]
       start = position
     }
     return tokens + encode(text[start...])

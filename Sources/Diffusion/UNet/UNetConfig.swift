@@ -45,7 +45,7 @@ public struct UNetConfig: Sendable {
   let addition: Addition?
 
   public init(_ config: Config) throws {
-    try Self.refuseWhatIsMissing(config)
+    try Self.refuseUnsupported(config)
     // A pair is height and width.
     let sides = config.value("sample_size")?.array == nil ? nil : try config.ints("sample_size", [])
     sampleSize = try sides?.min() ?? config.optionalInt("sample_size", in: 1...8192)
@@ -54,7 +54,7 @@ public struct UNetConfig: Sendable {
     centerInput = try config.bool("center_input_sample", false)
     channels = try config.ints("block_out_channels", [320, 640, 1280, 1280])
     let levels = channels.count
-    guard levels <= 10 else { throw config.refuse("block_out_channels", "has more than 10 levels") }
+    guard levels <= 10 else { throw config.invalid("block_out_channels", "has more than 10 levels") }
     downBlocks = try Self.blocks(
       config, "down_block_types", [.crossAttention, .crossAttention, .crossAttention, .plain], levels)
     upBlocks = try Self.blocks(
@@ -62,7 +62,7 @@ public struct UNetConfig: Sendable {
     midBlock = try Self.midBlock(config)
     layers = try config.ints("layers_per_block", 2, count: levels)
     guard layers.allSatisfy({ $0 <= 32 }) else {
-      throw config.refuse("layers_per_block", "\(layers) is too many")
+      throw config.invalid("layers_per_block", "\(layers) is too many")
     }
     let depths = try Self.depths(config, layers)
     (downTransformers, upTransformers, midTransformers) = (depths.down, depths.up, depths.mid)
@@ -88,18 +88,18 @@ public struct UNetConfig: Sendable {
 
   // MARK: Parts
 
-  private static func refuseWhatIsMissing(_ config: Config) throws {
-    try config.require("_class_name", oneOf: ["UNet2DConditionModel"])
+  private static func refuseUnsupported(_ config: Config) throws {
+    try config.refuse("_class_name", except: ["UNet2DConditionModel"])
     for key in [
       "dual_cross_attention", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
       "num_class_embeds",
       "timestep_post_act", "time_cond_proj_dim", "cross_attention_norm", "class_embeddings_concat",
       "mid_block_only_cross_attention", "resnet_skip_time_act", "time_embedding_act_fn",
-    ] { try config.require(key) }
-    try config.require("resnet_time_scale_shift", oneOf: ["default"])
-    try config.require("time_embedding_type", oneOf: ["positional"])
-    try config.require("attention_type", oneOf: ["default"])
-    try config.require("addition_embed_type", oneOf: ["text_time"])
+    ] { try config.refuse(key) }
+    try config.refuse("resnet_time_scale_shift", except: ["default"])
+    try config.refuse("time_embedding_type", except: ["positional"])
+    try config.refuse("attention_type", except: ["default"])
+    try config.refuse("addition_embed_type", except: ["text_time"])
   }
 
   private static func blocks<Block: RawRepresentable & CaseIterable>(
@@ -107,7 +107,7 @@ public struct UNetConfig: Sendable {
   ) throws -> [Block] where Block.RawValue == String {
     let names = try config.strings(key, fallback.map(\.rawValue))
     guard names.count == levels else {
-      throw config.refuse(key, "has \(names.count) entries, block_out_channels has \(levels)")
+      throw config.invalid(key, "has \(names.count) entries, block_out_channels has \(levels)")
     }
     return try names.map {
       guard let block = Block(rawValue: $0) else {
@@ -139,7 +139,7 @@ public struct UNetConfig: Sendable {
       up = try perLayer(config, "reverse_\(key)", layers.reversed().map { $0 + 1 })
     } else {
       guard down.allSatisfy({ Set($0).count == 1 }) else {
-        throw config.refuse(key, "is a list of lists, so reverse_\(key) is needed")
+        throw config.invalid(key, "is a list of lists, so reverse_\(key) is needed")
       }
       up = zip(down, layers).reversed().map { Array(repeating: $0[0], count: $1 + 1) }
     }
@@ -149,12 +149,12 @@ public struct UNetConfig: Sendable {
   private static func perLayer(_ config: Config, _ key: String, _ layers: [Int]) throws -> [[Int]] {
     let value = config.value(key) ?? .number(1)
     let entries = value.array ?? Array(repeating: value, count: layers.count)
-    guard entries.count == layers.count else { throw config.wrong(key, "\(layers.count) entries", value) }
+    guard entries.count == layers.count else { throw config.wrongType(key, "\(layers.count) entries", value) }
     return try zip(entries, layers).map { entry, count in
       let depths = entry.array ?? Array(repeating: entry, count: count)
-      guard depths.count == count else { throw config.wrong(key, "\(count) layers", entry) }
+      guard depths.count == count else { throw config.wrongType(key, "\(count) layers", entry) }
       return try depths.map {
-        guard let depth = $0.int, (0...32).contains(depth) else { throw config.wrong(key, "0 to 32", $0) }
+        guard let depth = $0.int, (0...32).contains(depth) else { throw config.wrongType(key, "0 to 32", $0) }
         return depth
       }
     }
@@ -163,7 +163,7 @@ public struct UNetConfig: Sendable {
   /// diffusers wrote the number of heads to `attention_head_dim` and had to keep it. It refuses
   /// `num_attention_heads`, of which nobody knows what it would mean (`UNet2DConditionModel.__init__`).
   private static func heads(_ config: Config, _ levels: Int) throws -> [Int] {
-    try config.require(
+    try config.refuse(
       "num_attention_heads",
       remedy: "Write the numbers of heads to attention_head_dim, as diffusers wants it.")
     return try config.ints("attention_head_dim", 8, count: levels)
@@ -175,7 +175,7 @@ public struct UNetConfig: Sendable {
     }
     let flags = array.compactMap(\.bool)
     guard flags.count == levels, array.count == levels else {
-      throw config.refuse(key, "needs \(levels) entries")
+      throw config.invalid(key, "needs \(levels) entries")
     }
     return flags
   }
@@ -185,7 +185,7 @@ public struct UNetConfig: Sendable {
     guard let timeWidth = try config.optionalInt("addition_time_embed_dim"),
       let inputWidth = try config.optionalInt("projection_class_embeddings_input_dim")
     else {
-      throw config.refuse(
+      throw config.invalid(
         "addition_embed_type",
         "text_time needs addition_time_embed_dim and projection_class_embeddings_input_dim")
     }
@@ -201,24 +201,24 @@ public struct UNetConfig: Sendable {
   private func checkNumbers(_ config: Config) throws {
     // Blocks on the way up norm the concatenation with a skip connection, too.
     for width in channels where width % resnet.groups != 0 {
-      throw config.refuse(
+      throw config.invalid(
         "norm_num_groups", "\(resnet.groups) does not divide the \(width) channels of a block")
     }
     for (level, width) in channels.enumerated() where hasAttention(level) && heads[level] > width {
-      throw config.refuse(
+      throw config.invalid(
         "attention_head_dim", "\(heads[level]) heads are more than the block's \(width) channels")
     }
     for (key, number) in [
       ("mid_block_scale_factor", midScale), ("norm_eps", resnet.epsilon),
     ] where !(number > 0 && number.isFinite) {
-      throw config.refuse(key, "should be above zero")
+      throw config.invalid(key, "should be above zero")
     }
     for (key, kernel) in [("conv_in_kernel", kernelIn), ("conv_out_kernel", kernelOut)] where kernel % 2 == 0
     {
-      throw config.refuse(key, "should be odd")
+      throw config.invalid(key, "should be odd")
     }
     guard frequencyShift >= 0, frequencyShift < Float(channels[0] / 2) else {
-      throw config.refuse("freq_shift", "should be from 0 to half of block_out_channels[0]")
+      throw config.invalid("freq_shift", "should be from 0 to half of block_out_channels[0]")
     }
   }
 }

@@ -13,7 +13,7 @@ VIRTUAL = "/dev/video10"
 
 
 def to_loopback(*more):
-    return Turbocam("--input", CAMERA, "--fit", "cover", "--output", VIRTUAL, *more)
+    return Turbocam("--input", CAMERA, "--output", VIRTUAL, *more)
 
 
 def is_camera():

@@ -8,8 +8,9 @@ import Engine
 /// Weights become four times as many. Small ones, for pictures so large that each is used often, are transformed when the
 /// model is opened. Others stay in memory as they are in the file, and are transformed a piece at a time in a core's own
 /// cache, in every frame.
-struct TiledConvolution {
-  let keepsWeights: Bool
+struct WinogradConvolution {
+  /// Whether weights are transformed when the model is opened.
+  let transformsAtLoad: Bool
 
   /// Tiles below which moving transformed weights takes longer than what they save.
   private static let fewestTiles = 64
@@ -21,7 +22,7 @@ struct TiledConvolution {
   /// products: the others meet differences of equal pixels). In bf16 phases take as little, and are yet to be compared.
   static func doubles(_ node: Node, _ picture: TensorType, _ weight: Node) -> Bool {
     guard case .convolution(let settings) = node.op, node.type.element == .f32 else { return false }
-    return TiledConvolution(node, settings, source: picture, weight: weight) != nil
+    return WinogradConvolution(node, settings, source: picture, weight: weight) != nil
   }
 
   /// nil where a plain convolution is better.
@@ -33,7 +34,7 @@ struct TiledConvolution {
     else { return nil }
     let tiles = Self.tiles(of: node.type.shape)
     guard tiles >= (element == .f32 ? Self.fewestTilesInF32 : Self.fewestTiles) else { return nil }
-    keepsWeights = tiles >= Self.fewestTiles && 36 * 4 * shape[0] * shape[3] <= Self.largeWeights
+    transformsAtLoad = tiles >= Self.fewestTiles && 36 * 4 * shape[0] * shape[3] <= Self.largeWeights
   }
 
   /// Tiles that cover a picture `[H, W, C]`.

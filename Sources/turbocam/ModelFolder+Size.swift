@@ -1,0 +1,7 @@
+import Diffusion
+import Filter
+
+extension ModelFolder {
+  /// The size of picture that the model was made for.
+  var nativePicture: PictureSize { PictureSize(width: nativeSize, height: nativeSize) }
+}
