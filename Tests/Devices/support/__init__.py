@@ -3,6 +3,7 @@
 TESTS = {}
 
 WEBCAM = "n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0 vid_cap_nr=0"
+TWO_WEBCAMS = "n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0 vid_cap_nr=0,1"
 ONE_LOOPBACK = "devices=1 video_nr=10 exclusive_caps=1 card_label=Turbocam"
 OPEN_LOOPBACK = "devices=1 video_nr=10 exclusive_caps=0 card_label=Turbocam"
 TWO_LOOPBACKS = "devices=2 video_nr=10,20 exclusive_caps=1,1 card_label=Turbocam,Webcam"

@@ -1,8 +1,9 @@
 """A camera that misbehaves: the stream goes on, says so, and comes back."""
 
+import os
 import time
 
-from support import device_test
+from support import TWO_WEBCAMS, device_test
 from support.camera import CAMERA, RED, plug_in, plug_in_as, show, unplug
 from support.picture import picture_of
 from support.program import ADDRESS, Turbocam, Viewer, wait_until
@@ -10,11 +11,14 @@ from support.v4l2 import control
 
 
 class Watched:
-    """The program on the camera with somebody watching bars."""
+    """The program on the camera, by a path, with somebody watching bars."""
+
+    def __init__(self, path=CAMERA):
+        self.path = path
 
     def __enter__(self):
         show("bars")
-        self.program = Turbocam("--input", CAMERA, "--output", ADDRESS)
+        self.program = Turbocam("--input", self.path, "--output", ADDRESS)
         try:
             self.program.serving()
             self.viewer = Viewer()
@@ -80,6 +84,30 @@ def camera_disconnected_in_mid_stream():
         time.sleep(1)
         watched.recovers()
         assert watched.reconnects() >= 1, watched.program.state()
+
+
+@device_test()
+def camera_by_a_link_is_found_again():
+    link = "/dev/my-camera"
+    os.symlink(CAMERA, link)
+    with Watched(link) as watched:
+        control(CAMERA, "disconnect", 1)
+        time.sleep(1)
+        watched.recovers()
+        assert watched.reconnects() >= 1, watched.program.state()
+
+
+@device_test(camera=TWO_WEBCAMS)
+def camera_is_not_its_neighbour():
+    with Watched() as watched:
+        show("blue", "/dev/video1")
+        unplug()
+        watched.shows_notice()
+        time.sleep(3)
+        watched.shows_notice()
+        assert "/dev/video1" not in watched.program.state()["input"], watched.program.state()
+        plug_in()
+        watched.recovers()
 
 
 @device_test()
