@@ -90,7 +90,7 @@ public final class CPUBackend: Backend {
           PanelProduct.gates(
             graph.type(source), graph.type(weight), stored: graph.stored(weight, in: weights))
         },
-        doubles: WinogradConvolution.doubles) : graph
+        upsamplesInput: WinogradConvolution.upsamplesInput) : graph
     let plan = Plan(fused, rules: Lowering.rules)
     return try CPUExecutable(
       plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: caches.cache(of: weights),

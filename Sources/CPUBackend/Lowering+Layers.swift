@@ -27,7 +27,7 @@ extension Lowering {
     if let convolution = WinogradConvolution(node, settings, source: input.type, weight: weight) {
       return try winograd(node, settings, convolution, result)
     }
-    guard !settings.doubles else {
+    guard !settings.upsamplesInput else {
       throw EngineError.unsupported("plain convolutions that double", backend: "the CPU backend")
     }
     if let product = panelProduct(node, settings.epilogue) {

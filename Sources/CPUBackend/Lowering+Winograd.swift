@@ -25,7 +25,7 @@ extension Lowering {
     (parameters.height, parameters.width, parameters.channels) = (x[0], x[1], x[2])
     (parameters.result_height, parameters.result_width, parameters.outputs) = (y[0], y[1], y[2])
     (parameters.top, parameters.left) = (settings.padding.top, settings.padding.left)
-    parameters.doubles = settings.doubles ? 1 : 0
+    parameters.doubles = settings.upsamplesInput ? 1 : 0
     parameters.residual_stride = residual?.rowStride ?? 0
     parameters.destination_stride = result.rowStride
     parameters.tiles_across = (y[1] + 3) / 4

@@ -20,7 +20,7 @@ struct WinogradConvolution {
 
   /// Whether a convolution of `picture` is better computed from it than in phases, doubled as its tiles are read (25 of 36
   /// products: the others meet differences of equal pixels). In bf16 phases take as little, and are yet to be compared.
-  static func doubles(_ node: Node, _ picture: TensorType, _ weight: Node) -> Bool {
+  static func upsamplesInput(_ node: Node, _ picture: TensorType, _ weight: Node) -> Bool {
     guard case .convolution(let settings) = node.op, node.type.element == .f32 else { return false }
     return WinogradConvolution(node, settings, source: picture, weight: weight) != nil
   }

@@ -3,10 +3,11 @@ extension Fusion {
   /// the four positions that a result has within a doubled pixel, its nine taps fall on 2x2 source pixels:
   /// four convolutions of the small picture with sums of taps, 16 products in place of 36. They run as one
   /// convolution with four times the filters, whose sums are made when the model is opened. Where the backend's own
-  /// `doubles` the picture as it reads it, it needs still fewer.
+  /// upsamples the picture as it reads it, it needs still fewer.
   public static func splitUpsampling(
     _ graph: Graph,
-    doubles: (_ convolution: Node, _ picture: TensorType, _ weight: Node) -> Bool = { _, _, _ in false }
+    upsamplesInput: (_ convolution: Node, _ picture: TensorType, _ weight: Node) -> Bool = { _, _, _ in false
+    }
   ) -> Graph {
     Rewrite.run(graph) { rewrite, value in
       let node = rewrite.old[value]
@@ -20,9 +21,9 @@ extension Fusion {
       else { return nil }
       let small = new[picture].inputs[0]
       guard new.shape(small)[0] * 2 == height, new.shape(small)[1] * 2 == width else { return nil }
-      if doubles(node, new.type(small), new[weight]) {
+      if upsamplesInput(node, new.type(small), new[weight]) {
         var doubled = settings
-        doubled.doubles = true
+        doubled.upsamplesInput = true
         return new.add(
           .convolution(doubled), [small] + node.inputs.dropFirst().map(rewrite.image), node.type)
       }

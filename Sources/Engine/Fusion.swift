@@ -15,13 +15,15 @@ public enum Fusion {
   }
 
   /// All passes, in the order in which they find most. `gates` tells whether a product of such a source and such weights
-  /// can be gated, `doubles` whether a convolution of such a picture, with such weights, can double it itself.
+  /// can be gated, `upsamplesInput` whether a convolution of such a picture, with such weights, can double it itself.
   public static func run(
     _ graph: Graph, endings: Endings = [],
     gates: (Graph, _ source: Value, _ weight: Value) -> Bool = { _, _, _ in true },
-    doubles: (_ convolution: Node, _ picture: TensorType, _ weight: Node) -> Bool = { _, _, _ in false }
+    upsamplesInput: (_ convolution: Node, _ picture: TensorType, _ weight: Node) -> Bool = { _, _, _ in false
+    }
   ) -> Graph {
-    var fused = quantizeAtOnce(splitUpsampling(mergeProjections(fuseEpilogues(graph)), doubles: doubles))
+    var fused = quantizeAtOnce(
+      splitUpsampling(mergeProjections(fuseEpilogues(graph)), upsamplesInput: upsamplesInput))
     if endings.contains(.gated) { fused = gateProducts(fused, gates) }
     if endings.contains(.joined) { fused = joinProducts(fused) }
     if endings.contains(.normalized) { fused = foldNorms(fused) }

@@ -62,7 +62,7 @@ public struct LayoutRules: Sendable {
 struct LayoutPass {
   let graph: Graph
   let readers: StridedReaders
-  let assembly: Assembly
+  let elision: ConcatElision
 
   /// Layout of every value. A slice or reshape that owns memory is to be copied.
   func run() -> [Layout] {
@@ -70,7 +70,7 @@ struct LayoutPass {
     for (index, node) in graph.nodes.enumerated() {
       let value = Value(index: index)
       let own = Layout(root: value, rowStride: node.type.columns)
-      layouts.append(assembly.places[value] ?? view(value, node, layouts) ?? own)
+      layouts.append(elision.places[value] ?? view(value, node, layouts) ?? own)
     }
     return layouts
   }

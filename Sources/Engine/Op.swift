@@ -77,13 +77,13 @@ public struct Convolution: Hashable, Sendable {
   /// The filters are four phases, and the result is joined as `Op.joinPhases` says. No residual then.
   public var joinsPhases: Bool
   /// The picture is doubled by nearest neighbours first: `[H, W, C]` counts as `[2H, 2W, C]`.
-  public var doubles: Bool
+  public var upsamplesInput: Bool
 
   public init(
     stride: Int = 1, padding: Padding = Padding(0), epilogue: Epilogue = Epilogue(),
-    joinsPhases: Bool = false, doubles: Bool = false
+    joinsPhases: Bool = false, upsamplesInput: Bool = false
   ) {
-    self.doubles = doubles
+    self.upsamplesInput = upsamplesInput
     self.stride = stride
     self.padding = padding
     self.epilogue = epilogue

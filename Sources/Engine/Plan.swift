@@ -30,12 +30,12 @@ public struct Plan {
     let outputs = Set(graph.outputs.map(\.value))
     masks = SettingsMasks.find(graph)
     let readers = StridedReaders(graph: graph, consumers: live.consumers, outputs: outputs, rules: rules)
-    let assembly = Assembly(graph, live: live, readers: readers)
-    var layouts = LayoutPass(graph: graph, readers: readers, assembly: assembly).run()
+    let elision = ConcatElision(graph, live: live, readers: readers)
+    var layouts = LayoutPass(graph: graph, readers: readers, elision: elision).run()
     let computed = { (value: Value) in
       if case .input = graph[value].op { return false }
-      if assembly.results.contains(value) { return false }
-      return layouts[value.index].root == value || assembly.writers.contains(value)
+      if elision.results.contains(value) { return false }
+      return layouts[value.index].root == value || elision.writers.contains(value)
     }
     let values = graph.nodes.indices.map { Value(index: $0) }.filter { live.isLive[$0.index] }
     let mine = values.filter(computed)

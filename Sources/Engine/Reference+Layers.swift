@@ -10,7 +10,7 @@ enum Reference {
 
   /// Legend: y, x output pixel; r, s kernel row and column; c, k channel in and out.
   static func convolution(_ settings: Convolution, _ operands: [Operand], _ result: TensorType) -> [Float] {
-    let (input, weight) = (settings.doubles ? doubled(operands[0]) : operands[0], operands[1])
+    let (input, weight) = (settings.upsamplesInput ? doubled(operands[0]) : operands[0], operands[1])
     let (height, width, channels) = (input.shape[0], input.shape[1], input.shape[2])
     let (rows, columns) = (weight.shape[1], weight.shape[2])
     let parts = TensorType(settings.parts(of: result.shape), result.element)

@@ -9,7 +9,7 @@ struct QuantizeCommand: Subcommand {
   static let name = "quantize"
   static let summary = "Make a model with eight-bit weights, faster on CPUs with VNNI."
   static let synopsis = "MODEL --frames FILE --output DIR [OPTIONS]"
-  private static let kept = ["vae", "strength", "steps", "seed", "size"]
+  private static let sharedOptions = ["vae", "strength", "steps", "seed", "size"]
   static let options =
     [
       Option("frames", "FILE", "a clip or picture of what the model will see"),
@@ -19,7 +19,7 @@ struct QuantizeCommand: Subcommand {
         "prompt", "TEXT",
         "what pictures will look like; more than one are taken in turns\n(default: \(defaultPrompts.map { "\"\($0)\"" }.joined(separator: ", ")))"
       ),
-    ] + ModelOptions.options.filter { kept.contains($0.name) }
+    ] + ModelOptions.options.filter { sharedOptions.contains($0.name) }
   static let notes = """
     Half of the pictures tell how large each channel becomes; the other half are repainted by both models,
     and how much they differ is printed and written to DIR/unet/config.json.
@@ -50,7 +50,7 @@ struct QuantizeCommand: Subcommand {
   func run() throws -> Int32 {
     let folder = try ModelFolder.find(model, autoencoder: options.autoencoder)
     let settings = try options.settings(native: folder.nativePicture)
-    let seen = try look(settings.size)
+    let samples = try readSamples(settings.size)
     let backend = try CPUBackend(overlap: .never)
     guard backend.multipliesInt8 else {
       throw DiffusionError(
@@ -61,11 +61,11 @@ struct QuantizeCommand: Subcommand {
     rmdir(output)
     let made = try QuantizedFolder(folder, path: output)
     defer { rmdir(output) }
-    var record = record(folder, settings, seen.watched.count)
-    let before = try calibrate(folder, backend, settings, seen) { calibration in
+    var record = record(folder, settings, samples.calibration.count)
+    let before = try calibrate(folder, backend, settings, samples) { calibration in
       try made.write(calibration, record) { bar("rounding", $0) }
     }
-    let loss = try compare(try ModelFolder(path: output), backend, settings, seen.kept, with: before)
+    let loss = try compare(try ModelFolder(path: output), backend, settings, samples.heldOut, with: before)
     (record.psnr, record.ssim) = (loss.psnr, loss.ssim)
     try made.write(record)
     try tell(loss, folder)
@@ -74,10 +74,10 @@ struct QuantizeCommand: Subcommand {
 
   // MARK: Pictures
 
-  /// Pictures to watch and pictures kept back, RGB.
-  private struct Seen { var watched, kept: [[UInt8]] }
+  /// Pictures that the model is calibrated with, and others to see what is lost; RGB.
+  private struct Samples { var calibration, heldOut: [[UInt8]] }
 
-  private func look(_ size: PictureSize) throws -> Seen {
+  private func readSamples(_ size: PictureSize) throws -> Samples {
     let format = PictureFormat(.rgb24, width: size.width, height: size.height)
     let converter = try PictureConverter(to: format, fit: .cover, mirror: false)
     var (all, spaced): ([[UInt8]], [[UInt8]]) = ([], [])
@@ -98,8 +98,9 @@ struct QuantizeCommand: Subcommand {
     guard !chosen.isEmpty else { throw PictureReader.nothing(in: frames) }
     let odd = chosen.indices.filter { $0 % 2 == 1 }.map { chosen[$0] }
     // A single picture has to do for both.
-    return Seen(
-      watched: chosen.indices.filter { $0 % 2 == 0 }.map { chosen[$0] }, kept: odd.isEmpty ? chosen : odd)
+    return Samples(
+      calibration: chosen.indices.filter { $0 % 2 == 0 }.map { chosen[$0] },
+      heldOut: odd.isEmpty ? chosen : odd)
   }
 
   // MARK: Steps
@@ -109,22 +110,22 @@ struct QuantizeCommand: Subcommand {
       width: settings.size.width, height: settings.size.height, steps: settings.steps, posterior: .mean)
   }
 
-  /// Watches the model at work; the pictures that it makes of those kept back.
+  /// Watches the model at work; gives what it makes of the pictures held out.
   private func calibrate(
-    _ folder: ModelFolder, _ backend: CPUBackend, _ settings: Settings, _ seen: Seen,
+    _ folder: ModelFolder, _ backend: CPUBackend, _ settings: Settings, _ samples: Samples,
     _ body: (Calibration) throws -> Void
   ) throws -> [[UInt8]] {
     let calibration = try Calibration(
       model: folder, options: shape(settings), backend: backend, progress: bar)
-    for (index, picture) in seen.watched.enumerated() {
+    for (index, picture) in samples.calibration.enumerated() {
       // Each picture in each style: what is large differs.
       for prompt in prompts {
         _ = try repaint(picture, prompt, settings, calibration.pipeline)
         try calibration.watch()
       }
-      bar("watching", Double(index + 1) / Double(seen.watched.count))
+      bar("watching", Double(index + 1) / Double(samples.calibration.count))
     }
-    let before = try repaint(all: seen.kept, settings, calibration.pipeline)
+    let before = try repaint(all: samples.heldOut, settings, calibration.pipeline)
     try body(calibration)
     return before
   }

@@ -174,12 +174,12 @@ import Testing
     let product = test.graph.convolution(x, weight: w, bias: test.weight([4]), padding: Padding(1))
     test.graph.output("y", test.graph.activation(product, .relu))
     let doubled = Fusion.run(
-      test.graph, doubles: { $1.shape == [5, 7, 3] && $2.type.shape == [4, 3, 3, 3] })
+      test.graph, upsamplesInput: { $1.shape == [5, 7, 3] && $2.type.shape == [4, 3, 3, 3] })
     let epilogue = Epilogue(bias: true, activation: .relu)
     let plan = Plan(doubled)
     #expect(
       plan.frame.map { plan.graph[$0].op } == [
-        .convolution(Convolution(padding: Padding(1), epilogue: epilogue, doubles: true))
+        .convolution(Convolution(padding: Padding(1), epilogue: epilogue, upsamplesInput: true))
       ])
     let expected = try test.run(ReferenceBackend())
     let found = try test.run(ReferenceBackend(), doubled)
