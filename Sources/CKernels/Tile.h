@@ -21,7 +21,9 @@ static inline __attribute__((always_inline)) void tile(float *restrict c, size_t
                                                        const uint32_t *restrict b, size_t ldb, size_t step, size_t k,
                                                        int rows, int vectors, int pairs, int adds) {
   lanes sum[tile_rows][tile_widest];
-  const uint32_t *a[tile_rows];
+  // Units that are floats were written as such.
+  typedef uint32_t __attribute__((may_alias)) unit;
+  const unit *a[tile_rows];
   for (int i = 0; i < rows; i++) {
     a[i] = from[i];
     for (int j = 0; j < vectors; j++)
