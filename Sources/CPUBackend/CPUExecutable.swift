@@ -145,10 +145,13 @@ final class CPUExecutable: Executable {
     try awaitAll()
     try setThreads(whole.threads)
     for group in groups where group.mask & dirty != 0 { try group.run() }
-    for lane in [whole] + shares {
-      try packSettings(lane) { step in if step.mask & dirty != 0 { try step.run() } }
-    }
+    try packWhatChanged(whole)
+    for lane in shares { try packWhatChanged(lane) }
     dirty = 0
+  }
+
+  private func packWhatChanged(_ lane: Lane) throws {
+    try packSettings(lane) { step in if step.mask & dirty != 0 { try step.run() } }
   }
 
   /// Makes the forms of settings values that the lane reads, on the threads that its steps are made for.

@@ -55,8 +55,8 @@ struct TokenizerTests {
     let folder = try TemporaryFolder()
     try folder.link(Parity.root + "/../sizes/sdxl-turbo/tokenizer")
     let entries = added.enumerated().map { index, token in
-      #""\(49408 + index)": {"content": "\(token.name)", "normalized": \(token.isNormalized), "#
-        + #""single_word": \(token.isSingleWord)}"#
+      #""\#(49408 + index)": {"content": "\#(token.name)", "normalized": \#(token.isNormalized), "#
+        + #""single_word": \#(token.isSingleWord)}"#
     }
     try folder.set("tokenizer_config.json", "added_tokens_decoder", "{\(entries.joined(separator: ","))}")
     return try CLIPTokenizer(folder: folder.path, positions: 77)
