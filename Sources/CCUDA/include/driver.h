@@ -121,7 +121,6 @@ TC_CUDA(cuEventElapsedTime, float *milliseconds, tc_CUevent start, tc_CUevent en
 #define TC_CUDA_FUNCTION_MOST_SHARED 8
 // Flags
 #define TC_CUDA_STREAM_NON_BLOCKING 1
-#define TC_CUDA_EVENT_DISABLE_TIMING 2
 #define TC_CUDA_CAPTURE_THREAD_LOCAL 1
 #define TC_CUDA_EVENT_RECORD_EXTERNAL 1
 // CUtensorMapDataType, CUtensorMapSwizzle, CUtensorMapL2promotion
