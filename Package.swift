@@ -29,13 +29,15 @@ let package = Package(
     .target(name: "CCUDA", exclude: ["kernels"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
 
     // The rooms.
+    .target(name: "Base", dependencies: ["CSystem"]),
     .target(name: "Engine"),
-    .target(name: "CPUBackend", dependencies: ["Engine", "CDNNL", "CKernels"]),
-    .target(name: "CUDABackend", dependencies: ["Engine", "CCUDA"]),
-    .target(name: "Diffusion", dependencies: ["Engine"]),
-    .target(name: "Frames", dependencies: ["CSystem", "CFont", "CPixels", "CTurboJPEG", "CAV", "CV4L2"]),
-    .target(name: "Inputs", dependencies: ["Frames", "CV4L2", "CV4LConvert", "CAV", "CSystem"]),
-    .target(name: "Outputs", dependencies: ["Frames", "CV4L2", "CMicroHTTPD", "CWebPage", "CAV", "CSystem"]),
+    .target(name: "CPUBackend", dependencies: ["Base", "Engine", "CDNNL", "CKernels"]),
+    .target(name: "CUDABackend", dependencies: ["Base", "Engine", "CCUDA"]),
+    .target(name: "Diffusion", dependencies: ["Base", "Engine"]),
+    .target(
+      name: "Frames", dependencies: ["Base", "CSystem", "CFont", "CPixels", "CTurboJPEG", "CAV", "CV4L2"]),
+    .target(name: "Inputs", dependencies: ["Base", "Frames", "CV4L2", "CV4LConvert", "CAV"]),
+    .target(name: "Outputs", dependencies: ["Base", "Frames", "CV4L2", "CMicroHTTPD", "CWebPage", "CAV"]),
     .target(name: "Filter", dependencies: ["Frames", "Diffusion", "Engine"]),
     .executableTarget(
       name: "turbocam",
@@ -45,25 +47,31 @@ let package = Package(
       ]),
 
     // Tests mirror the rooms.
-    .testTarget(name: "EngineTests", dependencies: ["Engine", "GraphCases"]),
+    .target(name: "TestSupport", dependencies: ["Base"], path: "Tests/TestSupport"),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
-    .target(name: "GraphCases", dependencies: ["Engine"], path: "Tests/GraphCases"),
+    .target(name: "GraphCases", dependencies: ["Engine", "TestSupport"], path: "Tests/GraphCases"),
+    .testTarget(name: "EngineTests", dependencies: ["Engine", "GraphCases", "TestSupport"]),
     .testTarget(
       name: "CPUBackendTests",
-      dependencies: ["Engine", "CPUBackend", "CKernels", "Frames", "AllocationCounter", "GraphCases"]),
+      dependencies: [
+        "Base", "Engine", "CPUBackend", "CKernels", "Frames", "AllocationCounter", "GraphCases",
+        "TestSupport",
+      ]),
     .testTarget(
-      name: "CUDABackendTests", dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases"]),
+      name: "CUDABackendTests",
+      dependencies: ["Engine", "CUDABackend", "CUDASimulator", "GraphCases", "TestSupport"]),
     .testTarget(
       name: "DiffusionTests",
       dependencies: [
-        "Diffusion", "Engine", "CPUBackend", "CUDABackend", "CUDASimulator", "GraphCases",
-        "AllocationCounter",
+        "Base", "Diffusion", "Engine", "CPUBackend", "CUDABackend", "CUDASimulator", "AllocationCounter",
+        "TestSupport",
       ]),
-    .testTarget(name: "FramesTests", dependencies: ["Frames", "CTurboJPEG"]),
-    .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames"]),
-    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV", "GraphCases"]),
+    .testTarget(name: "FramesTests", dependencies: ["Base", "Frames", "CTurboJPEG", "TestSupport"]),
+    .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames", "TestSupport"]),
+    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV", "TestSupport"]),
     .testTarget(
-      name: "FilterTests", dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend"]),
+      name: "FilterTests",
+      dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend", "TestSupport"]),
     // A CUDA driver and NVRTC without a GPU, opened at run time by tests. Its device headers are embedded.
     .target(
       name: "CUDASimulator", path: "Tests/CUDASimulator", exclude: ["device"],
@@ -72,14 +80,16 @@ let package = Package(
         .headerSearchPath("../../Sources/CCUDA/include"), .unsafeFlags(["-O2", "-fvisibility=hidden"]),
       ],
       linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
-    .testTarget(name: "CUDASimulatorTests", dependencies: ["CCUDA"], exclude: ["kernels"]),
+    .testTarget(name: "CUDASimulatorTests", dependencies: ["CCUDA", "TestSupport"], exclude: ["kernels"]),
     // What Tests/GPU/check runs on a machine with a GPU, where there is no Swift.
     .executableTarget(
-      name: "gpu-check", dependencies: ["Engine", "CUDABackend", "Diffusion", "GraphCases"],
+      name: "gpu-check", dependencies: ["Engine", "CUDABackend", "Diffusion", "GraphCases", "TestSupport"],
       path: "Tests/GPU/conformance"),
     .testTarget(
       name: "CommandTests",
-      dependencies: ["turbocam", "gpu-check", "Diffusion", "CPUBackend", "CUDASimulator", "GraphCases"]),
+      dependencies: [
+        "turbocam", "gpu-check", "Base", "Diffusion", "CPUBackend", "CUDASimulator", "TestSupport",
+      ]),
   ],
   cxxLanguageStandard: .cxx17
 )

@@ -12,6 +12,9 @@ static const char parameters[] = {
 static const char device[] = {
 #embed "kernels/device.cuh"
 };
+static const char elements[] = {
+#embed "kernels/elements.cuh"
+};
 static const char vectors[] = {
 #embed "kernels/vectors.cuh"
 };
@@ -74,6 +77,7 @@ static const char variants[] = {
 static const struct tc_cuda_source all[] = {
     SOURCE("parameters.h", parameters),
     SOURCE("device.cuh", device),
+    SOURCE("elements.cuh", elements),
     SOURCE("vectors.cuh", vectors),
     SOURCE("moments.cuh", moments),
     SOURCE("reduce.cuh", reduce),

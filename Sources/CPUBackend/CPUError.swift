@@ -1,3 +1,4 @@
+import Base
 import CDNNL
 import CKernels
 import Engine
@@ -33,7 +34,7 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
         "no memory for what oneDNN needs: \(call) for \(op); close other programs or choose a smaller size"
     case .threads(let count, let failure):
       return
-        "no \(count) threads for the CPU: \(String(cString: strerror(failure))); raise the limit of processes "
+        "no \(count) threads for the CPU: \(errorText(failure)); raise the limit of processes "
         + "(ulimit -u, docker's --pids-limit, systemd's TasksMax=), or give fewer processors: taskset -c 0 turbocam ..."
     case .room(let asked, let free):
       return

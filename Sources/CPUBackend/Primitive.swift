@@ -1,9 +1,16 @@
+import Base
 import CDNNL
 
 /// A primitive with its descriptor.
 final class Primitive {
   let raw: dnnl_primitive_t
   private let descriptor: dnnl_primitive_desc_t
+
+  /// Lets one thread at a time make primitives.
+  ///
+  /// oneDNN says that any thread may, but in 2.6 a brgemm convolution made while another thread makes one now and
+  /// then computes nonsense for good: about one in six thousand, none with this lock. Running needs no lock.
+  private static let creation = Lock()
 
   /// Takes `descriptor` over; under the lock.
   private init(descriptor: dnnl_primitive_desc_t, op: String) throws {
@@ -22,12 +29,12 @@ final class Primitive {
   static func make(_ dnnl: DNNL, _ operation: UnsafeRawPointer, _ postOps: PostOps, op: String) throws
     -> Primitive
   {
-    try CreationLock.hold { try Primitive(dnnl, operation, postOps, op: op) }
+    try creation.withLock { try Primitive(dnnl, operation, postOps, op: op) }
   }
 
   /// A copy from one layout or element type to another.
   static func reorder(_ dnnl: DNNL, from: Descriptor, to: Descriptor, op: String) throws -> Primitive {
-    try CreationLock.hold { try Primitive(reorder: dnnl, from: from, to: to, op: op) }
+    try creation.withLock { try Primitive(reorder: dnnl, from: from, to: to, op: op) }
   }
 
   private convenience init(_ dnnl: DNNL, _ operation: UnsafeRawPointer, _ postOps: PostOps, op: String) throws

@@ -9,6 +9,8 @@ void turbocam_name_thread(const char *name) {
   pthread_setname_np(pthread_self(), short_name);
 }
 
+const char *turbocam_error_name(int number) { return strerrorname_np(number); }
+
 int turbocam_terminal_columns(int fd) {
   struct winsize size = {0};
   return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;

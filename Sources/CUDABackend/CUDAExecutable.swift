@@ -73,13 +73,13 @@ final class CUDAExecutable: Executable {
     groups = SettingsGroup.all(plan, streams.compute, library, source: source, cache: cache)
     let stream = streams.compute
     var places: [DeviceBuffer] = []
-    let (load, held) = try context.loading.hold {
+    let (load, held) = try context.loading.withLock {
       let load = try LoadProgram(plan, stream, library, source: source, cache: cache)
       return (load, try Self.place(plan, context, lowering, load, &places))
     }
     buffers = places
     for (done, value) in plan.frame.enumerated() {
-      let work = try context.loading.hold {
+      let work = try context.loading.withLock {
         let made = library.compiled + (tuner?.measured ?? 0)
         let work = try lowering.lower(value)
         let isNew = library.compiled + (tuner?.measured ?? 0) > made
@@ -88,7 +88,7 @@ final class CUDAExecutable: Executable {
       }
       if let work { frame.append(Step(work: work, value: value)) }
     }
-    context.loading.hold { tuner?.finish() }
+    context.loading.withLock { tuner?.finish() }
     try scratch.commit(streams.compute)
     // cuBLASLt loads a kernel at its first call, which a capture may not survive. What it computes here is of no use.
     for step in frame where step.work is LibraryProduct { try step.work.run() }
@@ -98,11 +98,11 @@ final class CUDAExecutable: Executable {
       arena: plan.arenaSize + scratch.byteCount)
     try makePorts()
     // What frames read is most of it; the groups' weights come after, one group at a time.
-    try context.loading.hold { try load.run { progress(.weights($0 * 0.8)) } }
+    try context.loading.withLock { try load.run { progress(.weights($0 * 0.8)) } }
     for work in lowering.afterLoad { try work.run() }
     try dropReplacedWeights()
     for group in groups where try context.memoryInfo().free - group.byteCount >= reserve {
-      _ = try context.loading.hold {
+      _ = try context.loading.withLock {
         try group.steps(lowering.memory) { progress(.weights(0.8 + 0.2 * $0)) }
       }
     }
@@ -253,7 +253,7 @@ final class CUDAExecutable: Executable {
   /// Loads the group's weights where they have left; another program may be loading its own at the time.
   private func steps(of group: SettingsGroup) throws -> [SettingsGroup.Step] {
     if group.isResident { return try group.steps(lowering.memory) }
-    return try context.loading.hold { try group.steps(lowering.memory) }
+    return try context.loading.withLock { try group.steps(lowering.memory) }
   }
 
   private func leaveIfShort(_ group: SettingsGroup) throws {

@@ -1,3 +1,4 @@
+import Base
 import CCUDA
 import Glibc
 import Synchronization
@@ -12,7 +13,8 @@ final class GPUContext: @unchecked Sendable {
   private let context: tc_CUcontext?
   private let setCurrent: tc_cuCtxSetCurrent
   private let heldByteCount = Atomic<Int>(0)
-  let loading = LoadLock()
+  /// Held by who loads weights or makes kernels: one at a time, whatever the thread.
+  let loading = Lock()
   /// TURBOCAM_OVERLAP=0 keeps kernels one after the other: for comparisons, and where a picture looks wrong.
   private let refusedOverlap = Atomic<Bool>(getenv("TURBOCAM_OVERLAP").map { String(cString: $0) } == "0")
 

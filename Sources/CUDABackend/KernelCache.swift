@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// Compiled kernels on disk, so that only the first start on a machine compiles.

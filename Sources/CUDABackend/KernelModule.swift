@@ -1,3 +1,4 @@
+import Base
 import CCUDA
 import Engine
 
@@ -80,20 +81,6 @@ enum KernelSources {
     }
     return hash.value
   }()
-}
-
-/// FNV-1a, 64 bits: short, and good enough to tell files apart that nobody forges.
-struct FNV {
-  private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
-
-  mutating func add(_ bytes: some Sequence<UInt8>) {
-    for byte in bytes { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
-  }
-  /// A text and its end.
-  mutating func add(_ text: String) {
-    add(text.utf8)
-    add(CollectionOfOne(0))
-  }
 }
 
 extension ElementType {

@@ -1,3 +1,4 @@
+import Base
 import CCUDA
 import Glibc
 
@@ -54,7 +55,7 @@ public struct PrebuiltKernels: Sendable {
   }
 
   private func unwritable(_ path: String) -> CUDAError {
-    .library(path, tried: [String(cString: strerror(errno))], remedy: "choose a folder that can be written")
+    .library(path, tried: [errorText(errno)], remedy: "choose a folder that can be written")
   }
 
   private static func name(_ module: KernelModule, _ architecture: Int) -> String {

@@ -26,6 +26,8 @@ void turbocam_set_pix(struct v4l2_format *format, const struct v4l2_pix_format *
 int turbocam_get_pix(const struct v4l2_format *format, struct v4l2_pix_format *pix) {
   if (format->type != V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE) {
     *pix = format->fmt.pix;
+    // Kernels before 3.16 leave what comes after it as it was.
+    if (pix->priv != V4L2_PIX_FMT_PRIV_MAGIC) pix->ycbcr_enc = pix->quantization = 0;
     return 1;
   }
   const struct v4l2_pix_format_mplane *planes = &format->fmt.pix_mp;
@@ -34,6 +36,9 @@ int turbocam_get_pix(const struct v4l2_format *format, struct v4l2_pix_format *p
   pix->height = planes->height;
   pix->pixelformat = planes->pixelformat;
   pix->field = planes->field;
+  pix->colorspace = planes->colorspace;
+  pix->ycbcr_enc = planes->ycbcr_enc;
+  pix->quantization = planes->quantization;
   pix->bytesperline = planes->plane_fmt[0].bytesperline;
   pix->sizeimage = planes->plane_fmt[0].sizeimage;
   return planes->num_planes;

@@ -1,6 +1,6 @@
 import Frames
 
-/// Time without a painter, because what it ran on was lost: tried again after pauses that double from one second, until
+/// Time without a painter, because what it ran on was lost: tried again after pauses that double, until
 /// a picture was repainted or there is no hope left. After most faults a driver serves a process no more (cuda.h: "the
 /// process must be terminated and relaunched"), which is for who started it.
 struct Outage {
@@ -10,14 +10,13 @@ struct Outage {
   private let end: UInt64
   private let tries: Int
 
-  private static let firstPause: UInt64 = 1_000_000_000
-  /// The last pause is 32 seconds: a minute in all.
+  /// Where the first pause is a second, the last is 32: a minute in all.
   private static let limit = 6
 
-  /// `before`: the try that failed before, nil for the first.
-  init(reason: String, after before: Outage?) {
+  /// `before`: the try that failed before, nil for the first, which waits `firstPause` nanoseconds.
+  init(reason: String, after before: Outage?, firstPause: UInt64) {
     self.reason = reason
-    pause = before.map { 2 * $0.pause } ?? Self.firstPause
+    pause = before.map { 2 * $0.pause } ?? firstPause
     tries = (before?.tries ?? 0) + 1
     end = Clock.now() + pause
   }

@@ -12,6 +12,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private let notices = NoticePublisher()
   /// Whether the age of a live frame counts for more than how many there are.
   private let prefersLatency: Bool
+  private let lossPause: UInt64
 
   // Touched by the stage's thread only.
   private var painter: (any Painter)?
@@ -35,8 +36,13 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   /// A generation whose shape cannot be made or whose settings were refused: not tried again.
   private var refused: Int?
 
-  public init(_ box: SettingsBox, _ loader: PainterLoader, prefersLatency: Bool = false) {
+  /// `lossPause`: nanoseconds from the loss of a painter's GPU to the first try to have it again.
+  public init(
+    _ box: SettingsBox, _ loader: PainterLoader, prefersLatency: Bool = false,
+    lossPause: UInt64 = 1_000_000_000
+  ) {
     self.prefersLatency = prefersLatency
+    self.lossPause = lossPause
     self.box = box
     self.loader = loader
   }
@@ -187,7 +193,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   /// The painter is of no use any more: lets go of it, and has another made after a pause. Throws after many in a row.
   private func abandonPainter(_ error: any Error, _ link: FilterLink) throws {
     if outage == nil { link.tell("\(error)") }
-    let outage = Outage(reason: "\(error)", after: outage)
+    let outage = Outage(reason: "\(error)", after: outage, firstPause: lossPause)
     if outage.isHopeless { throw error }
     self.outage = outage
     (painter, applied, followed) = (nil, nil, nil)

@@ -1,3 +1,4 @@
+import Base
 import Synchronization
 
 /// A fixed number of frame buffers, allocated once. Every lease gives its buffer back when it ends.

@@ -2,13 +2,16 @@ import CTurboJPEG
 
 /// Turns raw pictures into JPEG files with libturbojpeg. One thread at a time.
 ///
-/// The YUV formats are taken as V4L2 and libav define them (BT.601, limited range: Y 16…235, U and V 16…240)
-/// and stretched to JFIF's full range; RGB is full range already. Scratch memory is made for the first picture
-/// of a size and kept.
+/// YUV in the standard encoding (BT.601, limited range: Y 16…235, U and V 16…240) is stretched to JFIF's full
+/// range; in another it goes by way of RGB, which is of full range already. Scratch memory is made for the first
+/// picture of a size and kept.
 public final class JPEGEncoder {
   private let handle: tjhandle
   private let quality: Int32
-  private var scratch = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+  private var planes = Scratch()
+  /// For YUV that is not in the standard encoding.
+  private var converter: PictureConverter?
+  private var converted = Scratch()
 
   /// `quality` from 1 to 100, as in libjpeg.
   public init(quality: Int) throws {
@@ -21,10 +24,7 @@ public final class JPEGEncoder {
     self.handle = handle
     self.quality = Int32(quality)
   }
-  deinit {
-    tjDestroy(handle)
-    scratch.deallocate()
-  }
+  deinit { tjDestroy(handle) }
 
   /// Bytes that hold the largest JPEG libturbojpeg may make of a picture of `format`: what `encode` needs.
   /// For `.jpeg` itself, a bound for any sane JPEG of that size. 0 for sizes that no JPEG has.
@@ -60,6 +60,10 @@ public final class JPEGEncoder {
     if format.pixels != .rgb24, width % 2 != 0 || (format.pixels != .yuyv && height % 2 != 0) {
       throw FrameError(.unsupported, attempt, "the sides of a subsampled picture are even")
     }
+    if format.pixels.isYUV, format.encoding != .standard {
+      let (rgb, picture) = try convert(bytes, format)
+      return try encode(picture, rgb, into: into)
+    }
 
     var file: UnsafeMutablePointer<UInt8>? = target.assumingMemoryBound(to: UInt8.self)
     var fileSize = UInt(into.count)
@@ -70,7 +74,7 @@ public final class JPEGEncoder {
         handle, pixels, Int32(width), 0, Int32(height), Int32(TJPF_RGB.rawValue), &file, &fileSize,
         Self.subsampling(of: .rgb24), quality, TJFLAG_NOREALLOC)
     } else {
-      let planes = spread(pixels, format)
+      let planes = try spread(pixels, format)
       failure = withUnsafeTemporaryAllocation(of: UnsafePointer<UInt8>?.self, capacity: 3) { pointers in
         pointers[0] = planes.y
         pointers[1] = planes.u
@@ -86,6 +90,17 @@ public final class JPEGEncoder {
     return Int(fileSize)
   }
 
+  /// The same picture as rgb24, whose JPEG is no larger.
+  private func convert(
+    _ bytes: UnsafeRawBufferPointer, _ format: PictureFormat
+  ) throws -> (PictureFormat, UnsafeRawBufferPointer) {
+    let rgb = PictureFormat(.rgb24, width: format.width, height: format.height)
+    if converter?.target != rgb { converter = try PictureConverter(to: rgb) }
+    let room = try converted.reserve(format.width * format.height * 3)
+    try converter?.convert(bytes, format, into: room)
+    return (rgb, UnsafeRawBufferPointer(room))
+  }
+
   private static func subsampling(of pixels: PixelFormat) -> Int32 {
     switch pixels {
     case .yuyv, .jpeg: return Int32(TJSAMP_422.rawValue)
@@ -93,18 +108,14 @@ public final class JPEGEncoder {
     }
   }
 
-  /// Full-range planes of a YUV picture, in `scratch`.
+  /// Full-range planes of a YUV picture.
   private func spread(
     _ source: UnsafePointer<UInt8>, _ format: PictureFormat
-  ) -> (y: UnsafePointer<UInt8>, u: UnsafePointer<UInt8>, v: UnsafePointer<UInt8>) {
+  ) throws -> (y: UnsafePointer<UInt8>, u: UnsafePointer<UInt8>, v: UnsafePointer<UInt8>) {
     let lumaCount = format.width * format.height
     let chromaCount = format.pixels == .yuyv ? lumaCount / 2 : lumaCount / 4
-    let byteCount = lumaCount + 2 * chromaCount
-    if scratch.count < byteCount {
-      scratch.deallocate()
-      scratch = .allocate(byteCount: byteCount, alignment: 64)
-    }
-    let y = scratch.baseAddress!.assumingMemoryBound(to: UInt8.self)
+    let room = try planes.reserve(lumaCount + 2 * chromaCount)
+    let y = room.baseAddress!.assumingMemoryBound(to: UInt8.self)
     let u = y + lumaCount
     let v = u + chromaCount
     switch format.pixels {

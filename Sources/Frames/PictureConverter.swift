@@ -5,8 +5,7 @@ import Glibc
 /// Makes pictures of any size and layout into one size and layout: decodes, crops or letterboxes, scales,
 /// converts colours, mirrors. One converter serves one thread.
 ///
-/// Colours are BT.601. YUV layouts are limited range (Y from 16 to 235), as V4L2 and v4l2loopback have them;
-/// JPEG and rgb24 are full range. What is set up for a source's format is kept until the format changes, so
+/// YUV layouts are encoded as their formats say; JPEG is BT.601 in full range (JFIF). What is set up for a source's format is kept until the format changes, so
 /// that steady frames allocate nothing.
 public final class PictureConverter {
   public let target: PictureFormat
@@ -84,7 +83,7 @@ public final class PictureConverter {
     let goal = try goal(way.placement.inner, in: output)
     // swscale's vector loops read past the end of a row: harmless but at the end of the picture. So the last
     // rows go through a copy that has room behind it.
-    let tail = format.tailRows(of: crop)
+    let tail = scaler.takesParts ? format.tailRows(of: crop) : crop.height
     let head = crop.height - tail
     if head > 0 { scaler.scale(source, rows: head, into: goal) }
     var rest = crop
@@ -180,7 +179,9 @@ public final class PictureConverter {
     var way = Way(key: .jpeg(info), picture: picture, placement: placement)
     way.decodesPlanes = true
     way.scaler = try makeScaler(
-      Scaler.Side(format: planar, fullRange: true, width: picture.width, height: picture.height), placement)
+      Scaler.Side(
+        format: planar, encoding: ColorEncoding(.bt601, isFullRange: true), width: picture.width,
+        height: picture.height), placement)
     return way
   }
 
@@ -197,7 +198,10 @@ public final class PictureConverter {
 
 extension PictureFormat {
   fileprivate var side: Scaler.Side {
-    Scaler.Side(format: pixels.libav!, fullRange: pixels == .rgb24, width: width, height: height)
+    Scaler.Side(
+      format: pixels.libav!,
+      encoding: pixels.isYUV ? encoding : ColorEncoding(.bt601, isFullRange: true), width: width,
+      height: height)
   }
 }
 

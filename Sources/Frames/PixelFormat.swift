@@ -11,6 +11,14 @@ public enum PixelFormat: UInt8, Sendable {
   /// Planes of Y, U and V, 4:2:0, V4L2 `YU12`, libav `yuv420p`.
   case i420
 
+  /// Whether a `ColorEncoding` says what the bytes stand for; a JPEG is always as JFIF has it.
+  public var isYUV: Bool {
+    switch self {
+    case .jpeg, .rgb24: return false
+    case .yuyv, .nv12, .i420: return true
+    }
+  }
+
   /// Bytes of a whole picture, nil for `jpeg`. Width and height are even for the subsampled formats.
   public func byteCount(width: Int, height: Int) -> Int? {
     switch self {
@@ -22,16 +30,21 @@ public enum PixelFormat: UInt8, Sendable {
   }
 }
 
-/// Size in pixels and layout of a picture, rows without padding.
+/// Size in pixels, layout and colours of a picture, rows without padding.
 public struct PictureFormat: Hashable, Sendable, CustomStringConvertible {
   public var pixels: PixelFormat
   public var width: Int
   public var height: Int
+  /// Of the YUV layouts; nothing to the others.
+  public var encoding: ColorEncoding
 
-  public init(_ pixels: PixelFormat, width: Int, height: Int) {
+  public init(
+    _ pixels: PixelFormat, width: Int, height: Int, encoding: ColorEncoding = .standard
+  ) {
     self.pixels = pixels
     self.width = width
     self.height = height
+    self.encoding = encoding
   }
   public var description: String { "\(pixels) \(width)x\(height)" }
 }

@@ -2,14 +2,16 @@ import CAV
 
 /// One swscale context: from one layout and size to another.
 final class Scaler {
-  /// A layout as libav names it, and whether its Y reaches from 0 to 255.
+  /// A layout as libav names it. RGB is of full range.
   struct Side: Equatable {
     var format: AVPixelFormat
-    var fullRange: Bool
+    var encoding: ColorEncoding
     var width: Int
     var height: Int
   }
   private let context: OpaquePointer
+  /// swscale goes from one matrix to another by way of RGB, and does so only where it gets the whole picture at once.
+  let takesParts: Bool
 
   init(from source: Side, to target: Side) throws {
     guard let context = Scaler.makeContext(source, target) else {
@@ -18,10 +20,11 @@ final class Scaler {
         "from \(source.width)x\(source.height) to \(target.width)x\(target.height) refused")
     }
     self.context = context
-    // BT.601 both ways: what webcams, JPEG and v4l2loopback's readers mean unless they say otherwise.
-    let matrix = sws_getCoefficients(SWS_CS_ITU601)
+    takesParts =
+      source.encoding.matrix == target.encoding.matrix || source.format == AV_PIX_FMT_RGB24
+      || target.format == AV_PIX_FMT_RGB24
     sws_setColorspaceDetails(
-      context, matrix, source.fullRange ? 1 : 0, matrix, target.fullRange ? 1 : 0, 0, 1 << 16, 1 << 16)
+      context, source.coefficients, source.range, target.coefficients, target.range, 0, 1 << 16, 1 << 16)
   }
   deinit { sws_freeContext(context) }
 
@@ -34,8 +37,8 @@ final class Scaler {
     if target.format == AV_PIX_FMT_RGB24 { flags |= SWS_FULL_CHR_H_INT }
     let options = [
       ("srcw", source.width), ("srch", source.height), ("src_format", Int(source.format.rawValue)),
-      ("src_range", source.fullRange ? 1 : 0), ("dstw", target.width), ("dsth", target.height),
-      ("dst_format", Int(target.format.rawValue)), ("dst_range", target.fullRange ? 1 : 0),
+      ("src_range", Int(source.range)), ("dstw", target.width), ("dsth", target.height),
+      ("dst_format", Int(target.format.rawValue)), ("dst_range", Int(target.range)),
       ("sws_flags", Int(flags)),
     ]
     let areSet = options.allSatisfy { name, value in
@@ -49,7 +52,7 @@ final class Scaler {
   }
 
   /// Reads `height` rows of `source`, from row `first` on, and writes what of `target` they decide. Rows come in
-  /// order from the top, a part of the picture or the whole at a time.
+  /// order from the top, the whole or, where that `takesParts`, a part of the picture at a time.
   func scale(_ source: Planes, from first: Int = 0, rows height: Int, into target: Planes) {
     var from = source.pointers
     var fromStrides = source.strides
@@ -67,6 +70,19 @@ final class Scaler {
           }
         }
       }
+    }
+  }
+}
+
+extension Scaler.Side {
+  fileprivate var range: Int32 { encoding.isFullRange ? 1 : 0 }
+
+  fileprivate var coefficients: UnsafePointer<Int32>? {
+    switch encoding.matrix {
+    case .bt601: return sws_getCoefficients(SWS_CS_ITU601)
+    case .bt709: return sws_getCoefficients(SWS_CS_ITU709)
+    case .smpte240M: return sws_getCoefficients(SWS_CS_SMPTE240M)
+    case .bt2020: return sws_getCoefficients(SWS_CS_BT2020)
     }
   }
 }

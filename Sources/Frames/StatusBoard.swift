@@ -1,3 +1,4 @@
+import Base
 import Synchronization
 
 /// What the person watching should know when there is no picture: loading, no camera, no memory.

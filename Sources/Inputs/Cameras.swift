@@ -1,3 +1,4 @@
+import Base
 import CV4L2
 import Frames
 import Glibc
@@ -66,14 +67,8 @@ public enum Cameras {
 
   /// The paths of all /dev/video nodes, by number.
   static func paths() -> [String] {
-    guard let directory = opendir("/dev") else { return [] }
-    defer { closedir(directory) }
-    var numbers: [Int] = []
-    while let entry = readdir(directory) {
-      let name = fixedText(of: &entry.pointee.d_name)
-      if name.hasPrefix("video"), let number = Int(name.dropFirst(5)) { numbers.append(number) }
-    }
-    return numbers.sorted().map { "/dev/video\($0)" }
+    let nodes = (names(in: "/dev") ?? []).filter { $0.hasPrefix("video") }
+    return nodes.compactMap { Int($0.dropFirst(5)) }.sorted().map { "/dev/video\($0)" }
   }
 }
 

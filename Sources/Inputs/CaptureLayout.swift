@@ -26,7 +26,9 @@ struct CaptureLayout {
         .unavailable, attempt, "the driver insists on \(code) \(pix.width)x\(pix.height)",
         remedy: "end the program that holds the camera to that format")
     }
-    format = PictureFormat(pixels, width: Int(pix.width), height: Int(pix.height))
+    format = PictureFormat(
+      pixels, width: Int(pix.width), height: Int(pix.height),
+      encoding: pixels.isYUV ? ColorEncoding(pix) : .standard)
     let sides = 1...PictureFormat.maximumSide
     guard sides.contains(format.width), sides.contains(format.height) else {
       throw InputError(
@@ -81,6 +83,37 @@ extension UnsafeRawBufferPointer {
     var end = count
     while end > JPEGCheck.minimumByteCount, self[end - 1] == 0 { end -= 1 }
     return UnsafeRawBufferPointer(rebasing: self[..<end])
+  }
+}
+
+extension ColorEncoding {
+  /// What a driver says of a picture, by V4L2_MAP_YCBCR_ENC_DEFAULT and V4L2_MAP_QUANTIZATION_DEFAULT of videodev2.h
+  /// where it leaves that to its colour space.
+  init(_ pix: v4l2_pix_format) {
+    let isFullRange =
+      pix.quantization == V4L2_QUANTIZATION_DEFAULT.rawValue
+      ? pix.colorspace == V4L2_COLORSPACE_JPEG.rawValue
+      : pix.quantization == V4L2_QUANTIZATION_FULL_RANGE.rawValue
+    self.init(Self.matrix(pix.ycbcr_enc) ?? Self.matrix(colorSpace: pix.colorspace), isFullRange: isFullRange)
+  }
+
+  private static func matrix(_ encoding: UInt32) -> Matrix? {
+    switch v4l2_ycbcr_encoding(encoding) {
+    case V4L2_YCBCR_ENC_601, V4L2_YCBCR_ENC_XV601: return .bt601
+    case V4L2_YCBCR_ENC_709, V4L2_YCBCR_ENC_XV709: return .bt709
+    case V4L2_YCBCR_ENC_BT2020, V4L2_YCBCR_ENC_BT2020_CONST_LUM: return .bt2020
+    case V4L2_YCBCR_ENC_SMPTE240M: return .smpte240M
+    default: return nil
+    }
+  }
+
+  private static func matrix(colorSpace: UInt32) -> Matrix {
+    switch v4l2_colorspace(colorSpace) {
+    case V4L2_COLORSPACE_REC709, V4L2_COLORSPACE_DCI_P3: return .bt709
+    case V4L2_COLORSPACE_BT2020: return .bt2020
+    case V4L2_COLORSPACE_SMPTE240M: return .smpte240M
+    default: return .bt601
+    }
   }
 }
 

@@ -42,21 +42,3 @@ public struct InputError: Error, Equatable, Sendable, CustomStringConvertible {
   }
   public var description: String { "\(attempt): \(fact)" + (remedy.isEmpty ? "" : "; \(remedy)") }
 }
-
-/// The kernel's name and words for an error number.
-func errorText(_ number: Int32) -> String {
-  let name: String
-  switch number {
-  case EBUSY: name = "EBUSY"
-  case EINVAL: name = "EINVAL"
-  case EIO: name = "EIO"
-  case ENODEV: name = "ENODEV"
-  case ENOENT: name = "ENOENT"
-  case ENOTTY: name = "ENOTTY"
-  case EACCES: name = "EACCES"
-  case EPIPE: name = "EPIPE"
-  case ENOMEM: name = "ENOMEM"
-  default: name = "errno \(number)"
-  }
-  return "\(String(cString: strerror(number))) (\(name))"
-}

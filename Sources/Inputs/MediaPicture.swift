@@ -2,8 +2,7 @@ import CAV
 import Frames
 import Glibc
 
-/// Brings pictures that libav decoded into our layouts: 4:2:0 in BT.601 as it is, everything else as rgb24 in
-/// its own colours. What is set up for one kind of picture is kept until another kind comes.
+/// Brings pictures that libav decoded into our layouts: 4:2:0 as it is, everything else as rgb24. What is set up for one kind of picture is kept until another kind comes.
 final class MediaPicture {
   private let wanted: (width: Int, height: Int)?
   private var key: Key?
@@ -49,8 +48,8 @@ final class MediaPicture {
     guard key != self.key else { return }
     try MediaReader.checkSize(Int(picture.width), Int(picture.height), place)
     self.orientation = orientation
-    if let pixels = key.directPixels {
-      format = PictureFormat(pixels, width: Int(key.width), height: Int(key.height))
+    if let format = key.directFormat {
+      self.format = format
     } else {
       try prepareScaler(key, place)
     }
@@ -220,14 +219,28 @@ extension AVFrame {
 }
 
 extension MediaPicture.Key {
-  /// The layout that these planes already have, nil where they must be converted.
-  fileprivate var directPixels: PixelFormat? {
-    guard orientation.isUpright, !isFullRange, matrix == SWS_CS_ITU601, width % 2 == 0, height % 2 == 0,
-      shownWidth == width
+  /// What these planes already are, nil where they must be converted.
+  fileprivate var directFormat: PictureFormat? {
+    guard orientation.isUpright, width % 2 == 0, height % 2 == 0, shownWidth == width, let pixels,
+      let encoding
     else { return nil }
+    return PictureFormat(pixels, width: Int(width), height: Int(height), encoding: encoding)
+  }
+
+  private var pixels: PixelFormat? {
     switch format {
-    case AV_PIX_FMT_YUV420P.rawValue: return .i420
+    case AV_PIX_FMT_YUV420P.rawValue, AV_PIX_FMT_YUVJ420P.rawValue: return .i420
     case AV_PIX_FMT_NV12.rawValue: return .nv12
+    default: return nil
+    }
+  }
+
+  private var encoding: ColorEncoding? {
+    switch matrix {
+    case SWS_CS_ITU601: return ColorEncoding(.bt601, isFullRange: isFullRange)
+    case SWS_CS_ITU709: return ColorEncoding(.bt709, isFullRange: isFullRange)
+    case SWS_CS_SMPTE240M: return ColorEncoding(.smpte240M, isFullRange: isFullRange)
+    case SWS_CS_BT2020: return ColorEncoding(.bt2020, isFullRange: isFullRange)
     default: return nil
     }
   }

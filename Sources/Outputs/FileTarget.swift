@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// A file to be written. As ffmpeg -y does, a regular file that is there is replaced; nothing else is.

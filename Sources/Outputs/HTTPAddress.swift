@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// Where the HTTP server listens, written `http://HOST:PORT` (IPv6 in brackets; port 0 takes a free one).

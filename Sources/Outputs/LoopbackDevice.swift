@@ -1,3 +1,4 @@
+import Base
 import CV4L2
 import Frames
 import Glibc
@@ -108,7 +109,7 @@ final class LoopbackDevice {
 
   private func write(_ bytes: UnsafeRawBufferPointer) throws {
     guard Glibc.write(descriptor, bytes.baseAddress, bytes.count) == bytes.count else {
-      throw error("write", String(cString: strerror(errno)))
+      throw error("write", errorText(errno))
     }
   }
 
@@ -248,7 +249,7 @@ final class LoopbackDevice {
       guard length >= byteCount else { throw error("VIDIOC_QUERYBUF", "\(length) bytes of \(byteCount)") }
       let address = mmap(
         nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, off_t(buffer.m.offset))
-      guard let address, address != MAP_FAILED else { throw error("mmap", String(cString: strerror(errno))) }
+      guard let address, address != MAP_FAILED else { throw error("mmap", errorText(errno)) }
       buffers.append(UnsafeMutableRawBufferPointer(start: address, count: length))
     }
   }
@@ -274,7 +275,7 @@ final class LoopbackDevice {
     throws
   {
     let failure = call(request, &argument)
-    guard failure == 0 else { throw error(name, String(cString: strerror(failure))) }
+    guard failure == 0 else { throw error(name, errorText(failure)) }
   }
   private func error(_ call: String, _ fact: String) -> OutputError {
     OutputError(

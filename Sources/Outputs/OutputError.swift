@@ -38,8 +38,3 @@ public struct OutputError: Error, Sendable, CustomStringConvertible {
   public var exitCode: Int32 { code.rawValue }
   public var description: String { "\(attempt): \(fact)" + (remedy.isEmpty ? "" : "; \(remedy)") }
 }
-
-/// "bind: Address already in use", for the error number that `call` left.
-func systemFact(_ call: String, _ number: Int32 = errno) -> String {
-  "\(call): \(String(cString: strerror(number)))"
-}

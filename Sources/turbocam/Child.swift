@@ -1,3 +1,4 @@
+import Base
 import Diffusion
 import Frames
 import Glibc
@@ -13,7 +14,7 @@ struct Child {
     guard let program = FileSystem.executable else { throw BenchError(text: "/proc/self/exe cannot be read") }
     var pipe: [Int32] = [-1, -1]
     if keepsOutput, Glibc.pipe(&pipe) != 0 {
-      throw BenchError(text: "pipe: \(String(cString: strerror(errno)))")
+      throw BenchError(text: systemFact("pipe"))
     }
     let process = try Self.spawn(program, arguments, writesTo: pipe[1])
     if keepsOutput { output = Self.read(pipe[0]) }
@@ -53,7 +54,7 @@ struct Child {
     defer { for word in words { free(word) } }
     var process: pid_t = 0
     let failure = posix_spawn(&process, program, &actions, &attributes, &words, environ)
-    guard failure == 0 else { throw BenchError(text: "\(program): \(String(cString: strerror(failure)))") }
+    guard failure == 0 else { throw BenchError(text: systemFact(program, failure)) }
     return process
   }
 

@@ -94,20 +94,6 @@ struct DevicesCommand: Subcommand {
   }
 }
 
-/// The names in a folder, sorted, none where it cannot be read.
-func names(in folder: String) -> [String] {
-  guard let stream = opendir(folder) else { return [] }
-  defer { closedir(stream) }
-  var names: [String] = []
-  while let entry = readdir(stream) {
-    let name = withUnsafeBytes(of: entry.pointee.d_name) {
-      String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-    }
-    if !name.hasPrefix(".") { names.append(name) }
-  }
-  return names.sorted()
-}
-
 extension Substring {
   /// Without white space at both ends.
   var trimmed: String {

@@ -1,3 +1,4 @@
+import Base
 import CUDABackend
 import Diffusion
 import Filter
@@ -95,7 +96,9 @@ struct Check {
     if let first = cameras.first {
       return Check(name: "camera", isFound: true, fact: "\(first.path) (\(first.card))")
     }
-    let closed = names(in: "/dev").filter { $0.hasPrefix("video") && access("/dev/\($0)", R_OK | W_OK) != 0 }
+    let closed = (names(in: "/dev") ?? []).filter {
+      $0.hasPrefix("video") && access("/dev/\($0)", R_OK | W_OK) != 0
+    }
     if let name = closed.first {
       return Check(
         name: "camera", isFound: false, fact: "/dev/\(name): no permission",

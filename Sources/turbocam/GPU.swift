@@ -1,3 +1,4 @@
+import Base
 import CUDABackend
 import Diffusion
 import Filter
@@ -18,14 +19,14 @@ struct GPU {
 
   /// NVIDIA's by name, others by their PCI vendor.
   static func list() -> [GPU] {
-    let nvidia = names(in: "/proc/driver/nvidia/gpus").compactMap { address -> GPU? in
+    let nvidia = (names(in: "/proc/driver/nvidia/gpus") ?? []).compactMap { address -> GPU? in
       let path = "/proc/driver/nvidia/gpus/\(address)/information"
       let model = readSmallFile(path)?.split(separator: "\n").first { $0.hasPrefix("Model:") }
       return model.map {
         GPU(name: $0.dropFirst("Model:".count).trimmed, driver: "nvidia", isNVIDIA: true)
       }
     }
-    let others = names(in: "/sys/bus/pci/devices").compactMap {
+    let others = (names(in: "/sys/bus/pci/devices") ?? []).compactMap {
       device("/sys/bus/pci/devices/\($0)", isKnown: !nvidia.isEmpty)
     }
     if nvidia.isEmpty, !others.contains(where: \.isNVIDIA), let hidden = hiddenNVIDIA {

@@ -1,3 +1,4 @@
+import Base
 import CSystem
 import Glibc
 import Outputs
@@ -9,7 +10,7 @@ enum Terminal {
   /// A line of what was asked for, on standard output. A reader that went away is no failure.
   static func print(_ text: String) throws {
     guard let number = write(text + "\n", to: STDOUT_FILENO), number != EPIPE else { return }
-    throw OutputError(.io, "writing standard output", "write: \(String(cString: strerror(number)))")
+    throw OutputError(.io, "writing standard output", systemFact("write", number))
   }
   /// An error.
   static func complain(_ message: String) { write("turbocam: \(message)\n") }

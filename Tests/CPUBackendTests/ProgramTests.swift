@@ -1,13 +1,14 @@
 import CPUBackend
 import Engine
 import GraphCases
+import TestSupport
 import Testing
 
 /// Whole programs: fusion, planning, cadences, sharing.
 @Suite struct ProgramTests {
   /// Fused against unfused, each on both backends. f32 errors grow with the length of the graph.
   @Test(arguments: 0..<60) func randomGraphsMeanTheSameFused(seed: Int) throws {
-    let test = Case(seed: UInt64(seed))
+    let test = Case(seed: seed)
     test.writeRandomGraph(length: 3 + seed % 20, element: .f32)
     let expected = try test.run(ReferenceBackend())
     let fusedGraph = Fusion.run(test.graph)
@@ -24,16 +25,8 @@ import Testing
   /// bf16: fusion leaves roundings out, so both are held against f32 and fusion must not make it worse.
   @Test(.enabled(if: CPUBackend.runsBfloat16), arguments: 0..<20)
   func randomGraphsStayNearInBfloat16(seed: Int) throws {
-    let exact = Case(seed: UInt64(seed))
-    exact.writeRandomGraph(length: 3 + seed % 8, element: .f32)
-    let rounded = Case(seed: UInt64(seed))
-    rounded.writeRandomGraph(length: 3 + seed % 8, element: .bf16)
-    let expected = try exact.run(ReferenceBackend())
-    let reference = try rounded.run(ReferenceBackend())
-    let found = try rounded.run(try CPUBackend())
-    for (name, numbers) in expected {
-      let allowed = 1.5 * relativeError(try #require(reference[name]), numbers) + 4e-3
-      #expect(relativeError(try #require(found[name]), numbers) <= allowed)
+    for error in try Case.roundingErrors(seed: seed, .bf16, on: CPUBackend()) {
+      #expect(error.found <= 1.5 * error.reference + 4e-3)
     }
   }
 
@@ -74,7 +67,7 @@ import Testing
 
   /// Frames that are begun before the last is finished, with settings written while two are under way.
   @Test(arguments: 0..<8) func framesUnderWayMeanTheSame(seed: Int) throws {
-    let test = Case(seed: UInt64(300 + seed))
+    let test = Case(seed: 300 + seed)
     test.writeRandomGraph(length: 12, element: .f32)
     let alone = try CPUBackend(precision: .f32, threads: 1, overlap: .never)
       .compile(test.graph, weights: test.weights) { _ in }

@@ -1,8 +1,8 @@
 import CKernels
 import CPUBackend
 import Engine
-import GraphCases
 import Glibc
+import GraphCases
 import Testing
 
 /// What a system that gives no more threads leaves of parallel work: an error, and never a share that nobody works on.

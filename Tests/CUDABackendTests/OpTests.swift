@@ -1,6 +1,7 @@
 import CUDABackend
 import Engine
 import GraphCases
+import TestSupport
 import Testing
 
 /// Every op on the simulated GPU.
@@ -37,7 +38,7 @@ import Testing
       }
     }
     let list = Simulator.checkout + "/Sources/CCUDA/kernels/variants.txt"
-    let lines = try Simulator.text(of: list).split(separator: "\n").filter { !$0.hasPrefix("#") }
+    let lines = try readText(list).split(separator: "\n").filter { !$0.hasPrefix("#") }
     let listed = Set(
       lines.map { $0.split(separator: " ") }.map { ([$0[0]] + $0.dropFirst(2)).joined(separator: " ") })
     #expect(backend.modules.count > 20)

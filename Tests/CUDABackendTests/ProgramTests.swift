@@ -1,12 +1,13 @@
 import CUDABackend
 import Engine
 import GraphCases
+import TestSupport
 import Testing
 
 /// Whole programs on the simulated GPU: fusion, planning, cadences, capture and replay.
 @Suite(.enabled(if: Simulator.isReady), .serialized) struct ProgramTests {
   @Test(arguments: 0..<30) func randomGraphsMeanTheSame(seed: Int) throws {
-    let test = Case(seed: UInt64(seed))
+    let test = Case(seed: seed)
     test.writeRandomGraph(length: 3 + seed % 20, element: .f32)
     let expected = try test.run(ReferenceBackend())
     for fuses in [false, true] {
@@ -19,16 +20,8 @@ import Testing
 
   /// f16: fusion leaves roundings out, so it must not be further from f32 than the reference rounding each op.
   @Test(arguments: 0..<20) func randomGraphsStayNearInHalfPrecision(seed: Int) throws {
-    let exact = Case(seed: UInt64(seed))
-    exact.writeRandomGraph(length: 3 + seed % 8, element: .f32)
-    let rounded = Case(seed: UInt64(seed))
-    rounded.writeRandomGraph(length: 3 + seed % 8, element: .f16)
-    let expected = try exact.run(ReferenceBackend())
-    let reference = try rounded.run(ReferenceBackend())
-    let found = try rounded.run(try CUDABackend())
-    for (name, numbers) in expected {
-      let allowed = 1.5 * relativeError(try #require(reference[name]), numbers) + 1e-3
-      #expect(relativeError(try #require(found[name]), numbers) <= allowed)
+    for error in try Case.roundingErrors(seed: seed, .f16, on: CUDABackend()) {
+      #expect(error.found <= 1.5 * error.reference + 1e-3)
     }
   }
 
@@ -164,7 +157,7 @@ import Testing
 
   /// Sums of f16 within a tile of k: less exact, by as much as the hardware's rounding allows, and no more however deep.
   @Test(arguments: [320, 5120]) func halfSumsStayWithinTheirError(depth: Int) throws {
-    let test = Case(seed: UInt64(depth))
+    let test = Case(seed: depth)
     let limit = (3 / Float(depth)).squareRoot()
     let x = test.input([64, depth], .f16)
     test.graph.output(

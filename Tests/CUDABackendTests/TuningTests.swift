@@ -2,6 +2,7 @@ import CUDABackend
 import Engine
 import Glibc
 import GraphCases
+import TestSupport
 import Testing
 
 /// Which way a product is computed, and cuBLASLt as one of them, on the simulated GPU.

@@ -1,6 +1,7 @@
 import CUDABackend
 import Engine
 import GraphCases
+import TestSupport
 import Testing
 
 /// Products by Hopper's warpgroups, on a simulated one.

@@ -1,12 +1,13 @@
 import CCUDA
 import Glibc
+import TestSupport
 import Testing
 
 extension SimulatorTests {
   /// Devices, memory, launches' checks, lost devices, and NVRTC.
   @Suite struct Devices {
     private let simulator = Simulator.shared
-    private static let source = Result { try File.source("wrappers.cu") }
+    private static let source = Result { try Kernels.source("wrappers.cu") }
 
     private func attribute(_ number: Int32, of device: Int32) throws -> Int32 {
       var value: Int32 = 0

@@ -1,4 +1,5 @@
 import CCUDA
+import TestSupport
 import Testing
 
 extension SimulatorTests {
@@ -40,7 +41,7 @@ extension SimulatorTests {
     }
 
     private func replacing(_ line: String, with other: String) throws -> String {
-      let source = try File.source("matrix.cu")
+      let source = try Kernels.source("matrix.cu")
       let parts = source.split(separator: line, omittingEmptySubsequences: false)
       try #require(parts.count == 2, "\(line) must be in the kernel once")
       return parts.joined(separator: other)
@@ -53,7 +54,7 @@ extension SimulatorTests {
       (90, "add_one_after", 1, 719), (90, "add_one", 0, 719), (89, "add_one_after", 0, 801),
     ]) func aKernelThatDoesNotWait(arch: Int, kernel: String, argument: UInt64, result: Int32) throws {
       let session = try Session(["ARCH": "\(arch)"])
-      let function = try session.function(kernel, of: File.source("wrappers.cu"), arch: arch)
+      let function = try session.function(kernel, of: Kernels.source("wrappers.cu"), arch: arch)
       let number = try session.upload([Float(1)])
       try session.synchronize()
       let code: Int32
@@ -69,7 +70,7 @@ extension SimulatorTests {
     }
 
     @Test(arguments: 1...6) func aRightKernelIsRight(seed: Int) throws {
-      #expect(try run(File.source("matrix.cu"), seed: seed) == .right)
+      #expect(try run(Kernels.source("matrix.cu"), seed: seed) == .right)
     }
 
     @Test(arguments: 1...3) func aMissingWait(seed: Int) throws {

@@ -1,5 +1,6 @@
 import CCUDA
 import Synchronization
+import TestSupport
 import Testing
 
 /// An error of the driver, as its number.

@@ -1,5 +1,6 @@
 import CCUDA
 import Glibc
+import TestSupport
 import Testing
 
 /// The simulated driver, opened as a program opens the real one: by dlopen, and with its names kept to itself.
@@ -13,7 +14,7 @@ struct Simulator: @unchecked Sendable {
   private init() {
     let copy = "/tmp/turbocam-simulator-test-\(getpid()).so"
     defer { unlink(copy) }
-    guard let bytes = File.read(Self.path), File.write(bytes, to: copy),
+    guard let bytes = try? readFile(Self.path), (try? writeFile(copy, bytes)) != nil,
       let library = dlopen(copy, RTLD_NOW | RTLD_LOCAL)
     else {
       preconditionFailure("cannot open \(Self.path): \(dlerror().map { String(cString: $0) } ?? "")")
@@ -49,27 +50,11 @@ struct Simulator: @unchecked Sendable {
   }
 }
 
-/// Whole files.
-enum File {
-  static func read(_ path: String) -> [UInt8]? {
-    guard let file = fopen(path, "rb") else { return nil }
-    defer { fclose(file) }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    while case let count = fread(&buffer, 1, buffer.count, file), count > 0 { bytes += buffer.prefix(count) }
-    return bytes
-  }
-
-  static func write(_ bytes: [UInt8], to path: String) -> Bool {
-    guard let file = fopen(path, "wb") else { return false }
-    let written = fwrite(bytes, 1, bytes.count, file)
-    return fclose(file) == 0 && written == bytes.count
-  }
-
+enum Kernels {
   /// A source of this folder.
   static func source(_ name: String) throws -> String {
     let folder = String(#filePath.dropLast("/Simulator.swift".count))
-    return String(decoding: try #require(read("\(folder)/kernels/\(name)")), as: UTF8.self)
+    return try readText("\(folder)/kernels/\(name)")
   }
 }
 

@@ -1,4 +1,5 @@
 import CCUDA
+import TestSupport
 import Testing
 
 extension SimulatorTests {
@@ -10,7 +11,7 @@ extension SimulatorTests {
 
     init() throws {
       session = try Session()
-      addOne = try session.function("add_one", of: File.source("wrappers.cu"))
+      addOne = try session.function("add_one", of: Kernels.source("wrappers.cu"))
     }
 
     private func add(to address: UInt64, in stream: tc_CUstream? = nil) throws {
@@ -207,7 +208,7 @@ extension SimulatorTests {
         { _ = try session.allocate(16) },
         { try session.free(number) },
         { try session.synchronize() },
-        { _ = try session.function("add_one", of: File.source("wrappers.cu")) },
+        { _ = try session.function("add_one", of: Kernels.source("wrappers.cu")) },
       ]
       for call in illegal {
         try begin(session.stream)
@@ -221,7 +222,7 @@ extension SimulatorTests {
 
     /// Parameters are those of the time of the call, in graphs too.
     @Test func parametersAreCopied() throws {
-      let shuffle = try session.function("shuffle", of: File.source("wrappers.cu"))
+      let shuffle = try session.function("shuffle", of: Kernels.source("wrappers.cu"))
       let result = try session.allocate(128)
       try begin(session.stream)
       try session.launch(shuffle, block: 32, [0, 0, result, 3])

@@ -1,10 +1,11 @@
 import CCUDA
+import TestSupport
 import Testing
 
 extension SimulatorTests {
   /// The words of warpgroup.cuh beside plain loops, and what happens where one is missing.
   @Suite struct Warpgroups {
-    static let source = Result { try File.source("warpgroups.cu") }
+    static let source = Result { try Kernels.source("warpgroups.cu") }
 
     /// Words of a kernel's parameters.
     private func parameters(

@@ -4,7 +4,7 @@ import Testing
 extension SimulatorTests {
   /// Each word of device.cuh beside a plain loop.
   @Suite struct Wrappers {
-    static let source = Result { try File.source("wrappers.cu") }
+    static let source = Result { try Kernels.source("wrappers.cu") }
 
     private func run(
       _ name: String, block: Int = 32, shared: Int = 0, _ parameters: [UInt64], _ session: Session,

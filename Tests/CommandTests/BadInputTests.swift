@@ -1,13 +1,14 @@
 import CPUBackend
 import Glibc
+import TestSupport
 import Testing
 
 /// What is wrong outside the command line: a message with the path and the remedy, and nothing half-written.
 @Suite struct BadInputTests {
   /// Runs in a folder; `{}` in a word is its path. Gives what is left there, too.
   private func run(_ words: [String], _ files: [String: [UInt8]] = [:]) throws -> (Program.Result, [String]) {
-    let folder = try Folder()
-    for (name, bytes) in files { try write(bytes, to: folder.file(name)) }
+    let folder = try TemporaryFolder()
+    for (name, bytes) in files { try writeFile(folder.file(name), bytes) }
     let result = try Program.start(words.map { $0.replacing("{}", with: folder.path) }).wait()
     return (result, folder.names.filter { files[$0] == nil })
   }
@@ -74,19 +75,19 @@ import Testing
   }
 
   /// The embedded model with one file of its own.
-  private func model(_ folder: Folder, _ path: String, _ bytes: [UInt8]) throws -> Program.Result {
+  private func model(_ folder: TemporaryFolder, _ path: String, _ bytes: [UInt8]) throws -> Program.Result {
     let source = Program.checkout + "/Fixtures/models/spark"
     let copy = folder.file("model")
     #expect(try Running("/bin/cp", ["-r", source, copy]).wait().code == 0)
     defer { _ = try? Running("/bin/rm", ["-r", copy]).wait() }
-    try write(bytes, to: "\(copy)/\(path)")
+    try writeFile("\(copy)/\(path)", bytes)
     return try Program.run("text", "--model", copy, "--output", folder.file("o.png"))
   }
 
   @Test func aTruncatedCheckpointIsNamed() throws {
     let path = "unet/diffusion_pytorch_model.safetensors"
-    let whole = try read(Program.checkout + "/Fixtures/models/spark/" + path)
-    let folder = try Folder()
+    let whole = try readFile(Program.checkout + "/Fixtures/models/spark/" + path)
+    let folder = try TemporaryFolder()
     let result = try model(folder, path, Array(whole.dropLast(1000)))
     #expect(result.code == 65, "\(result.errors)")
     #expect(result.errors.contains(path))
@@ -100,7 +101,7 @@ import Testing
     ("tokenizer/vocab.json", "no", 65),
   ])
   func aBrokenConfigurationIsNamed(path: String, text: String, code: Int32) throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try model(folder, path, Array(text.utf8))
     #expect(result.code == code, "\(result.errors)")
     #expect(result.errors.contains("/" + path), "\(result.errors)")
@@ -109,7 +110,7 @@ import Testing
 
   /// The arena of so large a picture alone is more than the process may map.
   @Test func memoryThatIsNotThereIsTold() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let picture = Program.checkout + "/Fixtures/pictures/styles.jpg"
     let script = #"ulimit -v 3000000; exec "$0" image "$1" --device cpu --size 4096x4096 --output "$2""#
     let result = try Running("/bin/bash", ["-c", script, Program.path, picture, folder.file("o.png")]).wait()
@@ -123,7 +124,7 @@ import Testing
     (Program.checkout + "/Fixtures/parity/lora/sd-tiny.safetensors:0.5", 65),
   ])
   func aLoRAThatDoesNotFitIsNamed(lora: String, code: Int32) throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let picture = Program.checkout + "/Fixtures/pictures/styles.jpg"
     let result = try Program.run("image", picture, "--lora", lora, "--output", folder.file("o.png"))
     #expect(result.code == code, "\(result.errors)")

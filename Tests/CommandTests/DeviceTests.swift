@@ -1,8 +1,8 @@
+import Base
 import Diffusion
 import Glibc
+import TestSupport
 import Testing
-
-import enum GraphCases.Simulator
 
 /// Where to compute: what is found, what is missing, and what then happens. None of it needs a GPU.
 struct DeviceTests {
@@ -12,7 +12,7 @@ struct DeviceTests {
 
   @Test(arguments: ["cuda", "cuda:1"])
   func aGPUThatWasAskedForMustBeThere(device: String) throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "image", picture, "--output", folder.file("a.png"), "--device", device, with: noDriver)
     #expect(result.code == 69)
@@ -22,7 +22,7 @@ struct DeviceTests {
   }
 
   @Test func otherwiseTheProcessorDoes() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "image", picture, "--output", folder.file("a.png"), "--device", "auto", with: noDriver)
     #expect(result.code == 0, "\(result.errors)")
@@ -39,7 +39,7 @@ struct DeviceTests {
 
   /// On the simulated driver, whose third frame loses the GPU: the outputs go on when it is there again.
   @Test func aLostGPUIsHadAgain() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "run", "--device", "cuda", "--input", "test", "--model", sdTiny, "--size", "64x64", "--frames", "5",
       "--output", folder.file("a.mjpeg"), with: Program.simulatedGPU(["FAULT": "replay@3=700"]),
@@ -51,7 +51,7 @@ struct DeviceTests {
 
   /// Two GPUs repaint a clip in turns: the same pictures in the same order as one makes.
   @Test func severalGPUsTakeTurns() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     func run(_ device: String, _ name: String) throws -> Program.Result {
       try Program.run(
         "run", "--device", device, "--input", RunTests.clip, "--model", sdTiny, "--size", "64x64",
@@ -62,7 +62,7 @@ struct DeviceTests {
       let result = try run(device, name)
       #expect(result.code == 0 && result.errors.contains("7 frames"), "\(result.errors)")
     }
-    #expect(try read(folder.file("both.mjpeg")) == read(folder.file("one.mjpeg")))
+    #expect(try readFile(folder.file("both.mjpeg")) == readFile(folder.file("one.mjpeg")))
     let missing = try run("cuda:1,2", "none.mjpeg")
     #expect(missing.code == 69)
     #expect(missing.errors.contains("there is no GPU 2"), "\(missing.errors)")
@@ -72,7 +72,7 @@ struct DeviceTests {
   /// them has to wait then) or refuses: the clip of a card that knows nothing of it. A GPU that is lost at such a launch
   /// shows that there are any.
   @Test func kernelsThatBeginEarlyMakeTheSamePictures() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     func run(_ name: String, arch: String, fault: String, overlap: String = "1") throws -> Program.Result {
       try Program.run(
         "run", "--device", "cuda", "--input", RunTests.clip, "--model", sdTiny, "--size", "64x64",
@@ -87,11 +87,11 @@ struct DeviceTests {
       let result = try run(name, arch: arch, fault: fault)
       #expect(result.code == 0 && result.errors.contains("3 frames"), "\(name): \(result.errors)")
     }
-    #expect(try read(folder.file("early.mjpeg")) == read(folder.file("plain.mjpeg")))
-    #expect(try read(folder.file("refused.mjpeg")) == read(folder.file("plain.mjpeg")))
+    #expect(try readFile(folder.file("early.mjpeg")) == readFile(folder.file("plain.mjpeg")))
+    #expect(try readFile(folder.file("refused.mjpeg")) == readFile(folder.file("plain.mjpeg")))
     let off = try run("off.mjpeg", arch: "90", fault: "overlap=719", overlap: "0")
     #expect(off.code == 0, "\(off.errors)")
-    #expect(try read(folder.file("off.mjpeg")) == read(folder.file("plain.mjpeg")))
+    #expect(try readFile(folder.file("off.mjpeg")) == readFile(folder.file("plain.mjpeg")))
     let lost = try run("lost.mjpeg", arch: "90", fault: "overlap@9=719")
     #expect(lost.errors.contains("the GPU stopped working"))
   }
@@ -122,7 +122,7 @@ struct DeviceTests {
 
   /// Where NVRTC is missing, kernels compiled beforehand do; without them it says what is missing.
   @Test func kernelsCompiledBeforehandNeedNoNVRTC() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     // Kept among the build's files: a second run compiles only what changed.
     let kernels = Simulator.products + "/simulated-kernels"
     let made = try Program.run(
@@ -140,36 +140,56 @@ struct DeviceTests {
     let with = try paint(["TURBOCAM_KERNELS": kernels])
     #expect(with.code == 0, "\(with.errors)")
     #expect(folder.names.contains("a.png"))
+    // They do as well where NVRTC is there and its code would not load.
+    let newer = try paint([
+      "TURBOCAM_KERNELS": kernels, "TURBOCAM_CACHE": folder.file("cache"),
+      "TURBOCAM_SIMULATOR_NVRTC": "13000",
+      "TURBOCAM_LIBNVRTC": try #require(Program.simulatedGPU()["TURBOCAM_LIBNVRTC"]),
+    ])
+    #expect(newer.code == 0, "\(newer.errors)")
+  }
+
+  /// A driver does not load what a compiler of a later major version made, and one of its own it does.
+  @Test(arguments: ["13000": 69, "12090": 0])
+  func anNVRTCNewerThanTheDriverIsRefused(version: String, code: Int32) throws {
+    let folder = try TemporaryFolder()
+    let words = ["--device", "cuda", "--model", sdTiny, "--size", "64x64", "--output", folder.file("a.png")]
+    let result = try Program.start(
+      ["text"] + words, with: Program.simulatedGPU(["NVRTC": version, "DRIVER": "12040"])
+    ).wait(seconds: 120)
+    #expect(result.code == code, "\(result.errors)")
+    #expect(result.errors.contains("NVRTC 13.0") == (code != 0))
+    #expect(result.errors.contains("newer than the driver, which is for CUDA 12.4") == (code != 0))
+    #expect(folder.names == (code == 0 ? ["a.png"] : []))
   }
 
   /// A damaged cache of kernels, and none that can be written, cost time and nothing else.
   @Test func aDamagedKernelCacheIsMadeAnew() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     func paint(_ cache: String, _ name: String) throws -> [UInt8] {
       let result = try Program.run(
         "text", "--model", sdTiny, "--size", "64x64", "--device", "cuda", "--output", folder.file(name),
         with: Program.simulatedGPU([:], ["TURBOCAM_CACHE": cache]), seconds: 120)
       #expect(result.code == 0, "\(result.errors)")
-      return try read(folder.file(name))
+      return try readFile(folder.file(name))
     }
     let cache = folder.file("cache")
-    let kernels = Folder(path: cache + "/kernels")
-    defer { rmdir(cache) }
+    let kernels = cache + "/kernels"
     let picture = try paint(cache, "a.png")
-    let names = kernels.names.sorted()
-    #expect(names.count > 5)
-    for (index, name) in names.enumerated() {
-      var bytes = try read(kernels.file(name))
+    let made = try #require(names(in: kernels))
+    #expect(made.count > 5)
+    for (index, name) in made.enumerated() {
+      var bytes = try readFile("\(kernels)/\(name)")
       switch index % 3 {
       case 0: bytes = Array(bytes.dropLast(bytes.count / 2))
       case 1: bytes[bytes.count - 100] ^= 1
       default: bytes = []
       }
-      try write(bytes, to: kernels.file(name))
+      try writeFile("\(kernels)/\(name)", bytes)
     }
     #expect(try paint(cache, "b.png") == picture)
-    #expect(kernels.names.sorted() == names)
-    for name in names { #expect(try read(kernels.file(name)).count > 1000, "\(name) was made anew") }
+    #expect(names(in: kernels) == made)
+    for name in made { #expect(try readFile("\(kernels)/\(name)").count > 1000, "\(name) was made anew") }
     #expect(try paint("/dev/null/nowhere", "c.png") == picture)
   }
 

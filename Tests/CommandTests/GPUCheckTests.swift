@@ -1,18 +1,18 @@
 import Diffusion
-import GraphCases
+import TestSupport
 import Testing
 
 /// Tests/GPU/check on simulated GPUs that fail: what it says of them, and what it keeps.
 @Suite(.enabled(if: Simulator.isReady)) struct GPUCheckTests {
   /// The exit code, and what the report says of a part.
   private func check(_ part: String, fault: String) throws -> (code: Int32, part: JSONObject) {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let words = ["--simulated", "--only", part, "--output", folder.path]
     let result = try Running(
       "/usr/bin/python3", [Program.checkout + "/Tests/GPU/check"] + words,
       with: ["TURBOCAM_SIMULATOR_FAULT": fault, "TURBOCAM_SIMULATOR_ARCH": "80"]
     ).wait(seconds: 240)
-    let report = try JSON.parse(try read(folder.file("report.json"))).object
+    let report = try JSON.parse(try readFile(folder.file("report.json"))).object
     let found = try #require(report?["parts"]?.object?[part]?.object, "\(result.errors)")
     #expect(report?["passed"] == .bool(false))
     return (result.code, found)

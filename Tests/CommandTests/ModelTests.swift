@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 /// Runs with the embedded model.
@@ -6,12 +7,12 @@ import Testing
   private static let sdTiny = Program.checkout + "/Fixtures/parity/sd-tiny"
 
   @Test func theSameSeedGivesTheSamePicture() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     func paint(_ name: String, _ words: String...) throws -> [UInt8] {
       let result = try Program.start(["image", RunTests.clip, "--output", folder.file(name)] + words).wait(
         seconds: 120)
       #expect(result.code == 0, "\(result.errors)")
-      return try read(folder.file(name))
+      return try readFile(folder.file(name))
     }
     let first = try paint("a.png", "--prompt", "oil painting", "--size", "128x96", "--seed", "3")
     #expect(first.starts(with: [0x89, 0x50, 0x4E, 0x47]))
@@ -21,7 +22,7 @@ import Testing
   }
 
   @Test func textPaintsFromNoise() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "text", "--model", Self.sdTiny, "--prompt", "mosaic", "--size", "64x64", "--steps", "2", "--output",
       folder.file("a.jpg"), seconds: 120)
@@ -30,7 +31,7 @@ import Testing
   }
 
   @Test func anEndlessPromptIsCutWithAWarning() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let prompt = String(repeating: "oil painting of a house ", count: 40)
     let result = try Program.run(
       "text", "--model", Self.sdTiny, "--prompt", prompt, "--size", "64x64", "--output", folder.file("a.png"),
@@ -40,7 +41,7 @@ import Testing
   }
 
   @Test func aFilmIsRepaintedFrameByFrame() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "run", "--input", RunTests.clip, "--size", "64x64", "--frames", "6", "--output", folder.file("a.mp4"),
       seconds: 120)
@@ -55,20 +56,21 @@ import Testing
       ["run", "--input", "test", "--size", "64x64", "--output", "http://127.0.0.1:0"])
     let port = try running.port()
     // There is something to see from the first moment: it says that the model is loading.
-    let first = try HTTPAnswer("GET /stream", port: port, limit: 500)
-    #expect(String(decoding: first.body, as: Unicode.ASCII.self).contains("Content-Type: image/jpeg"))
+    let stream = try HTTPClient.asking("GET /stream", port)
+    #expect(stream.answer(hasBody: false)?.status == 200)
+    #expect(stream.part()?.headers["content-type"] == "image/jpeg")
     #expect(try running.state(port, until: "\"name\":\"live\"").contains("\"prompt\""))
     for bad in [#"{"steps":0}"#, #"{"prompt":"x","strength":2}"#, "{", #"{"size":"65x64"}"#, #"{"sede":1}"#] {
-      let answer = try HTTPAnswer("PATCH /settings", port: port, body: bad)
+      let answer = try ask("PATCH /settings", port: port, body: bad)
       #expect(answer.status == 400, "\(bad): \(answer.text)")
     }
-    #expect(!(try HTTPAnswer("GET /state", port: port).text.contains("\"prompt\":\"x\"")))
+    #expect(!(try ask("GET /state", port: port).text.contains("\"prompt\":\"x\"")))
     let patch = #"{"prompt":"neon lights","seed":9,"size":"96x64"}"#
-    let good = try HTTPAnswer("PATCH /settings", port: port, body: patch)
+    let good = try ask("PATCH /settings", port: port, body: patch)
     #expect(good.status == 200)
     #expect(good.text.contains("\"prompt\":\"neon lights\""))
     #expect(good.text.contains("\"size\":\"96x64\""))
-    #expect(try HTTPAnswer("GET /snapshot", port: port).status == 200)
+    #expect(try ask("GET /snapshot", port: port).status == 200)
     running.send(SIGINT)
     #expect(running.wait(seconds: 60).code == 0)
   }

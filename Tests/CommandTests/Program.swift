@@ -1,6 +1,6 @@
 import Glibc
+import TestSupport
 import Testing
-import enum GraphCases.Simulator
 
 /// The built program, run as a person would.
 struct Program {
@@ -79,7 +79,7 @@ final class Running {
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var process: pid_t = 0
     let failure = posix_spawn(&process, path, &actions, &attributes, &words, &settings)
-    guard failure == 0 else { throw SystemFailure(call: "posix_spawn \(path)", number: failure) }
+    guard failure == 0 else { throw SystemFailure("posix_spawn \(path)", failure) }
     self.process = process
   }
   deinit {
@@ -153,7 +153,7 @@ final class Running {
   private static func unnamedFile() throws -> Int32 {
     var template = Array("/tmp/turbocam-test-XXXXXX".utf8CString)
     let descriptor = mkstemp(&template)
-    guard descriptor >= 0 else { throw SystemFailure(call: "mkstemp", number: errno) }
+    guard descriptor >= 0 else { throw SystemFailure("mkstemp") }
     unlink(template)
     return descriptor
   }
@@ -164,58 +164,4 @@ final class Running {
     let read = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, 0) }
     return Array(bytes.prefix(max(read, 0)))
   }
-}
-
-struct SystemFailure: Error {
-  var call: String
-  var number: Int32
-}
-
-/// A folder that ends with the test.
-final class Folder {
-  let path: String
-  init() throws {
-    var template = Array("/tmp/turbocam-test-XXXXXX".utf8CString)
-    guard let made = mkdtemp(&template) else { throw SystemFailure(call: "mkdtemp", number: errno) }
-    path = String(cString: made)
-  }
-  /// One that somebody else makes.
-  init(path: String) { self.path = path }
-  deinit {
-    // What cannot be unlinked is a folder, which goes the same way.
-    for name in names where unlink(file(name)) != 0 { _ = Folder(path: file(name)) }
-    rmdir(path)
-  }
-  func file(_ name: String) -> String { "\(path)/\(name)" }
-  var name: Substring { path[path.index(after: path.lastIndex(of: "/")!)...] }
-
-  var names: [String] {
-    guard let stream = opendir(path) else { return [] }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-      let name = withUnsafeBytes(of: entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if name != "." && name != ".." { names.append(name) }
-    }
-    return names
-  }
-}
-
-func write(_ bytes: [UInt8], to path: String) throws {
-  let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
-  guard descriptor >= 0 else { throw SystemFailure(call: "open \(path)", number: errno) }
-  defer { close(descriptor) }
-  let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-  guard written == bytes.count else { throw SystemFailure(call: "write \(path)", number: errno) }
-}
-
-func read(_ path: String) throws -> [UInt8] {
-  let descriptor = open(path, O_RDONLY)
-  guard descriptor >= 0 else { throw SystemFailure(call: "open \(path)", number: errno) }
-  defer { close(descriptor) }
-  var bytes = [UInt8](repeating: 0, count: Int(lseek(descriptor, 0, SEEK_END)))
-  let count = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, 0) }
-  return Array(bytes.prefix(max(count, 0)))
 }

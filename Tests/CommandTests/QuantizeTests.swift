@@ -1,11 +1,12 @@
 import CPUBackend
 import Glibc
+import TestSupport
 import Testing
 
 /// `turbocam quantize`, as a person uses it.
 @Suite(.serialized, .enabled(if: CPUBackend.hasInt8)) struct QuantizeTests {
   @Test func theFolderRepaintsAsTheModelDoes() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let made = folder.file("spark8")
     // As one that was interrupted leaves it.
     #expect(mkdir(made, 0o755) == 0)
@@ -20,7 +21,7 @@ import Testing
     #expect(try #require(Double(psnr.1)) > 40)
     #expect(try #require(Double(psnr.2)) > 0.98)
     #expect(output.contains("turbocam --model '\(made)'"))
-    let record = String(decoding: try read(made + "/unet/config.json"), as: UTF8.self)
+    let record = String(decoding: try readFile(made + "/unet/config.json"), as: UTF8.self)
     #expect(record.contains("\"pictures\":2") && record.contains("\"psnr\":\(psnr.1.prefix(1))"))
 
     // Left to us, it runs on the processor even beside a GPU, which is simulated here.

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 /// Runs without a model: the way of a frame.
@@ -6,7 +7,7 @@ import Testing
   static let clip = Program.checkout + "/Fixtures/clips/demo.mp4"
 
   @Test func aFilmBecomesAFilmFrameByFrame() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "run", "--input", Self.clip, "--model", "none", "--output", folder.file("a.mp4"), "--output",
       folder.file("b.mkv"))
@@ -21,10 +22,10 @@ import Testing
 
   /// The input by another of its names, one new file twice, and one old file by two names.
   @Test func nothingIsWrittenOverWhatIsReadNorTwiceToOnePlace() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let film = folder.file("a.mp4")
-    let whole = try read(Self.clip)
-    try write(whole, to: film)
+    let whole = try readFile(Self.clip)
+    try writeFile(film, whole)
     symlink(film, folder.file("link.mp4"))
     link(film, folder.file("hard.mp4"))
     for (input, outputs, words) in [
@@ -42,12 +43,12 @@ import Testing
     let twice = try Program.run(
       "run", "--input", "test", "--model", "none", "--frames", "2", "--output", "-", "--output", "-")
     #expect(twice.code == 64 && twice.output.isEmpty, "\(twice.errors)")
-    #expect(try read(film) == whole)
+    #expect(try readFile(film) == whole)
     #expect(Set(folder.names) == ["a.mp4", "link.mp4", "hard.mp4"])
   }
 
   @Test func framesEndsTheRun() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "run", "--input", Self.clip, "--model", "none", "--frames", "30", "--output", folder.file("a.mp4"))
     #expect(result.code == 0, "\(result.errors)")
@@ -56,7 +57,7 @@ import Testing
   }
 
   @Test func theTestPatternIsRecordedLive() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "run", "--input", "test", "--model", "none", "--frames", "30", "--output", folder.file("clip.mp4"))
     #expect(result.code == 0, "\(result.errors)")
@@ -70,21 +71,21 @@ import Testing
     #expect(result.code == 0, "\(result.errors)")
     #expect(result.output.starts(with: [0xFF, 0xD8, 0xFF]))
     #expect(result.output.suffix(2) == [0xFF, 0xD9])
-    let folder = try Folder()
-    try write(result.output, to: folder.file("out.mjpeg"))
+    let folder = try TemporaryFolder()
+    try writeFile(folder.file("out.mjpeg"), result.output)
     #expect(try Film(folder.file("out.mjpeg")).frames == 10)
   }
 
   /// Less of it, fewer bytes: of frames and of stills.
   @Test func qualityIsThatOfEveryJPEG() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     var sizes: [[Int]] = []
     for quality in ["5", "50", "95"] {
       let result = try Program.run(
         "run", "--input", Self.clip, "--model", "none", "--frames", "1", "--quality", quality, "--output",
         folder.file("a.mjpeg"), "--output", folder.file("a.jpg"))
       #expect(result.code == 0, "\(result.errors)")
-      sizes.append(try ["a.mjpeg", "a.jpg"].map { try read(folder.file($0)).count })
+      sizes.append(try ["a.mjpeg", "a.jpg"].map { try readFile(folder.file($0)).count })
     }
     for output in 0..<2 {
       #expect(sizes[0][output] * 2 < sizes[1][output] && sizes[1][output] * 2 < sizes[2][output], "\(sizes)")
@@ -93,7 +94,7 @@ import Testing
 
   /// Else a signal that comes while the first one is busy would be the end: decoders and models have threads too.
   @Test func noThreadButTheFirstTakesSignals() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let running = try Program.start(
       ["run", "--input", Self.clip, "--loop", "--size", "64x64", "--output", folder.file("a.mp4"), "--json"])
     try running.expect { String(decoding: $0, as: UTF8.self).contains(#""name":"live""#) }
@@ -109,7 +110,7 @@ import Testing
 
   @Test(arguments: [SIGINT, SIGTERM])
   func aSignalFinishesTheRecording(signal: Int32) throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let running = try Program.start(
       ["run", "--input", "test", "--model", "none", "--output", folder.file("a.mp4"), "--json"])
     try running.expect(lines: 2)
@@ -121,7 +122,7 @@ import Testing
 
   /// As nohup starts it, and a shell's job in the background.
   @Test func aSignalThatIsIgnoredStaysSo() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let script = #"trap "" HUP INT; exec "$0" run --input test --model none --json --output "$1""#
     let running = try Running("/bin/bash", ["-c", script, Program.path, folder.file("a.mp4")])
     try running.expect(lines: 1)
@@ -134,7 +135,7 @@ import Testing
   }
 
   @Test func jsonIsOneObjectALine() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let result = try Program.run(
       "run", "--input", "test", "--model", "none", "--frames", "5", "--json", "--output",
       folder.file("a.mjpeg"))
@@ -148,19 +149,20 @@ import Testing
     let running = try Program.start(
       ["run", "--input", "test", "--model", "none", "--output", "http://127.0.0.1:0"])
     let port = try running.port()
-    let snapshot = try HTTPAnswer("GET /snapshot", port: port)
+    let snapshot = try ask("GET /snapshot", port: port)
     #expect(snapshot.status == 200)
     #expect(snapshot.body.starts(with: [0xFF, 0xD8, 0xFF]))
     for path in ["/stream", "/?action=stream"] {
-      let stream = try HTTPAnswer("GET \(path)", port: port, limit: 200_000)
-      #expect(stream.status == 200)
-      #expect(stream.headers.contains("multipart/x-mixed-replace"))
-      #expect(stream.body.count > 100_000)
+      let stream = try HTTPClient.asking("GET \(path)", port)
+      let head = try #require(stream.answer(hasBody: false))
+      #expect(head.status == 200)
+      #expect(head.headers["content-type"]?.contains("multipart/x-mixed-replace") == true)
+      for _ in 0..<5 { #expect(try #require(stream.part()).body.starts(with: [0xFF, 0xD8, 0xFF])) }
     }
     let state = try running.state(port, until: "\"name\":\"live\"")
     #expect(state.contains("\"model\":\"none\""))
     #expect(state.contains("\"input\":\"test pattern\""))
-    #expect(try HTTPAnswer("PATCH /settings", port: port, body: #"{"steps":2}"#).status == 400)
+    #expect(try ask("PATCH /settings", port: port, body: #"{"steps":2}"#).status == 400)
     running.send(SIGTERM)
     #expect(running.wait(seconds: 30).code == 0)
   }
@@ -180,7 +182,7 @@ import Testing
     // So many pictures are lost where the first of them waits in a write.
     var dropped = 0
     for _ in 0..<600 where dropped < 10 {
-      let state = try HTTPAnswer("GET /state", port: port).text
+      let state = try ask("GET /state", port: port).text
       dropped = state.firstMatch(of: /"label":"standard output","dropped":(\d+)/).flatMap { Int($0.1) } ?? 0
       usleep(50_000)
     }
@@ -196,7 +198,7 @@ import Testing
   private static func fullSocket() throws -> (near: Int32, far: Int32) {
     var ends: [Int32] = [0, 0]
     guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else {
-      throw SystemFailure(call: "socketpair", number: errno)
+      throw SystemFailure("socketpair")
     }
     let bytes = [UInt8](repeating: 0, count: 4096)
     while send(ends[0], bytes, bytes.count, Int32(MSG_DONTWAIT)) > 0 {}
@@ -204,7 +206,7 @@ import Testing
   }
 
   @Test func oneProgramShowsWhatAnotherServes() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let server = try Program.start(
       ["run", "--input", Self.clip, "--loop", "--model", "none", "--output", "http://127.0.0.1:0"])
     let port = try server.port()
@@ -243,7 +245,7 @@ import Testing
       let running = try Running("/bin/bash", ["-c", script, Program.path])
       let port = try running.port()
       for (token, status) in tokens {
-        let answer = try HTTPAnswer("GET /state" + (token.isEmpty ? "" : "?token=\(token)"), port: port)
+        let answer = try ask("GET /state" + (token.isEmpty ? "" : "?token=\(token)"), port: port)
         #expect(answer.status == status, "\(script) with \(token)")
       }
       running.send(SIGTERM)
@@ -253,7 +255,7 @@ import Testing
 
   /// A white left third becomes a white right third.
   @Test func mirrorTurnsThePictureWithoutAModel() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let picture = folder.file("left.png")
     let made = try Running(
       "/usr/bin/ffmpeg",
@@ -280,7 +282,7 @@ import Testing
   }
 
   @Test func aLostOutputIsTold() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let script =
       #"ulimit -f 1536; exec "$0" run --input "$1" --loop --model none --output "$2" --output http://127.0.0.1:0"#
     let running = try Running(
@@ -297,19 +299,19 @@ import Testing
 
   /// Else the first file that is opened is standard error, and messages go among its pictures.
   @Test func standardDescriptorsMayBeClosed() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     for closed in ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"] {
       let script = #"exec "$0" run --input "$1" --model none --frames 3 --output "$2" \#(closed)"#
       let film = folder.file("a.mjpeg")
       let result = try Running("/bin/bash", ["-c", script, Program.path, Self.clip, film]).wait()
       #expect(result.code == 0)
-      #expect(try read(film).suffix(2) == [0xFF, 0xD9], "\(closed)")
+      #expect(try readFile(film).suffix(2) == [0xFF, 0xD9], "\(closed)")
       #expect(try Film(film).frames == 3, "\(closed)")
     }
   }
 
   @Test func aLostOutputLeavesTheOthers() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     // No file may grow beyond 1.5 MB: the pictures need more, the film does not.
     let script = #"ulimit -f 1536; exec "$0" run --input "$1" --model none --output "$2" --output "$3""#
     let result = try Running(
@@ -325,6 +327,8 @@ import Testing
 
 /// What ffprobe says of a film.
 struct Film {
+  struct ProbeFailure: Error { let said: String }
+
   var frames: Int
   var size: String
   var seconds: Double
@@ -337,11 +341,11 @@ struct Film {
         "stream=width,height,nb_read_frames:format=duration", "-of", "csv=p=0", path,
       ]
     ).wait()
-    guard probe.code == 0 else { throw SystemFailure(call: "ffprobe \(path): \(probe.errors)", number: 0) }
+    guard probe.code == 0 else { throw ProbeFailure(said: "ffprobe \(path): \(probe.errors)") }
     let lines = probe.text.split(separator: "\n")
     let stream = lines.first?.split(separator: ",") ?? []
     guard stream.count == 3, let frames = Int(stream[2]) else {
-      throw SystemFailure(call: "ffprobe \(path): \(probe.text)", number: 0)
+      throw ProbeFailure(said: "ffprobe \(path): \(probe.text)")
     }
     self.frames = frames
     size = "\(stream[0]),\(stream[1])"

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 /// The sound of a film that is repainted.
@@ -37,7 +38,7 @@ struct SoundTests {
   /// Packet by packet, at the times that they had beside the pictures; not what sounds before these.
   @Test(arguments: [("aac", 0.0), ("libopus", 0.0), ("aac", 0.5)])
   func aFilmKeepsItsSound(codec: String, delay: Double) throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let film = folder.file("a.mkv")
     try self.film(film, codec: codec, delay: delay)
     let result = try Program.run(
@@ -65,7 +66,7 @@ struct SoundTests {
   /// Which kind of film cannot hold it is told; the pictures go on.
   @Test(arguments: [[], ["--quiet"]])
   func soundThatDoesNotFitIsToldOf(quiet: [String]) throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let film = folder.file("a.mkv")
     try self.film(film, codec: "wmav2", delay: 0)
     let result = try Program.start(
@@ -81,7 +82,7 @@ struct SoundTests {
 
   /// A film that is played at its own pace, as to a browser, records pictures only: they are not all there.
   @Test func aFilmThatIsPlayedIsRecordedWithoutIt() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let film = folder.file("a.mkv")
     try self.film(film, codec: "aac", delay: 0)
     let result = try Program.run(

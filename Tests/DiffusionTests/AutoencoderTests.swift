@@ -1,5 +1,6 @@
 import Diffusion
 import Engine
+import TestSupport
 import Testing
 
 /// Both autoencoders against diffusers, each way alone.

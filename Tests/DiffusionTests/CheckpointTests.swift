@@ -1,4 +1,6 @@
+import Base
 import Diffusion
+import TestSupport
 import Testing
 
 /// Which of the files in a folder are a component's weights.
@@ -24,7 +26,7 @@ struct CheckpointTests {
   @discardableResult
   private func write(_ naming: (component: String, shard: String, index: String)) throws -> [String] {
     let index = try Config(path: "\(source)/\(Self.name).safetensors.index.json").object
-    let files = TemporaryFolder.entries(source).filter { $0.hasSuffix(".safetensors") }
+    let files = (names(in: source) ?? []).filter { $0.hasSuffix(".safetensors") }
     #expect(files.count == 4)
     var text = JSON.object(index).text
     let renamed = files.map { file in
@@ -32,7 +34,7 @@ struct CheckpointTests {
       return naming.shard.split(separator: "part", omittingEmptySubsequences: false).joined(separator: part)
     }
     for (file, other) in zip(files, renamed) {
-      try folder.write(other, TemporaryFolder.read(source + "/" + file))
+      try folder.write(other, try readFile(source + "/" + file))
       text = text.split(separator: "\"\(file)\"", omittingEmptySubsequences: false)
         .joined(separator: "\"\(other)\"")
     }
@@ -54,7 +56,7 @@ struct CheckpointTests {
 
   /// As diffusers does where no variant is asked for.
   @Test func wholePrecisionCountsBeforeVariants() throws {
-    let vae = TemporaryFolder.read(Parity.root + "/kl-odd/vae/\(Self.name).safetensors")
+    let vae = try readFile(Parity.root + "/kl-odd/vae/\(Self.name).safetensors")
     try folder.write("\(Self.name).fp16.safetensors", "broken")
     #expect(throws: DiffusionError.self) { try Checkpoint(folder: folder.path, name: Self.name) }
     try folder.write("\(Self.name).safetensors", vae)
@@ -72,7 +74,7 @@ struct CheckpointTests {
     for file in try write(Self.namings[0]) { folder.remove(file) }
     let lonely = #expect(throws: DiffusionError.self) { try Checkpoint(folder: folder.path, name: Self.name) }
     #expect(lonely?.kind == .noInput && lonely?.description.contains("-00001-of-00004") == true)
-    let vae = TemporaryFolder.read(Parity.root + "/kl-odd/vae/\(Self.name).safetensors")
+    let vae = try readFile(Parity.root + "/kl-odd/vae/\(Self.name).safetensors")
     try folder.write("\(Self.name).fp16.safetensors", vae)
     let found = try Checkpoint(folder: folder.path, name: Self.name)
     #expect(found.path.hasSuffix(".fp16.safetensors"))

@@ -103,17 +103,6 @@ enum Runner: CaseIterable {
   func limit(pyTorch error: Double) -> Double { element == .f32 ? 1e-4 : max(1.5 * error, 1e-6) }
 }
 
-/// |a - b| / |b|
-func relativeError(_ a: [Float], _ b: [Float]) -> Double {
-  guard a.count == b.count else { return .infinity }
-  var (difference, norm) = (0.0, 0.0)
-  for (a, b) in zip(a, b) {
-    difference += Double(a - b) * Double(a - b)
-    norm += Double(b) * Double(b)
-  }
-  return (difference / max(norm, 1e-30)).squareRoot()
-}
-
 /// Runs a graph once on f32 and i32 inputs and gives all outputs as floats.
 func run(
   _ graph: Graph, _ weights: any WeightSource, _ inputs: [String: [Float]], _ runner: Runner

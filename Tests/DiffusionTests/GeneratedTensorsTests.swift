@@ -1,5 +1,6 @@
 import Diffusion
 import Engine
+import TestSupport
 import Testing
 
 /// Weights that are drawn by counting: the numbers that `draw` of Tests/GPU/models.py gives with PyTorch.

@@ -1,4 +1,6 @@
+import Base
 import Diffusion
+import TestSupport
 import Testing
 
 /// Snapshots in a Hugging Face cache.
@@ -8,7 +10,7 @@ struct HuggingFaceCacheTests {
     for name in [
       "models--org--tiny", "models--org--tiny/refs", "models--org--tiny/snapshots",
       "models--org--tiny/snapshots/0123abcd",
-    ] { cache.makeFolder(name) }
+    ] { try cache.makeFolder(name) }
     try cache.write("models--org--tiny/refs/main", "0123abcd\n")
     try cache.link(Parity.root + "/sd-tiny", "models--org--tiny/snapshots/0123abcd/")
     let environment = { $0 == "HF_HUB_CACHE" ? cache.path : nil }
@@ -25,10 +27,10 @@ struct HuggingFaceCacheTests {
   /// A folder that happens to have an embedded model's name does not take its place: tests run beside one called Tests.
   @Test func embeddedModelsComeFirst() throws {
     let models = try TemporaryFolder()
-    models.makeFolder("Tests")
+    try models.makeFolder("Tests")
     try models.link(Parity.root + "/sd-tiny", "Tests/")
     let environment = { $0 == "TURBOCAM_MODELS" ? models.path : nil }
-    #expect(!TemporaryFolder.entries("Tests").isEmpty, "tests run in the root of the source tree")
+    #expect(!(names(in: "Tests") ?? []).isEmpty, "tests run in the root of the source tree")
     let model = try ModelFolder.find("Tests", environment: environment)
     #expect(model.path == models.path + "/Tests")
   }

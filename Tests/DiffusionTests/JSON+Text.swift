@@ -1,4 +1,5 @@
 import Diffusion
+import TestSupport
 
 extension TemporaryFolder {
   /// Gives a key of a JSON file another value, or takes it away where `value` is nil.

@@ -2,9 +2,8 @@ import CPUBackend
 import CUDABackend
 import Diffusion
 import Engine
+import TestSupport
 import Testing
-
-import enum GraphCases.Simulator
 
 /// Pictures of models that a LoRA changes, as diffusers paints them (Fixtures/make/lora.py).
 struct LoRATests {
@@ -108,7 +107,7 @@ struct LoRATests {
   @Test func theRootOfTheRankIsHeeded() throws {
     let folder = try TemporaryFolder()
     let (plain, root) = (Array(#"use_rslora\": false"#.utf8), Array(#"use_rslora\":  true"#.utf8))
-    let bytes = TemporaryFolder.read(file("sd-tiny"))
+    let bytes = try readFile(file("sd-tiny"))
     #expect(bytes.ranges(of: plain).count == 2)
     let path = try folder.write("root.safetensors", bytes.replacing(plain, with: root))
     let choice = LoRA.Choice(path: path, scale: try scale("sd-tiny") / 3.0.squareRoot())
@@ -206,7 +205,7 @@ struct LoRATests {
       (names[0] + endings[0], [2, 4, 3, 3]), (names[0] + endings[1], [12, 2, 1, 1]),
       (names[0] + ".alpha", []),
     ]
-    var random = MutationTests.Random(seed: 9)
+    var random = SplitMix(seed: 9)
     var taken = 0
     for _ in 0..<150 {
       let folder = try TemporaryFolder()

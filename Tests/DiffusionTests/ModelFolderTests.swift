@@ -1,6 +1,7 @@
 import Diffusion
 import Engine
 import Glibc
+import TestSupport
 import Testing
 
 /// Folders with something wrong in them: refused by file and key, with the exit code for it.
@@ -21,7 +22,7 @@ struct ModelFolderTests {
 
   /// Replaces text in a file of the copy.
   private func edit(_ name: String, _ old: String, _ new: String) throws {
-    let text = String(decoding: TemporaryFolder.read(folder.path + "/" + name), as: UTF8.self)
+    let text = String(decoding: try readFile(folder.file(name)), as: UTF8.self)
     let parts = text.split(separator: old, omittingEmptySubsequences: false)
     try #require(parts.count > 1, "\(name) has no \(old)")
     try folder.replace(name, Array(parts.joined(separator: new).utf8))
@@ -130,7 +131,7 @@ struct ModelFolderTests {
 
   @Test func truncatedWeightsAreRefused() throws {
     let name = "vae/diffusion_pytorch_model.fp16.safetensors"
-    let bytes = TemporaryFolder.read(folder.path + "/" + name)
+    let bytes = try readFile(folder.file(name))
     try folder.replace(name, Array(bytes.dropLast(100)))
     let error = try #require(refusal())
     #expect(
@@ -139,7 +140,7 @@ struct ModelFolderTests {
 
   @Test func wrongTypeOfATensorIsRefused() throws {
     let name = "unet/diffusion_pytorch_model.fp16.safetensors"
-    let bytes = TemporaryFolder.read(folder.path + "/" + name)
+    let bytes = try readFile(folder.file(name))
     let text = Array("\"F16\"".utf8)
     let index = try #require(bytes.indices.first { bytes[$0...].starts(with: text) })
     var changed = bytes
@@ -152,7 +153,7 @@ struct ModelFolderTests {
   /// Autoencoders from before diffusers 0.17 name the projections of their attention otherwise.
   @Test func oldNamesOfAttentionAreKnown() throws {
     let name = "vae/diffusion_pytorch_model.fp16.safetensors"
-    let bytes = TemporaryFolder.read(folder.path + "/" + name)
+    let bytes = try readFile(folder.file(name))
     let count = (0..<8).reduce(0) { $0 | Int(bytes[$1]) << (8 * $1) }
     var header = String(decoding: bytes[8..<8 + count], as: UTF8.self)
     for (new, old) in [
@@ -233,10 +234,10 @@ struct ModelFolderTests {
     }
     let cache = try TemporaryFolder()
     for name in ["models--org--tiny", "models--org--tiny/refs", "models--org--tiny/snapshots"] {
-      cache.makeFolder(name)
+      try cache.makeFolder(name)
     }
     try cache.write("models--org--tiny/refs/main", "0123abcd\n")
-    cache.makeFolder("models--org--tiny/snapshots/0123abcd")
+    try cache.makeFolder("models--org--tiny/snapshots/0123abcd")
     try cache.link(other + "/vae", "models--org--tiny/snapshots/0123abcd/")
     let environment = { $0 == "HUGGINGFACE_HUB_CACHE" ? cache.path : nil }
     let model = try ModelFolder.find(folder.path, autoencoder: "org/tiny", environment: environment)

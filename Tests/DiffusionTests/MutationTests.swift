@@ -1,22 +1,11 @@
 import Diffusion
 import Engine
+import TestSupport
 import Testing
 
 /// Seeded damage to every kind of file: it may be refused, it must not crash, and what is accepted must be
 /// usable.
 struct MutationTests {
-  /// xorshift64*, so that a failing seed fails again.
-  struct Random: RandomNumberGenerator {
-    var state: UInt64
-    init(seed: Int) { state = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 | 1 }
-    mutating func next() -> UInt64 {
-      state ^= state >> 12
-      state ^= state << 25
-      state ^= state >> 27
-      return state &* 0x2545_F491_4F6C_DD1D
-    }
-  }
-
   // MARK: Bytes
 
   private static let tokens = [
@@ -27,7 +16,7 @@ struct MutationTests {
     "</w>", "<|endoftext|>",
   ]
 
-  private func mutate(_ bytes: [UInt8], _ random: inout Random) -> [UInt8] {
+  private func mutate(_ bytes: [UInt8], _ random: inout SplitMix) -> [UInt8] {
     var bytes = bytes
     for _ in 0...Int.random(in: 0..<3, using: &random) where !bytes.isEmpty {
       let place = Int.random(in: 0..<bytes.count, using: &random)
@@ -46,9 +35,9 @@ struct MutationTests {
 
   @Test func damagedSafetensorsNeverCrash() throws {
     let folder = try TemporaryFolder()
-    let whole = TemporaryFolder.read(Parity.root + "/kl-odd/vae/diffusion_pytorch_model.safetensors")
+    let whole = try readFile(Parity.root + "/kl-odd/vae/diffusion_pytorch_model.safetensors")
     let header = 8 + Int(whole[0]) + Int(whole[1]) << 8 + Int(whole[2]) << 16
-    var random = Random(seed: 1)
+    var random = SplitMix(seed: 1)
     for round in 0..<1500 {
       // Half of them keep an honest length, so that what is behind it is read.
       let isHonest = round % 2 == 0
@@ -67,9 +56,9 @@ struct MutationTests {
     let texts = [
       "sdxl-tiny/unet/config.json", "sdxl-tiny/model_index.json", "sd-tiny/tokenizer/tokenizer_config.json",
     ]
-    var random = Random(seed: 2)
+    var random = SplitMix(seed: 2)
     for text in texts {
-      let whole = TemporaryFolder.read(Parity.root + "/" + text)
+      let whole = try readFile(Parity.root + "/" + text)
       for _ in 0..<1000 {
         do { _ = try JSON.parse(mutate(whole, &random)) } catch { #expect(error is JSONError) }
       }
@@ -80,9 +69,9 @@ struct MutationTests {
   func damagedTokenizersNeverCrash(name: String) throws {
     let folder = try TemporaryFolder()
     try folder.link(Parity.root + "/" + name)
-    var random = Random(seed: 3)
-    for file in TemporaryFolder.entries(folder.path) {
-      let whole = TemporaryFolder.read(folder.path + "/" + file)
+    var random = SplitMix(seed: 3)
+    for file in folder.names {
+      let whole = try readFile(folder.file(file))
       for _ in 0..<300 {
         try folder.replace(file, mutate(whole, &random))
         guard let tokenizer = try accepted({ try CLIPTokenizer(folder: folder.path, positions: 77) }) else {
@@ -102,15 +91,14 @@ struct MutationTests {
   func damagedConfigurationsNeverCrash(name: String) throws {
     let folder = try TemporaryFolder()
     try folder.link(Parity.root + "/" + name)
-    var random = Random(seed: 4)
+    var random = SplitMix(seed: 4)
     let files = [
       "model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json",
       "text_encoder_2/config.json", "tokenizer/tokenizer_config.json", "tokenizer_2/tokenizer_config.json",
       "scheduler/scheduler_config.json",
     ]
     for file in files {
-      let whole = TemporaryFolder.read(folder.path + "/" + file)
-      guard !whole.isEmpty else { continue }
+      guard let whole = folder.read(file) else { continue }
       let members = try #require(try JSON.parse(whole).object).members
       for round in 0..<members.count + 40 {
         // The first rounds drop every key in its turn.
@@ -124,7 +112,7 @@ struct MutationTests {
   }
 
   /// Another value: of another kind, out of range, or one of a list changed, dropped or given twice.
-  private func damaged(_ value: JSON, _ random: inout Random) -> String {
+  private func damaged(_ value: JSON, _ random: inout SplitMix) -> String {
     let other = Self.tokens.dropLast(8).randomElement(using: &random)!
     switch value {
     case .array(let array) where !array.isEmpty && Bool.random(using: &random):
@@ -142,7 +130,7 @@ struct MutationTests {
     }
   }
 
-  private func damaged(_ number: Double, _ random: inout Random) -> String {
+  private func damaged(_ number: Double, _ random: inout SplitMix) -> String {
     let others: [Double] = [
       -number, 0, number + 1, number * 2, number / 2, number + 0.5, number * 1e9, 0x1p20, 0x1p31, 0x1p63,
       1e300,

@@ -2,9 +2,8 @@ import CPUBackend
 import CUDABackend
 import Diffusion
 import Engine
+import TestSupport
 import Testing
-
-import enum GraphCases.Simulator
 
 /// Whole pictures as diffusers paints them for the same folder, prompt, seed, strength and steps.
 struct PipelineTests {

@@ -1,6 +1,8 @@
+import Base
 import CUDABackend
 import Diffusion
 import Engine
+import TestSupport
 import Testing
 
 /// The configurations of SDXL-Turbo, SD-Turbo and their kin ask for the very tensors that diffusers makes of
@@ -154,7 +156,7 @@ struct PublishedTests {
     }
     let header = Array("{\(members.joined(separator: ","))}".utf8)
     let length = (0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) }
-    for file in TemporaryFolder.entries(folder.path + "/" + component) {
+    for file in names(in: folder.path + "/" + component) ?? [] {
       folder.remove(component + "/" + file)
     }
     let name = component.hasPrefix("text") ? "model" : "diffusion_pytorch_model"
@@ -189,12 +191,12 @@ struct PublishedTests {
 
   /// FNV-1a over a line for each tensor.
   private func checksum(_ shapes: [String: [Int]]) -> String {
-    var value: UInt64 = 0xCBF2_9CE4_8422_2325
+    var hash = FNV()
     for name in shapes.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
       let line = ([name] + (shapes[name] ?? []).map(String.init)).joined(separator: " ") + "\n"
-      for byte in line.utf8 { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+      hash.add(line.utf8)
     }
-    let digits = String(value, radix: 16)
+    let digits = String(hash.value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
   }
 }

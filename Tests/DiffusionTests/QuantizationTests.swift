@@ -2,6 +2,7 @@ import CPUBackend
 import Diffusion
 import Engine
 import Glibc
+import TestSupport
 import Testing
 
 /// A model of eight bits in a folder of its own, made as `turbocam quantize` makes it.
@@ -187,7 +188,7 @@ struct QuantizedModel {
     let folder = try TemporaryFolder()
     try folder.link(Parity("sd-tiny").folder)
     let file = "unet/diffusion_pytorch_model.safetensors"
-    var bytes = TemporaryFolder.read(try Parity("sd-tiny").folder + "/" + file)
+    var bytes = try readFile(try Parity("sd-tiny").folder + "/" + file)
     let weights = try QuantizedModel.open("sd-tiny").weights
     let unet = try #require(weights["unet"])
     let name = try #require(unet.names.first { $0.hasSuffix("ff.net.2.weight") })
@@ -241,7 +242,7 @@ struct QuantizedModel {
   func brokenScalesAreRefused(part: String, fact: String) throws {
     let quantized = try QuantizedModel("sd-tiny")
     let path = quantized.path + "/unet/diffusion_pytorch_model.safetensors"
-    var bytes = TemporaryFolder.read(path)
+    var bytes = try readFile(path)
     let count = Int(bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) })
     var header = String(decoding: bytes[8..<8 + count], as: UTF8.self)
     let place = try #require(header.firstRange(of: part))

@@ -1,4 +1,5 @@
 import Diffusion
+import TestSupport
 import Testing
 
 /// Options that diffusers has and this program has not: refused with the file, the key and what to do.

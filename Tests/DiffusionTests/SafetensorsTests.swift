@@ -1,6 +1,7 @@
 import Diffusion
 import Engine
 import Glibc
+import TestSupport
 import Testing
 
 /// Files that are not what they say: each is refused with what is wrong, none is read.
@@ -133,7 +134,7 @@ struct SafetensorsTests {
 
   @Test func shardsAreReadThroughTheIndex() throws {
     let one = try file(#"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#, data: 2)
-    try folder.write("m-1.safetensors", TemporaryFolder.read(one))
+    try folder.write("m-1.safetensors", try readFile(one))
     let index = try folder.write(
       "m.safetensors.index.json", #"{"metadata":{},"weight_map":{"a":"m-1.safetensors"}}"#)
     #expect(try Checkpoint(path: index)["a"]?.shape == [2])

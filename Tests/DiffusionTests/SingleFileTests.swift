@@ -1,6 +1,7 @@
 import CPUBackend
 import Diffusion
 import Engine
+import TestSupport
 import Testing
 
 /// Models whose weights are in one file under the names of the original code (Fixtures/make/single.py).
@@ -89,7 +90,7 @@ struct SingleFileTests {
   /// Opened by path alone: headers of files as they are downloaded, and holes in place of numbers.
   @Test(arguments: [("sdxl-turbo", 6_937_675_756), ("sd-turbo", 2_605_097_322)])
   func checkpointsOfFullSizeAreFoundByPath(name: String, count: Int) throws {
-    let head = TemporaryFolder.read("\(Parity.root)/single/\(name).header")
+    let head = try readFile("\(Parity.root)/single/\(name).header")
     try folder.write("big.safetensors", head, count: head.count + count)
     let model = try ModelFolder.find(folder.path + "/big.safetensors")
     #expect(model.name == "big")
@@ -104,7 +105,7 @@ struct SingleFileTests {
 
   /// CLIP's own vocabulary, which comes with the program for such files.
   @Test func tokensAreThoseOfTransformers() throws {
-    let text = TemporaryFolder.read(Self.sizes + "/clip/tokens.json")
+    let text = try readFile(Self.sizes + "/clip/tokens.json")
     let known = try Config(path: "tokens.json", bytes: text).object
     let prompts = (known["prompts"]?.array ?? []).compactMap(\.string)
     #expect(prompts.count > 40)
@@ -219,7 +220,7 @@ struct SingleFileTests {
   }
 
   @Test func typesThatNobodyMultipliesAreRefused() throws {
-    var head = TemporaryFolder.read("\(Parity.root)/single/sd-turbo.header")
+    var head = try readFile("\(Parity.root)/single/sd-turbo.header")
     let name = Array("\"model.diffusion_model.input_blocks.0.0.weight\":{\"dtype\":\"".utf8)
     let place = try #require(head.firstRange(of: name)).upperBound
     head.replaceSubrange(place..<place + 3, with: Array("I16".utf8))
@@ -233,9 +234,9 @@ struct SingleFileTests {
 
   /// Names, shapes and types changed at random: refused, or read as before.
   @Test func damagedHeadersNeverCrash() throws {
-    let good = TemporaryFolder.read(Self.file("sdxl-tiny"))
+    let good = try readFile(Self.file("sdxl-tiny"))
     let length = Int(good.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) })
-    var random = MutationTests.Random(seed: 5)
+    var random = SplitMix(seed: 5)
     var refused = 0
     for _ in 0..<200 {
       var bytes = good

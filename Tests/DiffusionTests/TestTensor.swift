@@ -1,4 +1,5 @@
 import Engine
+import TestSupport
 
 /// A tensor of a safetensors file that a test writes.
 struct TestTensor {

@@ -1,5 +1,6 @@
 import Diffusion
 import Engine
+import TestSupport
 import Testing
 
 /// Both text encoders against transformers, layer by layer.

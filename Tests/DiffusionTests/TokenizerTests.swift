@@ -1,4 +1,5 @@
 import Diffusion
+import TestSupport
 import Testing
 
 /// Tokens as transformers' CLIPTokenizer gives them.

@@ -1,5 +1,6 @@
 import Diffusion
 import Engine
+import TestSupport
 import Testing
 
 /// Every block of each UNet against diffusers, in one run from sample to prediction.

@@ -1,6 +1,7 @@
 import CPUBackend
 import Diffusion
 import Engine
+import TestSupport
 import Testing
 
 /// Single options of configurations, each with a tiny model that `Fixtures/make/variants.py` wrote.

@@ -1,5 +1,6 @@
 import Engine
 import GraphCases
+import TestSupport
 import Testing
 
 /// What the passes do to the graph; that it still means the same is tested with random graphs on both backends.

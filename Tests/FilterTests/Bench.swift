@@ -106,12 +106,3 @@ func rest() {
   var time = timespec(tv_sec: 0, tv_nsec: 1_000_000)
   nanosleep(&time, nil)
 }
-
-/// Waits, at most ten seconds, until something holds.
-func eventually(_ condition: () -> Bool) -> Bool {
-  for _ in 0..<10_000 {
-    if condition() { return true }
-    rest()
-  }
-  return false
-}

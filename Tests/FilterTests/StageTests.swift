@@ -1,5 +1,6 @@
 import Filter
 import Frames
+import TestSupport
 import Testing
 
 @Suite struct RepaintStageTests {
@@ -198,6 +199,27 @@ import Testing
     try bench.end()
     #expect(bench.warnings.list.withLock { $0 } == ["the GPU is gone"])
     #expect(maker.log.prompts.withLock { $0 } == ["ink", "ink"])
+  }
+
+  /// A driver may serve a process that lost its GPU no more: then the run ends, for who started it to start another.
+  @Test(arguments: [5, 6]) func aGPUThatDoesNotComeBackEndsTheRun(failures: Int) throws {
+    let maker = FakeMaker()
+    let bench = Bench(RepaintStage(try box(), PainterLoader(maker), lossPause: 1_000_000))
+    #expect(bench.pictureOf(width: 64) != nil)
+    maker.log.failures.store(failures, ordering: .relaxed)
+    maker.log.isLost.store(true, ordering: .relaxed)
+    if failures < 6 {
+      #expect(
+        eventually {
+          bench.put(2); return maker.log.made.load(ordering: .relaxed) == 2
+        })
+      #expect(bench.pictureOf(width: 64) != nil)
+      try bench.end()
+    } else {
+      bench.put(2)
+      #expect(throws: PainterFailure(text: "still gone")) { try bench.join() }
+      #expect(maker.log.begun.load(ordering: .relaxed) == 1 + 6)
+    }
   }
 
   @Test func aLostGPUEndsARunOfEveryFrame() throws {

@@ -22,6 +22,20 @@ import Testing
     return Array(rgb[middle..<middle + 3])
   }
 
+  /// A picture of one colour in every YUV layout.
+  private func plain(_ color: (Int, Int, Int), _ encoding: ColorEncoding) -> [(PictureFormat, [UInt8])] {
+    let (width, height) = (66, 34)
+    let (y, u, v) = (UInt8(color.0), UInt8(color.1), UInt8(color.2))
+    let luma = [UInt8](repeating: y, count: width * height)
+    let quarter = width * height / 4
+    let pictures: [(PixelFormat, [UInt8])] = [
+      (.yuyv, (0..<width * height / 2).flatMap { _ -> [UInt8] in [y, u, y, v] }),
+      (.nv12, luma + (0..<quarter).flatMap { _ -> [UInt8] in [u, v] }),
+      (.i420, luma + [UInt8](repeating: u, count: quarter) + [UInt8](repeating: v, count: quarter)),
+    ]
+    return pictures.map { (PictureFormat($0, width: width, height: height, encoding: encoding), $1) }
+  }
+
   private func isNear(_ found: [UInt8], _ wanted: [Int]) -> Bool {
     zip(found, wanted).allSatisfy { abs(Int($0) - $1) <= 4 }
   }
@@ -32,18 +46,16 @@ import Testing
     ((41, 240, 110), [0, 0, 255]), ((0, 128, 128), [0, 0, 0]), ((255, 128, 128), [255, 255, 255]),
   ])
   func limitedRangeBecomesFull(_ color: (Int, Int, Int), _ wanted: [Int]) throws {
-    let (width, height) = (66, 34)
-    let (y, u, v) = (UInt8(color.0), UInt8(color.1), UInt8(color.2))
-    let luma = [UInt8](repeating: y, count: width * height)
-    let quarter = width * height / 4
-    let planes: [(PixelFormat, [UInt8])] = [
-      (.yuyv, (0..<width * height / 2).flatMap { _ -> [UInt8] in [y, u, y, v] }),
-      (.nv12, luma + (0..<quarter).flatMap { _ -> [UInt8] in [u, v] }),
-      (.i420, luma + [UInt8](repeating: u, count: quarter) + [UInt8](repeating: v, count: quarter)),
-    ]
-    for (pixels, bytes) in planes {
-      let found = try roundTrip(bytes, PictureFormat(pixels, width: width, height: height))
-      #expect(isNear(found, wanted), "\(pixels): \(found)")
+    for (format, bytes) in plain(color, .standard) {
+      let found = try roundTrip(bytes, format)
+      #expect(isNear(found, wanted), "\(format): \(found)")
+    }
+  }
+
+  @Test(arguments: EncodedColor.all) func otherEncodingsKeepTheirColours(_ color: EncodedColor) throws {
+    for (format, bytes) in plain((color.y, color.u, color.v), color.encoding) {
+      let found = try roundTrip(bytes, format)
+      #expect(isNear(found, [Int(color.rgb.r), Int(color.rgb.g), Int(color.rgb.b)]), "\(format): \(found)")
     }
   }
 

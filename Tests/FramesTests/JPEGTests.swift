@@ -1,5 +1,6 @@
 import CTurboJPEG
 import Frames
+import TestSupport
 import Testing
 
 @Suite struct JPEGTests {
@@ -89,7 +90,7 @@ import Testing
   }
 
   @Test func garbageIsRefused() throws {
-    var random = SplitMix(state: 3)
+    var random = SplitMix(seed: 3)
     let converter = try PictureConverter(to: PictureFormat(.rgb24, width: 64, height: 64))
     for count in [0, 1, 2, 127, 128, 5000] {
       let garbage = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
@@ -104,7 +105,7 @@ import Testing
   /// Whatever happens to the bytes, one of two things follows: a picture, or an error.
   @Test(arguments: [TJSAMP_420, TJSAMP_422, TJSAMP_GRAY])
   func mutationsNeverCrash(_ subsampling: TJSAMP) throws {
-    var random = SplitMix(state: UInt64(subsampling.rawValue))
+    var random = SplitMix(seed: Int(subsampling.rawValue))
     let converter = try PictureConverter(to: PictureFormat(.yuyv, width: 64, height: 48))
     let original = Picture.gradient(160, 120)
     var refused = 0

@@ -1,3 +1,4 @@
+import Base
 import Frames
 import Glibc
 import Synchronization

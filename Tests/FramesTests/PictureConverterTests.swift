@@ -1,5 +1,6 @@
 import CTurboJPEG
 import Frames
+import TestSupport
 import Testing
 
 @Suite struct PictureConverterTests {
@@ -41,6 +42,27 @@ import Testing
       let nv12 = try PictureConverter(to: PictureFormat(.nv12, width: 32, height: 32))
         .convert(source.0, source.1)
       #expect(abs(Int(nv12[32 * 32]) - u) <= 2 && abs(Int(nv12[32 * 32 + 1]) - v) <= 2)
+    }
+  }
+
+  /// Both ways, and on to the standard encoding, for a layout with columns of chroma and one with planes of it.
+  @Test(arguments: EncodedColor.all, [PixelFormat.yuyv, .i420])
+  func otherEncodingsKeepTheirColours(_ color: EncodedColor, _ layout: PixelFormat) throws {
+    let (width, height) = (48, 32)
+    let rgb = PictureFormat(.rgb24, width: width, height: height)
+    let format = PictureFormat(layout, width: width, height: height, encoding: color.encoding)
+    let encoded = try PictureConverter(to: format)
+      .convert(Picture(width, height) { _, _ in color.rgb }.bytes, rgb)
+    let second = layout == .yuyv ? 1 : width * height
+    #expect(abs(Int(encoded[0]) - color.y) <= 2 && abs(Int(encoded[second]) - color.u) <= 2)
+    #expect(abs(Int(encoded[layout == .yuyv ? 3 : width * height * 5 / 4]) - color.v) <= 2)
+    let standard = PictureFormat(layout, width: width, height: height)
+    let moved = try PictureConverter(to: standard).convert(encoded, format)
+    for (bytes, format) in [(encoded, format), (moved, standard)] {
+      let back = Picture(width, height, bytes: try PictureConverter(to: rgb).convert(bytes, format))
+      for (x, y) in [(0, 0), (47, 0), (24, 16), (0, 31), (47, 31)] {
+        #expect(back[x, y].distance(color.rgb) <= 6, "\(format) at \(x),\(y): \(back[x, y])")
+      }
     }
   }
 
@@ -100,7 +122,7 @@ import Testing
     // Odd number of groups across, so that the middle one stays in place.
     let width = 38
     let format = PictureFormat(.yuyv, width: width, height: 6)
-    var random = SplitMix(state: 1)
+    var random = SplitMix(seed: 1)
     let bytes = (0..<width * 6 * 2).map { _ in UInt8.random(in: 0...255, using: &random) }
     let once = try PictureConverter(to: format, mirror: true).convert(bytes, format)
     #expect(once != bytes)
@@ -193,7 +215,7 @@ import Testing
   /// and a stray access ends the test process.
   @Test(arguments: rawFormats, rawFormats)
   func nothingOutsideTheBuffersIsTouched(_ first: PixelFormat, _ second: PixelFormat) throws {
-    var random = SplitMix(state: 42)
+    var random = SplitMix(seed: 42)
     for round in 0..<60 {
       let small = round % 2 == 0
       func side() -> Int { Int.random(in: 1...(small ? 24 : 120), using: &random) * 2 }
@@ -209,7 +231,7 @@ import Testing
 
   @Test(arguments: rawFormats)
   func jpegsTouchNothingOutsideEither(_ layout: PixelFormat) throws {
-    var random = SplitMix(state: 43)
+    var random = SplitMix(seed: 43)
     for round in 0..<40 {
       let width = Int.random(in: 1...200, using: &random)
       let height = Int.random(in: 1...200, using: &random)

@@ -1,4 +1,5 @@
 import Frames
+import TestSupport
 import Testing
 
 @Suite struct PlacementTests {
@@ -22,7 +23,7 @@ import Testing
 
   /// Whatever the sizes, both rectangles lie inside, on chroma samples, and shapes agree within a sample.
   @Test func rectanglesStayInside() {
-    var random = SplitMix(state: 7)
+    var random = SplitMix(seed: 7)
     let layouts: [PixelFormat] = [.rgb24, .yuyv, .nv12, .i420]
     for _ in 0..<2000 {
       func any() -> PictureFormat {

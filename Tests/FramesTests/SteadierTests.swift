@@ -1,4 +1,5 @@
 import Frames
+import TestSupport
 import Testing
 
 /// What stands still gets quieter, what moves is let through.
@@ -47,7 +48,7 @@ struct SteadierTests {
   }
 
   @Test(arguments: [Float(1.5), 4, 7]) func noiseOfAStillPictureFades(sigma: Float) {
-    var random = SplitMix(state: 3)
+    var random = SplitMix(seed: 3)
     let (steadier, clean) = (Steadier(width: Self.side, height: Self.side), Self.scene())
     var (before, after): ([[UInt8]], [[UInt8]]) = ([], [])
     for _ in 0..<24 {
@@ -62,7 +63,7 @@ struct SteadierTests {
 
   /// A camera that pans, also after a long time of it: never much further from the truth than its noise.
   @Test(arguments: [1, 3, 8]) func aPanIsLetThrough(speed: Int) {
-    var random = SplitMix(state: 4)
+    var random = SplitMix(seed: 4)
     let steadier = Steadier(width: Self.side, height: Self.side)
     var worst: Float = 0
     for step in 0..<80 {
@@ -76,7 +77,7 @@ struct SteadierTests {
 
   /// Before a still wall a square passes: where it was nothing of it stays.
   @Test func whatPassesLeavesNoTrace() {
-    var random = SplitMix(state: 5)
+    var random = SplitMix(seed: 5)
     let (steadier, wall) = (Steadier(width: Self.side, height: Self.side), Self.scene())
     func with(square x: Int) -> [Float] {
       var picture = wall
@@ -113,14 +114,14 @@ struct SteadierTests {
   }
 
   @Test func theSameFrameStaysAsItIs() {
-    var random = SplitMix(state: 6)
+    var random = SplitMix(seed: 6)
     let steadier = Steadier(width: Self.side, height: Self.side)
     let frame = Self.noisy(Self.scene(), 5, &random)
     for _ in 0..<4 { #expect(Self.steady(steadier, frame) == frame) }
   }
 
   @Test func nothingIsDoneWhereNothingIsWanted() {
-    var random = SplitMix(state: 7)
+    var random = SplitMix(seed: 7)
     let steadier = Steadier(width: Self.side, height: Self.side)
     for _ in 0..<4 {
       let frame = Self.noisy(Self.scene(), 5, &random)
@@ -130,7 +131,7 @@ struct SteadierTests {
 
   /// Bars have no noise and must not be taken for a quiet camera; nor must a frame that comes twice.
   @Test(arguments: [true, false]) func barsAndRepeatedFramesTellNothingOfNoise(hasBars: Bool) {
-    var random = SplitMix(state: 8)
+    var random = SplitMix(seed: 8)
     let steadier = Steadier(width: Self.side, height: Self.side)
     var clean = Self.scene()
     if hasBars {
@@ -168,7 +169,7 @@ struct SteadierTests {
 
   /// Sides of all sizes that models have.
   @Test(arguments: [(8, 8), (16, 264), (72, 40)]) func everySizeIsWorkedOn(width: Int, height: Int) {
-    var random = SplitMix(state: 9)
+    var random = SplitMix(seed: 9)
     let steadier = Steadier(width: width, height: height)
     let clean = [Float](repeating: 120, count: width * height * 3)
     var last: [UInt8] = []

@@ -1,21 +1,5 @@
 import Engine
-
-/// A small generator with a seed, so that a failing case can be run again (SplitMix64, Steele et al. 2014).
-public struct Dice: RandomNumberGenerator {
-  private var state: UInt64
-  public init(_ seed: UInt64) { state = seed }
-  public mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-  public mutating func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
-  public mutating func floats(_ count: Int, _ range: ClosedRange<Float> = -1...1) -> [Float] {
-    (0..<count).map { _ in Float.random(in: range, using: &self) }
-  }
-}
+import TestSupport
 
 /// Weights drawn for a test, stored in any element type.
 public final class DrawnWeights: WeightSource {
@@ -41,10 +25,10 @@ public final class DrawnWeights: WeightSource {
 public final class Case {
   public let graph = Graph()
   public let weights = DrawnWeights()
-  public var dice: Dice
+  public var dice: SplitMix
   public var inputs: [(name: String, bytes: [UInt8])] = []
 
-  public init(seed: UInt64) { dice = Dice(seed) }
+  public init(seed: Int) { dice = SplitMix(seed: seed) }
 
   public func input(
     _ shape: [Int], _ element: ElementType = .f32, _ cadence: Cadence = .frame,
@@ -96,17 +80,4 @@ public final class Case {
     let found = try run(backend)
     return expected.map { relativeError(found[$0.key] ?? [], $0.value) }.max() ?? .infinity
   }
-}
-
-/// |a − b| / |b| in the Euclidean norm; infinite where a number is not finite or the counts differ.
-public func relativeError(_ a: [Float], _ b: [Float]) -> Double {
-  guard a.count == b.count else { return .infinity }
-  var difference = 0.0
-  var size = 0.0
-  for (x, y) in zip(a, b) {
-    difference += (Double(x) - Double(y)) * (Double(x) - Double(y))
-    size += Double(y) * Double(y)
-  }
-  guard difference.isFinite else { return .infinity }
-  return size == 0 ? difference.squareRoot() : (difference / size).squareRoot()
 }

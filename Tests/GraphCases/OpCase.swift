@@ -81,7 +81,7 @@ public struct OpCase: Sendable, CustomStringConvertible {
 
   /// The graph with its numbers, computed in `element`.
   public func make(_ element: ElementType) -> Case {
-    let test = Case(seed: UInt64(seed) + UInt64(family.seeds) * 1000)
+    let test = Case(seed: seed + family.seeds * 1000)
     switch family {
     case .convolution: test.writeConvolution(seed, element)
     case .narrowConvolution: test.writeNarrowConvolution(seed, element)

@@ -1,4 +1,29 @@
 import Engine
+import TestSupport
+
+/// How far one of a graph's results is from f32's, and how far the reference's is, which rounds after every op.
+public struct RoundingError: Sendable {
+  public let found: Double
+  public let reference: Double
+}
+
+extension Case {
+  /// A random graph in `element` on a backend.
+  public static func roundingErrors(seed: Int, _ element: ElementType, on backend: any Backend) throws
+    -> [RoundingError]
+  {
+    let (exact, rounded) = (Case(seed: seed), Case(seed: seed))
+    exact.writeRandomGraph(length: 3 + seed % 8, element: .f32)
+    rounded.writeRandomGraph(length: 3 + seed % 8, element: element)
+    let expected = try exact.run(ReferenceBackend())
+    let (reference, found) = (try rounded.run(ReferenceBackend()), try rounded.run(backend))
+    return expected.map { name, numbers in
+      RoundingError(
+        found: relativeError(found[name] ?? [], numbers),
+        reference: relativeError(reference[name] ?? [], numbers))
+    }
+  }
+}
 
 /// Writes graphs out of everything models are made of, in random order and of random cadence.
 extension Case {

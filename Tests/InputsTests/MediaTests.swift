@@ -1,11 +1,13 @@
 import Frames
 import Glibc
 import Inputs
+import TestSupport
 import Testing
 
 @Suite struct MediaTests {
   /// A film whose pictures are numbered by their grey: number n has level 20 + 8 n.
-  private func film(_ folder: Folder, _ name: String, frames: Int = 20, _ options: [String] = []) throws
+  private func film(_ folder: TemporaryFolder, _ name: String, frames: Int = 20, _ options: [String] = [])
+    throws
     -> String
   {
     let path = folder.file(name)
@@ -22,7 +24,7 @@ import Testing
   }
 
   @Test func aFilmThatPlaysIsLive() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = try film(folder, "a.mp4", ["-c:v", "libx264", "-pix_fmt", "yuv420p"])
     let running = Running(try Source.make(path, options: SourceOptions(loop: true, realTime: true)))
     #expect(running.next() != nil)
@@ -37,7 +39,7 @@ import Testing
     ("f.mjpeg", ["-c:v", "mjpeg", "-q:v", "2"], .jpeg),
   ])
   func everyPictureComesOnceInOrder(_ name: String, _ options: [String], _ pixels: PixelFormat) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = try film(folder, name, options)
     let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
     let frames = running.all()
@@ -50,7 +52,7 @@ import Testing
   }
 
   @Test func aLoopStartsAgain() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     for name in ["a.mp4", "b.avi"] {
       let path = try film(folder, name, frames: 5, ["-q:v", "2"])
       let running = Running(try Source.make(path, options: SourceOptions(loop: true, realTime: false)))
@@ -61,7 +63,7 @@ import Testing
   }
 
   @Test func realTimeGivesTheSamePictures() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = try film(folder, "a.mp4", frames: 6)
     let running = Running(try Source.make(path, options: SourceOptions()))
     let numbers = try numbers(running.all())
@@ -70,7 +72,7 @@ import Testing
   }
 
   @Test func aLowerRateLeavesPicturesOut() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = try film(folder, "a.mp4")
     let running = Running(try Source.make(path, options: SourceOptions(fps: 5, realTime: false)))
     let numbers = try numbers(running.all())
@@ -81,10 +83,10 @@ import Testing
   /// A broadcast that was cut has films end to end, each with stamps from its own beginning; here the second also
   /// begins before the first.
   @Test(arguments: [nil, 5.0]) func joinedFilmsRunOn(_ rate: Double?) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let late = try film(folder, "a.ts", ["-c:v", "mpeg2video", "-q:v", "2", "-output_ts_offset", "30"])
     let early = try film(folder, "b.ts", ["-c:v", "mpeg2video", "-q:v", "2"])
-    let joined = folder.file("joined.ts", contents(late) + contents(early) + contents(early))
+    let joined = try folder.write("joined.ts", readFile(late) + readFile(early) + readFile(early))
     let running = Running(try Source.make(joined, options: SourceOptions(fps: rate, realTime: false)))
     let frames = running.all()
     #expect(running.finish() == nil)
@@ -98,7 +100,7 @@ import Testing
 
   /// In its own time a film of slides shows each for as long as it says, and no sooner.
   @Test func slidesStandForTheirTime() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = folder.file("slides.mkv")
     try ffmpeg([
       "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=0.5", "-frames:v", "2", "-c:v", "ffv1", path,
@@ -113,14 +115,14 @@ import Testing
 
   @Test(arguments: [0.5, 0.8])
   func aFilmThatEndsEarlyGivesWhatItHasAndWarns(_ share: Double) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = folder.file("whole.mp4")
     try ffmpeg([
       "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25", "-frames:v", "50", "-movflags", "+faststart",
       path,
     ])
-    let whole = contents(path)
-    let cut = folder.file("cut.mp4", Array(whole[..<Int(Double(whole.count) * share)]))
+    let whole = try readFile(path)
+    let cut = try folder.write("cut.mp4", Array(whole[..<Int(Double(whole.count) * share)]))
     let running = Running(try Source.make(cut, options: SourceOptions(realTime: false)))
     let frames = running.all()
     #expect(running.finish() == nil)
@@ -130,9 +132,9 @@ import Testing
   }
 
   @Test func aFilmWithoutItsIndexIsRefused() throws {
-    let folder = Folder()
-    let whole = contents(try film(folder, "a.mp4"))
-    let path = folder.file("cut.mp4", Array(whole[..<(whole.count / 2)]))
+    let folder = try TemporaryFolder()
+    let whole = try readFile(film(folder, "a.mp4"))
+    let path = try folder.write("cut.mp4", Array(whole[..<(whole.count / 2)]))
     #expect {
       _ = try Source.make(path, options: SourceOptions())
     } throws: {
@@ -142,27 +144,31 @@ import Testing
 
   /// HD video is BT.709, standard definition BT.601; both must come out in the colours that went in.
   @Test(arguments: [
-    ("1280x720", "bt709"), ("1280x720", "unspecified"), ("640x480", "smpte170m"), ("640x480", "bt709"),
+    ("1280x720", "bt709", "tv"), ("1280x720", "unspecified", "tv"), ("640x480", "smpte170m", "tv"),
+    ("640x480", "bt709", "tv"), ("640x480", "bt709", "pc"), ("640x480", "bt2020nc", "tv"),
   ])
-  func coloursFollowTheMatrix(_ size: String, _ matrix: String) throws {
-    let folder = Folder()
+  func coloursFollowTheMatrix(_ size: String, _ matrix: String, _ range: String) throws {
+    let folder = try TemporaryFolder()
     let path = folder.file("a.mkv")
     let means = matrix == "unspecified" ? "bt709" : matrix
     var options = [
       "-f", "lavfi", "-i", "color=0x20C040:size=\(size):rate=5", "-frames:v", "2", "-vf",
-      "scale=out_color_matrix=\(means):out_range=tv,format=yuv420p", "-c:v", "ffv1",
+      "scale=out_color_matrix=\(means == "bt2020nc" ? "bt2020" : means):out_range=\(range),format=yuv420p",
+      "-c:v", "ffv1", "-color_range", range,
     ]
     if matrix != "unspecified" { options += ["-colorspace", matrix] }
     try ffmpeg(options + [path])
     let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
     let frame = try #require(running.next())
     running.finish()
+    // Planes as they are, and what they mean.
+    #expect(frame.format.pixels == .i420 && frame.format.encoding.isFullRange == (range == "pc"))
     #expect(
       try frame.rgb().isNear(100, 100, [0x20, 0xC0, 0x40], within: 5))
   }
 
   @Test func oddSizesAndFullRangeCome() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = folder.file("a.mkv")
     try ffmpeg([
       "-f", "lavfi", "-i", "color=0xE0E0E0:size=102x76:rate=5,format=yuvj444p,crop=101:75:0:0:exact=1",
@@ -177,7 +183,7 @@ import Testing
 
   @Test(arguments: [["-pix_fmt", "yuv420p"], ["-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p"]])
   func turnedFilmsStandUpright(_ codec: [String]) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let flat = folder.file("flat.mov")
     try ffmpeg(
       [
@@ -201,7 +207,7 @@ import Testing
     ("641/640", ["-c:v", "libx264", "-pix_fmt", "yuv420p"], PictureFormat(.i420, width: 160, height: 120)),
   ])
   func pixelsAreShownAsSquares(_ aspect: String, _ codec: [String], _ format: PictureFormat) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = folder.file("a.mkv")
     try ffmpeg(
       [
@@ -219,7 +225,7 @@ import Testing
   /// The size that is wanted may grow while a film plays, so only what is larger than any is made smaller.
   @Test(arguments: [("1280x720", 1280, 720), ("2560x1440", 1920, 1080)])
   func onlyVeryLargeFilmsAreMadeSmaller(_ size: String, _ width: Int, _ height: Int) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = folder.file("a.mkv")
     try ffmpeg([
       "-f", "lavfi", "-i", "color=gray:size=\(size):rate=5,format=yuv444p", "-frames:v", "2", "-c:v", "ffv1",
@@ -234,45 +240,33 @@ import Testing
 
   /// JPEGs without their ends, each of them.
   @Test(arguments: [nil, 5.0]) func aFilmOfBrokenJPEGsIsRefused(_ rate: Double?) throws {
-    let folder = Folder()
-    var bytes = contents(try film(folder, "a.avi", frames: 6, ["-c:v", "mjpeg", "-q:v", "2"]))
+    let folder = try TemporaryFolder()
+    var bytes = try readFile(film(folder, "a.avi", frames: 6, ["-c:v", "mjpeg", "-q:v", "2"]))
     for index in bytes.indices.dropLast() where bytes[index] == 0xFF && bytes[index + 1] == 0xD9 {
       (bytes[index], bytes[index + 1]) = (0x55, 0x55)
     }
-    let path = folder.file("broken.avi", bytes)
+    let path = try folder.write("broken.avi", bytes)
     let running = Running(try Source.make(path, options: SourceOptions(fps: rate, realTime: false)))
     #expect(running.all().isEmpty)
     #expect(running.finish()?.kind == .wrongKind)
   }
 
   @Test func mutatedFilmsNeverCrash() throws {
-    let folder = Folder()
-    var random = SplitMix(state: 9)
+    let folder = try TemporaryFolder()
+    var random = SplitMix(seed: 9)
     for name in ["a.mp4", "a.avi", "a.mkv", "a.gif"] {
-      let whole = contents(try film(folder, name, frames: 8))
+      let whole = try readFile(film(folder, name, frames: 8))
       for _ in 0..<25 {
         var bytes = whole
         for _ in 0..<20 {
           bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
         }
-        let path = folder.file("mutated-" + name, bytes)
+        let path = try folder.write("mutated-" + name, bytes)
         guard let input = try? Source.make(path, options: SourceOptions(realTime: false)) else { continue }
         let running = Running(input)
         _ = running.all(atMost: 40)
         running.finish()
       }
     }
-  }
-}
-
-/// SplitMix64 (Steele et al. 2014).
-struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

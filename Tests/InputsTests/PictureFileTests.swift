@@ -1,6 +1,7 @@
 import Frames
 import Glibc
 import Inputs
+import TestSupport
 import Testing
 
 @Suite struct PictureFileTests {
@@ -15,11 +16,13 @@ import Testing
   private static func color(_ left: Bool, _ top: Bool) -> [Int] {
     top ? (left ? [220, 30, 30] : [30, 200, 40]) : (left ? [40, 50, 210] : [230, 220, 40])
   }
-  private func make(_ folder: Folder, _ name: String, _ width: Int, _ height: Int, _ options: [String] = [])
+  private func make(
+    _ folder: TemporaryFolder, _ name: String, _ width: Int, _ height: Int, _ options: [String] = []
+  )
     throws
     -> String
   {
-    let source = folder.file("source.ppm", PictureFileTests.quarters(width, height))
+    let source = try folder.write("source.ppm", PictureFileTests.quarters(width, height))
     let path = folder.file(name)
     try ffmpeg(["-i", source] + options + [path])
     return path
@@ -27,7 +30,7 @@ import Testing
 
   @Test(arguments: ["a.png", "a.ppm", "a.bmp", "a.tiff"], [(64, 48), (61, 47)])
   func losslessFilesAreExact(_ name: String, _ size: (Int, Int)) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let picture = try PictureFile.read(make(folder, name, size.0, size.1))
     #expect(picture.width == size.0 && picture.height == size.1)
     #expect(picture.bytes == Array(PictureFileTests.quarters(size.0, size.1).suffix(size.0 * size.1 * 3)))
@@ -35,7 +38,7 @@ import Testing
 
   @Test(arguments: ["a.jpg", "a.webp", "100%d.jpg", "a:b.png", "no-ending"])
   func lossyFilesAndStrangeNamesAreNear(_ name: String) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let made = try make(
       folder, name.hasSuffix("webp") ? "x.webp" : name.hasSuffix("png") ? "x.png" : "x.jpg", 640, 480)
     let path = folder.file(name)
@@ -48,7 +51,7 @@ import Testing
   }
 
   @Test func transparencyAnd16BitAreRead() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     for format in ["rgba", "rgb48be", "pal8"] {
       let picture = try PictureFile.read(make(folder, "\(format).png", 64, 48, ["-pix_fmt", format]))
       #expect(
@@ -62,13 +65,13 @@ import Testing
     (1, [0, 1]), (2, [1, 0]), (3, [3, 2]), (4, [2, 3]), (5, [0, 2]), (6, [2, 0]), (7, [3, 1]), (8, [1, 3]),
   ])
   func exifOrientationIsFollowed(_ orientation: Int, _ top: [Int]) throws {
-    let folder = Folder()
-    let plain = contents(try make(folder, "plain.jpg", 64, 32, ["-q:v", "1"]))
+    let folder = try TemporaryFolder()
+    let plain = try readFile(make(folder, "plain.jpg", 64, 32, ["-q:v", "1"]))
     // APP1, "Exif", a big-endian TIFF header and one entry: tag 0x0112, type SHORT, count 1.
     let exif: [UInt8] =
       [0xFF, 0xE1, 0, 34] + Array("Exif\0\0MM".utf8) + [0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1]
       + [0, UInt8(orientation), 0, 0, 0, 0, 0, 0]
-    let path = folder.file("turned.jpg", Array(plain[..<2]) + exif + Array(plain[2...]))
+    let path = try folder.write("turned.jpg", Array(plain[..<2]) + exif + Array(plain[2...]))
     let picture = try PictureFile.read(path)
     let isTransposed = orientation >= 5
     #expect(picture.width == (isTransposed ? 32 : 64) && picture.height == (isTransposed ? 64 : 32))
@@ -79,13 +82,13 @@ import Testing
 
   @Test(arguments: ["a.png", "a.jpg", "a.webp"])
   func halfAPictureIsRefused(_ name: String) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let source = folder.file(name)
     try ffmpeg(["-f", "lavfi", "-i", "testsrc=size=320x240", "-frames:v", "1", source])
-    let whole = contents(source)
+    let whole = try readFile(source)
     #expect(try PictureFile.read(source).width == 320)
     for share in [0.3, 0.6, 0.9] {
-      let path = folder.file("cut-" + name, Array(whole[..<Int(Double(whole.count) * share)]))
+      let path = try folder.write("cut-" + name, Array(whole[..<Int(Double(whole.count) * share)]))
       #expect("\(share) of \(name)") {
         try PictureFile.read(path)
       } throws: {
@@ -95,7 +98,7 @@ import Testing
   }
 
   @Test func aStillComesOnceOrForEver() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = try make(folder, "a.png", 64, 48)
     let once = Running(try Source.make(path, options: SourceOptions(realTime: false)))
     #expect(once.all().count == 1)

@@ -1,6 +1,7 @@
 import Frames
 import Glibc
 import Inputs
+import TestSupport
 import Testing
 
 /// Streams from servers that others wrote: what a network camera, an encoder in the studio or a web server sends.
@@ -62,7 +63,7 @@ import Testing
     server.end()
     // What the kernel still held comes first.
     #expect(
-      waited(seconds: 60) {
+      eventually(seconds: 60) {
         _ = running.mailbox.take(timeout: 10_000_000)
         return isWaiting(running, "127.0.0.1:\(port)")
       }, "\(running.status.current)")
@@ -78,7 +79,7 @@ import Testing
     let port = try StreamServer.freePort()
     let running = Running(try Source.make(kind.address(port), options: SourceOptions()), .newest)
     #expect(
-      waited(seconds: 60) {
+      eventually(seconds: 60) {
         isWaiting(running, kind.address(port)) && !isWaiting(running, "calling")
       }, "\(running.status.current)")
     let server = try kind.start(port)
@@ -89,9 +90,9 @@ import Testing
 
   /// Its segments come at once, and are longer than another sender may be silent.
   @Test func aLivePlaylistPlaysSteadily() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let encoder = try StreamServer.playlist(folder.path, secondsPerSegment: 6)
-    #expect(waited(seconds: 60) { access(folder.path + "/live.m3u8", R_OK) == 0 })
+    #expect(eventually(seconds: 60) { access(folder.path + "/live.m3u8", R_OK) == 0 })
     let port = try StreamServer.freePort()
     let server = try StreamServer.files(folder.path, port)
     let running = Running(
@@ -115,7 +116,7 @@ import Testing
   /// The index of the second film is at its end: the server is asked for that part first.
   @Test(arguments: [["-movflags", "+faststart"], []])
   func aFilmOnAWebServerPlaysToItsEnd(_ options: [String]) throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     try ffmpeg(
       ["-f", "lavfi", "-i", "smptebars=size=320x240:rate=15", "-frames:v", "20", "-pix_fmt", "yuv420p"]
         + options + [folder.path + "/film.mp4"])
@@ -132,7 +133,7 @@ import Testing
 
   /// A camera's snapshot is asked for again and again, which is no break that anybody need be told of.
   @Test func aPictureOnAWebServerIsShown() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     try ffmpeg(["-f", "lavfi", "-i", "smptebars=size=320x240", "-frames:v", "1", folder.path + "/a.png"])
     let port = try StreamServer.freePort()
     let server = try StreamServer.files(folder.path, port)
@@ -150,7 +151,7 @@ import Testing
     #expect(running.counters.reconnects.load(ordering: .relaxed) == 0)
     server.end()
     // And where there is no picture any more, everybody is.
-    #expect(waited(seconds: 60) { isWaiting(running, "127.0.0.1:\(port)") }, "\(running.status.current)")
+    #expect(eventually(seconds: 60) { isWaiting(running, "127.0.0.1:\(port)") }, "\(running.status.current)")
     #expect(running.finish() == nil)
   }
 }

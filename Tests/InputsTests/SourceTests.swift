@@ -1,6 +1,7 @@
 import Frames
 import Glibc
 import Inputs
+import TestSupport
 import Testing
 
 @Suite struct SourceTests {
@@ -31,23 +32,22 @@ import Testing
     refuses("/dev/../etc", .wrongKind, EX_DATAERR)
   }
 
-  @Test func filesThatAreNoPictures() {
-    let folder = Folder()
+  @Test func filesThatAreNoPictures() throws {
+    let folder = try TemporaryFolder()
     // Drawn with a seed: libav takes some bytes for some format.
-    var random = SplitMix(state: 36)
+    var random = SplitMix(seed: 36)
     let garbage = (0..<5000).map { _ in UInt8.random(in: 0...255, using: &random) }
     refuses(folder.file("empty.png"), .missing, EX_NOINPUT)
-    let empty = folder.file("empty.jpg")
-    fclose(fopen(empty, "w"))
-    refuses(empty, .wrongKind, EX_DATAERR)
-    refuses(folder.file("garbage.bin", garbage), .wrongKind, EX_DATAERR)
-    refuses(folder.file("text.png", Array("this is a letter, not a picture\n".utf8)), .wrongKind, EX_DATAERR)
-    refuses(folder.file("garbage.mp4", garbage), .wrongKind, EX_DATAERR)
+    try refuses(folder.write("empty.jpg", ""), .wrongKind, EX_DATAERR)
+    try refuses(folder.write("garbage.bin", garbage), .wrongKind, EX_DATAERR)
+    try refuses(
+      folder.write("text.png", "this is a letter, not a picture\n"), .wrongKind, EX_DATAERR)
+    try refuses(folder.write("garbage.mp4", garbage), .wrongKind, EX_DATAERR)
   }
 
   /// Opening a pipe that nobody writes to would wait for ever.
   @Test func pipesAndSocketsAreNoFiles() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let pipe = folder.file("pipe.mp4")
     try #require(mkfifo(pipe, 0o600) == 0)
     refuses(pipe, .wrongKind, EX_DATAERR, naming: "named pipe")
@@ -58,14 +58,14 @@ import Testing
   }
 
   @Test func anAudioFileHasNoVideo() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let path = folder.file("tone.wav")
     try ffmpeg(["-f", "lavfi", "-i", "sine=duration=0.2", path])
     refuses(path, .wrongKind, EX_DATAERR)
   }
 
   @Test func sizesAreBounded() throws {
-    let folder = Folder()
+    let folder = try TemporaryFolder()
     let wide = folder.file("wide.png")
     try ffmpeg(["-f", "lavfi", "-i", "color=size=17000x16:rate=1", "-frames:v", "1", wide])
     refuses(wide, .wrongKind, EX_DATAERR)

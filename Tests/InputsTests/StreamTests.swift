@@ -2,6 +2,7 @@ import Frames
 import Glibc
 import Inputs
 import Synchronization
+import TestSupport
 import Testing
 
 /// A web camera of the plainest kind on 127.0.0.1: each connection gets what the list says, then is closed.
@@ -81,16 +82,16 @@ final class WebCamera: Sendable {
 }
 
 @Suite struct StreamTests {
-  private func jpegs(_ folder: Folder, _ count: Int) throws -> [[UInt8]] {
+  private func jpegs(_ folder: TemporaryFolder, _ count: Int) throws -> [[UInt8]] {
     try ffmpeg([
       "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=5", "-frames:v", "\(count)", "-q:v", "3",
       folder.path + "/%d.jpg",
     ])
-    return (1...count).map { contents(folder.path + "/\($0).jpg") }
+    return try (1...count).map { try readFile(folder.path + "/\($0).jpg") }
   }
 
   @Test func jpegsOfAWebCameraComeAsTheyAre() throws {
-    let pictures = try jpegs(Folder(), 30)
+    let pictures = try jpegs(TemporaryFolder(), 30)
     let camera = try WebCamera(parts: { _ in pictures })
     let running = Running(try Source.make(camera.address, options: SourceOptions()))
     let frames = running.all(atMost: 20)
@@ -107,7 +108,7 @@ final class WebCamera: Sendable {
   }
 
   @Test func brokenJPEGsAreDroppedAndCounted() throws {
-    let pictures = try jpegs(Folder(), 30)
+    let pictures = try jpegs(TemporaryFolder(), 30)
     let parts = pictures.enumerated().flatMap { number, jpeg -> [[UInt8]] in
       switch number % 4 {
       case 1: return [Array(jpeg[..<(jpeg.count / 2)]) + [0xFF, 0xD9]]
@@ -124,11 +125,11 @@ final class WebCamera: Sendable {
   }
 
   @Test func aBrokenConnectionIsMadeAgain() throws {
-    let pictures = try jpegs(Folder(), 12)
+    let pictures = try jpegs(TemporaryFolder(), 12)
     let camera = try WebCamera(parts: { _ in pictures })
     let running = Running(try Source.make(camera.address, options: SourceOptions()), .newest)
     #expect(
-      waited {
+      eventually {
         _ = running.mailbox.take(timeout: 10_000_000); return camera.served >= 3
       })
     #expect(running.next() != nil)
@@ -144,7 +145,7 @@ final class WebCamera: Sendable {
     probe.end()
     let running = Running(try Source.make(address, options: SourceOptions()))
     #expect(
-      waited {
+      eventually {
         if case .waiting(let text) = running.status.current { return text.contains(address) }
         return false
       }, "\(running.status.current)")
@@ -153,11 +154,11 @@ final class WebCamera: Sendable {
 
   /// The stop must reach a read that waits for bytes that never come.
   @Test func stoppingEndsABlockedRead() throws {
-    let pictures = try jpegs(Folder(), 12)
+    let pictures = try jpegs(TemporaryFolder(), 12)
     let camera = try WebCamera(parts: { _ in pictures }, isSilentAfter: true)
     let running = Running(try Source.make(camera.address, options: SourceOptions()), .newest)
     #expect(running.next() != nil)
-    #expect(waited { camera.served == 1 && running.isSilent(milliseconds: 300) })
+    #expect(eventually { camera.served == 1 && running.isSilent(milliseconds: 300) })
     let before = Clock.now()
     running.finish()
     // Far below the five seconds after which silence itself would end the read.

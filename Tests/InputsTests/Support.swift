@@ -4,38 +4,6 @@ import Inputs
 import Synchronization
 import Testing
 
-/// A folder that goes away with the test.
-final class Folder {
-  let path: String
-  init() {
-    var template = Array("/tmp/turbocam-inputs-XXXXXX".utf8CString)
-    path = String(cString: mkdtemp(&template))
-  }
-  deinit { run("/bin/rm", ["-rf", path]) }
-
-  func file(_ name: String, _ bytes: [UInt8] = []) -> String {
-    let path = "\(self.path)/\(name)"
-    if !bytes.isEmpty {
-      let file = fopen(path, "w")!
-      fwrite(bytes, 1, bytes.count, file)
-      fclose(file)
-    }
-    return path
-  }
-}
-
-func contents(_ path: String) -> [UInt8] {
-  guard let file = fopen(path, "r") else { return [] }
-  defer { fclose(file) }
-  var bytes: [UInt8] = []
-  var block = [UInt8](repeating: 0, count: 1 << 16)
-  while true {
-    let count = fread(&block, 1, block.count, file)
-    guard count > 0 else { return bytes }
-    bytes += block[..<count]
-  }
-}
-
 @discardableResult
 func run(_ program: String, _ arguments: [String]) -> Int32 {
   var pid = pid_t()
@@ -143,14 +111,4 @@ final class Running: Sendable {
 /// Written by the thread before it ends, read after it was joined.
 final class UnsafeBox: @unchecked Sendable {
   var value: InputError?
-}
-
-/// Waits until `condition` holds; false after `seconds`.
-func waited(seconds: UInt64 = 20, _ condition: () -> Bool) -> Bool {
-  let end = Clock.now() + seconds * 1_000_000_000
-  while !condition() {
-    if Clock.now() > end { return false }
-    usleep(10_000)
-  }
-  return true
 }

@@ -1,5 +1,6 @@
 import Frames
 import Inputs
+import TestSupport
 import Testing
 
 @Suite struct TestPatternTests {
@@ -75,7 +76,7 @@ import Testing
       try Source.make("test", options: SourceOptions(fps: 500, width: 32, height: 32, buffers: 2)), .newest)
     let held = running.mailbox.take()
     let other = running.mailbox.take()
-    #expect(waited { running.counters.starved.load(ordering: .relaxed) > 3 })
+    #expect(eventually { running.counters.starved.load(ordering: .relaxed) > 3 })
     _ = consume held
     _ = consume other
     #expect(running.next() != nil)

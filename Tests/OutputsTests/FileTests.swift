@@ -2,11 +2,14 @@ import CAV
 import Frames
 import Glibc
 import Outputs
+import TestSupport
 import Testing
 
 /// All that write files.
 @Suite struct FileTests {
-  private let folder = TemporaryFolder()
+  private let folder: TemporaryFolder
+
+  init() throws { folder = try TemporaryFolder() }
 
   private func options() -> SinkOptions {
     var options = SinkOptions()
@@ -67,22 +70,14 @@ import Testing
     // The last of `put` waits only until the one before was fetched.
     var found: Movie?
     #expect(
-      eventually {
-        folder.write("copy.\(ending)", "")
-        copy("clip.\(ending)", "copy.\(ending)")
+      try eventually {
+        try folder.write("copy.\(ending)", folder.read("clip.\(ending)") ?? [])
         found = Movie(folder.file("copy.\(ending)"))
         return found.map { $0.decoded >= 60 } ?? false
       })
     #expect(found?.decoded == found?.times.count)
     #expect(running.end() == nil)
     #expect(Movie(path)?.decoded == 120)
-  }
-
-  private func copy(_ name: String, _ other: String) {
-    let bytes = folder.read(name) ?? []
-    let descriptor = open(folder.file(other), O_WRONLY | O_TRUNC)
-    _ = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-    close(descriptor)
   }
 
   /// Records noise, four pictures a second, where no file may have more than `limit` bytes. EFBIG takes the way
@@ -253,7 +248,7 @@ import Testing
   @Test(arguments: ["jpg", "jpeg", "png"])
   func aStillIsTheLastPicture(_ ending: String) throws {
     let path = folder.file("still.\(ending)")
-    folder.write("still.\(ending)", "what was there before")
+    try folder.write("still.\(ending)", "what was there before")
     let error = try record(path, 5) { Sample.picture(63, 47, color: $0 == 4 ? (0, 255, 0) : (255, 0, 0)) }
     #expect(error == nil)
     let picture = try rgb(path)
@@ -346,7 +341,7 @@ import Testing
 
   @Test func openingTouchesNothing() throws {
     for name in ["clip.mp4", "clip.mkv", "clip.mjpeg", "still.jpg"] {
-      folder.write(name, "precious")
+      try folder.write(name, "precious")
       try Sink.make(folder.file(name), options: options()).open()
       #expect(folder.read(name) == Array("precious".utf8))
     }

@@ -88,61 +88,6 @@ final class Running {
   }
 }
 
-/// Waits until `condition`, at most ten seconds.
-func eventually(_ condition: () -> Bool) -> Bool {
-  for _ in 0..<1000 {
-    if condition() { return true }
-    usleep(10_000)
-  }
-  return condition()
-}
-
-/// A folder that is removed with its owner.
-final class TemporaryFolder {
-  let path: String
-  init() {
-    var template = Array("/tmp/turbocam-test-XXXXXX".utf8CString)
-    path = String(cString: mkdtemp(&template))
-  }
-  deinit {
-    for name in names { unlink("\(path)/\(name)") }
-    rmdir(path)
-  }
-  func file(_ name: String) -> String { "\(path)/\(name)" }
-
-  var names: [String] {
-    guard let folder = opendir(path) else { return [] }
-    defer { closedir(folder) }
-    var names: [String] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if name != "." && name != ".." { names.append(name) }
-    }
-    return names.sorted()
-  }
-
-  func read(_ name: String) -> [UInt8]? {
-    let descriptor = open(file(name), O_RDONLY)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    var bytes: [UInt8] = []
-    var block = [UInt8](repeating: 0, count: 65536)
-    while true {
-      let count = Glibc.read(descriptor, &block, block.count)
-      guard count > 0 else { return bytes }
-      bytes += block[..<count]
-    }
-  }
-
-  func write(_ name: String, _ text: String) {
-    let descriptor = open(file(name), O_WRONLY | O_CREAT | O_TRUNC, 0o644)
-    _ = Array(text.utf8).withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-    close(descriptor)
-  }
-}
-
 /// Settings with one member: a strength that must be a number up to 1.
 final class OneSetting: Control {
   let strength = Mutex(0.5)

@@ -1,9 +1,8 @@
 import Frames
 import Glibc
 import Outputs
+import TestSupport
 import Testing
-
-import struct GraphCases.Dice
 
 @Suite(.serialized) struct HTTPServerTests {
   private final class House {
@@ -433,7 +432,7 @@ import struct GraphCases.Dice
 
   @Test func hostileRequestsDoNoHarm() throws {
     let house = try House()
-    var random = Dice(366)
+    var random = SplitMix(seed: 366)
     let words = [
       "GET", "PATCH", "HEAD", " ", "/", "/stream", "/settings", "?action=", "?token=", "%00", "%zz",
       "HTTP/1.1",

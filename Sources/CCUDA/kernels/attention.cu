@@ -11,7 +11,7 @@
 //   (64, 8), (80, 11), (128, 16), (160, 21).)
 // Requires: strides multiples of 8, addresses multiples of 16, keys > 0. Queries and keys are free.
 #define BLOCKS 1
-#include "device.cuh"
+#include "elements.cuh"
 #include "tile.cuh"
 #include "vectors.cuh"
 

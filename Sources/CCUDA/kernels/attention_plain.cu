@@ -3,7 +3,7 @@
 //
 // Defines: ELEMENT (TC_F32, TC_F16, TC_BF16), of q, k, v and result.
 // Grid: (queries, heads). Block: 128. Shared: 4 * (2 * head_dimension + 136) bytes.
-#include "device.cuh"
+#include "elements.cuh"
 #include "reduce.cuh"
 
 #define KEYS 128

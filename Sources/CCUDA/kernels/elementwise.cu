@@ -4,7 +4,7 @@
 // The result may lie where an operand does, element for element.
 // Grid: any, threads stride over vectors of 8 of a row; ceil(elements / 2048) up to some 8 blocks a multiprocessor is
 // good. Block: 256. Shared: 0.
-#include "device.cuh"
+#include "elements.cuh"
 #include "vectors.cuh"
 
 // A vector of up to 8 elements of a matrix.

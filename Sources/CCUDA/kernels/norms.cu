@@ -11,7 +11,7 @@
 // row_moments: grid ceil(rows / 4), block 128, shared 0.
 // layer_norm: grid rows, block 128, shared 48 bytes.
 // softmax: grid rows, block 128, shared 32 bytes.
-#include "device.cuh"
+#include "elements.cuh"
 #include "moments.cuh"
 #include "reduce.cuh"
 #include "vectors.cuh"

@@ -36,7 +36,7 @@
 #define BLOCKS (640 / THREADS)
 #endif
 
-#include "device.cuh"
+#include "elements.cuh"
 #include "gather.cuh"
 #include "staging.cuh"
 #include "tile.cuh"

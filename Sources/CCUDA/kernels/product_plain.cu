@@ -3,7 +3,7 @@
 //
 // Defines: ELEMENT (TC_F32, TC_F16, TC_BF16), of x and weight.
 // Grid: (ceil(M / 64), ceil(filters / 64), batches). Block: 256. Shared: 8704 bytes.
-#include "device.cuh"
+#include "elements.cuh"
 #include "epilogue.cuh"
 #include "gather.cuh"
 

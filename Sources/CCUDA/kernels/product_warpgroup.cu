@@ -17,7 +17,7 @@
 #define CONSUMERS (TILE_M / 64)
 #define THREADS (128 * CONSUMERS + 32)
 
-#include "device.cuh"
+#include "elements.cuh"
 #include "gather.cuh"
 #include "staging.cuh"
 #include "warpgroup.cuh"

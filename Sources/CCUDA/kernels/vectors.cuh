@@ -1,6 +1,6 @@
 // Neighbouring elements read and written together, in accesses of up to 16 bytes.
 #pragma once
-#include "device.cuh"
+#include "elements.cuh"
 
 // Where threads stride over what there is: this one's number among all of the grid, and how many they are.
 DEVICE long long first_thread() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }

@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 extension FileSystem {
@@ -10,7 +11,7 @@ extension FileSystem {
         ? "Give the name of a folder that is not there yet, or remove it first."
         : code == ENOENT ? "Make the folder above it first (mkdir -p)." : nil
       throw DiffusionError(
-        .cannotCreate, path: path, "cannot be made (mkdir: \(String(cString: strerror(code))))",
+        .cannotCreate, path: path, "cannot be made (\(systemFact("mkdir", code)))",
         remedy: remedy)
     }
   }
@@ -23,16 +24,8 @@ extension FileSystem {
   }
 
   private static func entries(_ folder: String) throws -> [String] {
-    guard let directory = opendir(folder) else { throw failure(folder, "read", "opendir") }
-    defer { closedir(directory) }
-    var names: [String] = []
-    while let entry = readdir(directory) {
-      let name = withUnsafeBytes(of: entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if !name.hasPrefix(".") { names.append(name) }
-    }
-    return names.sorted()
+    guard let names = names(in: folder) else { throw failure(folder, "read", "opendir") }
+    return names
   }
 
   /// A copy of a regular file's contents.
@@ -51,7 +44,7 @@ extension FileSystem {
   fileprivate static func failure(
     _ path: String, _ what: String, _ call: String, _ kind: DiffusionError.Kind = .io
   ) -> DiffusionError {
-    DiffusionError(kind, path: path, "cannot be \(what) (\(call): \(String(cString: strerror(errno))))")
+    DiffusionError(kind, path: path, "cannot be \(what) (\(systemFact(call)))")
   }
 }
 

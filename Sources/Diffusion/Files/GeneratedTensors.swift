@@ -1,3 +1,4 @@
+import Base
 import Engine
 
 /// Tensors that no file holds: numbers drawn by counting, the same wherever they are made. They stand in for the
@@ -119,9 +120,10 @@ struct GeneratedTensors {
     return (record.name.hasSuffix(".weight") ? 1 : 0, 0.1)
   }
 
-  /// FNV-1a, 64 bits.
   private static func hash(_ name: String) -> UInt64 {
-    name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    var hash = FNV()
+    hash.add(name.utf8)
+    return hash.value
   }
 
   private static func uniform(_ counter: UInt64) -> Float {

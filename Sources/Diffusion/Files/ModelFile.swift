@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import Synchronization
 
@@ -77,7 +78,7 @@ final class ModelFile: Sendable {
 
   private static func failure(_ path: String, _ call: String) -> DiffusionError {
     let code = errno
-    let fact = "cannot be read (\(call): \(String(cString: strerror(code))))"
+    let fact = "cannot be read (\(systemFact(call, code)))"
     return DiffusionError(code == ENOENT || code == ENOTDIR ? .noInput : .io, path: path, fact)
   }
 }

@@ -27,14 +27,22 @@ class Picture:
 
     def bars(self, third=1):
         """Names of the bars from left to right, each as (name, width in blocks); blends are left out."""
+        return [(name, len(colours)) for name, colours in self._runs(third)]
+
+    def _runs(self, third):
+        """The bars from left to right, each as (name, the colours of its blocks)."""
         runs = []
         for colour in self.row(third):
             name = next((n for n, c in BARS.items() if _distance(c, colour) <= TOLERANCE), None)
             if runs and runs[-1][0] == name:
-                runs[-1][1] += 1
+                runs[-1][1].append(colour)
             else:
-                runs.append([name, 1])
-        return [(name, width) for name, width in runs if name and width > 1]
+                runs.append((name, [colour]))
+        return [(name, colours) for name, colours in runs if name and len(colours) > 1]
+
+    def bar_error(self):
+        """The largest difference in a channel between a bar's middle and the colour it stands for."""
+        return max(_distance(BARS[name], colours[len(colours) // 2]) for name, colours in self._runs(1))
 
     def shows_bars(self, third=1):
         """Whether at least six of the eight bars stand in order, each of about the same width.

@@ -6,7 +6,7 @@ import time
 from support import TWO_LOOPBACKS, WEBCAM, device_test
 from support.camera import CAMERA, RED, MJPEGCamera, show
 from support.picture import picture_of, pictures
-from support.v4l2 import Reader
+from support.v4l2 import Reader, control
 from support.program import ADDRESS, Turbocam, Viewer, leaves, run, snapshot, wait_until
 
 
@@ -65,6 +65,25 @@ def camera_to_stream():
             wait_until("red in the stream", lambda: picture_of(viewer.fresh()).shows_plain(RED))
             viewer.goes_on()
         assert program.stop() == 0, program.messages()
+
+
+@device_test()
+def colours_are_as_the_driver_encodes_them():
+    show("bars")
+    default, bt709, bt2020, full, limited = 0, 2, 6, 1, 2
+    try:
+        for matrix, levels in ((default, default), (bt709, limited), (bt709, full), (bt2020, default)):
+            control(CAMERA, "y_cbcr_encoding", matrix)
+            control(CAMERA, "quantization", levels)
+            with Turbocam("--input", CAMERA, "--output", ADDRESS) as program:
+                program.serving()
+                wait_until("bars in a snapshot", lambda: picture_of(snapshot()).shows_bars())
+                error = picture_of(snapshot()).bar_error()
+                assert error <= 6, f"encoding {matrix}, quantization {levels}: {error} off, {picture_of(snapshot())}"
+                assert program.stop() == 0, program.messages()
+    finally:
+        control(CAMERA, "y_cbcr_encoding", default)
+        control(CAMERA, "quantization", default)
 
 
 def can_be_read(path):

@@ -1,6 +1,7 @@
 import CUDABackend
 import Diffusion
 import Engine
+import TestSupport
 
 /// The words of device.cuh that work on a warp or on shared memory, by themselves: kernels of
 /// Tests/CUDASimulatorTests/kernels/wrappers.cu, which say what they take and give, beside plain loops.

@@ -2,6 +2,7 @@ import CUDABackend
 import Diffusion
 import Engine
 import Glibc
+import TestSupport
 
 /// A part of a model by itself, as PyTorch is asked for it: Tests/GPU/peers.py writes the inputs and reads the outputs.
 struct Part {

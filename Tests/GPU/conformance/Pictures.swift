@@ -2,6 +2,7 @@ import CUDABackend
 import Diffusion
 import Engine
 import GraphCases
+import TestSupport
 
 /// Whole pictures of small models against those that diffusers painted (Fixtures/make/parity.py).
 enum Pictures {

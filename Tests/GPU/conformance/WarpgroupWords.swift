@@ -1,6 +1,7 @@
 import CUDABackend
 import Diffusion
 import Engine
+import TestSupport
 
 /// The words of warpgroup.cuh beside plain loops, on a Hopper: kernels of
 /// Tests/CUDASimulatorTests/kernels/warpgroups.cu, which say what they take and give.

@@ -38,18 +38,5 @@ public enum Simulator {
   }()
 
   /// The folder of the package.
-  public static let checkout = String(#filePath.dropLast("/Tests/GraphCases/Simulator.swift".count))
-
-  public struct Unreadable: Error {
-    public var path: String
-  }
-
-  public static func text(of path: String) throws -> String {
-    guard let file = fopen(path, "rb") else { throw Unreadable(path: path) }
-    defer { fclose(file) }
-    var bytes: [UInt8] = []
-    var piece = [UInt8](repeating: 0, count: 1 << 16)
-    while case let count = fread(&piece, 1, piece.count, file), count > 0 { bytes += piece[..<count] }
-    return String(decoding: bytes, as: UTF8.self)
-  }
+  public static let checkout = String(#filePath.dropLast("/Tests/TestSupport/Simulator.swift".count))
 }

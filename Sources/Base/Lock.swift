@@ -25,3 +25,12 @@ public final class Lock<Value>: @unchecked Sendable {
     return try body(&value)
   }
 }
+
+extension Lock<Void> {
+  /// A lock of what is no value, a library's own state for one.
+  public convenience init() { self.init(()) }
+
+  public func withLock<Result>(_ body: () throws -> Result) rethrows -> Result {
+    try withLock { _ in try body() }
+  }
+}

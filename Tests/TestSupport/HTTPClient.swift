@@ -1,12 +1,13 @@
 import Glibc
 
 /// A client of raw sockets on 127.0.0.1, which can be as slow or as rude as a test wants.
-final class HTTPClient {
+public final class HTTPClient {
   private let descriptor: Int32
   private var waiting: [UInt8] = []
 
-  /// `receiveBuffer`: bytes that the kernel may hold for a reader that does not read. `from`: the address to come from.
-  init(_ port: UInt16, receiveBuffer: Int32? = nil, from: UInt32? = nil) {
+  /// `receiveBuffer`: bytes that the kernel may hold for a reader that does not read. `from`: the address to come
+  /// from. `patience`: seconds to wait for what comes or goes.
+  public init(_ port: UInt16, receiveBuffer: Int32? = nil, from: UInt32? = nil, patience: Int = 10) {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     if let from {
       Self.withAddress(from, port: 0) { _ = bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
@@ -14,7 +15,7 @@ final class HTTPClient {
     if var receiveBuffer {
       setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<Int32>.size))
     }
-    var time = timeval(tv_sec: 10, tv_usec: 0)
+    var time = timeval(tv_sec: patience, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
     setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
     Self.withAddress(0x7F00_0001, port: port) {
@@ -34,7 +35,7 @@ final class HTTPClient {
   deinit { close(descriptor) }
 
   @discardableResult
-  func send(_ bytes: [UInt8]) -> Bool {
+  public func send(_ bytes: [UInt8]) -> Bool {
     var rest = bytes[...]
     while !rest.isEmpty {
       let count = rest.withUnsafeBytes {
@@ -47,14 +48,16 @@ final class HTTPClient {
   }
 
   /// Sends a request; `headers` replace Host where they name it.
-  func request(_ method: String, _ target: String, _ headers: [String: String] = [:], body: [UInt8]? = nil) {
+  public func request(
+    _ method: String, _ target: String, _ headers: [String: String] = [:], body: [UInt8]? = nil
+  ) {
     var all = ["Host": "127.0.0.1"].merging(headers) { $1 }
     if let body, all["Content-Length"] == nil { all["Content-Length"] = "\(body.count)" }
     let head = "\(method) \(target) HTTP/1.1\r\n" + all.map { "\($0): \($1)\r\n" }.joined() + "\r\n"
     send(Array(head.utf8) + (body ?? []))
   }
 
-  /// nil at the end or when nothing came for ten seconds.
+  /// nil at the end or when nothing came for so long.
   private func receive() -> [UInt8]? {
     var block = [UInt8](repeating: 0, count: 65536)
     let count = recv(descriptor, &block, block.count, 0)
@@ -62,7 +65,7 @@ final class HTTPClient {
   }
 
   /// Whether the server ends the connection, whatever it still sends before.
-  var ends: Bool {
+  public var ends: Bool {
     while true {
       var block = [UInt8](repeating: 0, count: 65536)
       let count = recv(descriptor, &block, block.count, 0)
@@ -71,7 +74,7 @@ final class HTTPClient {
     }
   }
 
-  func read(_ count: Int) -> [UInt8]? {
+  public func read(_ count: Int) -> [UInt8]? {
     while waiting.count < count {
       guard let more = receive() else { return nil }
       waiting += more
@@ -81,7 +84,7 @@ final class HTTPClient {
   }
 
   /// Up to the empty line, without it.
-  func readHead() -> String? {
+  public func readHead() -> String? {
     let end = Array("\r\n\r\n".utf8)
     var searched = 0
     while true {
@@ -100,15 +103,15 @@ final class HTTPClient {
     }
   }
 
-  struct Answer {
-    var status = 0
-    var headers: [String: String] = [:]
-    var body: [UInt8] = []
-    var text: String { String(decoding: body, as: UTF8.self) }
+  public struct Answer {
+    public var status = 0
+    public var headers: [String: String] = [:]
+    public var body: [UInt8] = []
+    public var text: String { String(decoding: body, as: UTF8.self) }
   }
 
   /// Reads status and headers, and the body where it has a length.
-  func answer(hasBody: Bool = true) -> Answer? {
+  public func answer(hasBody: Bool = true) -> Answer? {
     guard let head = readHead() else { return nil }
     var answer = Answer()
     let lines = head.split(separator: "\r\n")
@@ -133,12 +136,12 @@ final class HTTPClient {
   }
 
   /// A part of a stream with Content-Length.
-  struct Part {
-    var headers: [String: String]
-    var body: [UInt8]
+  public struct Part {
+    public var headers: [String: String]
+    public var body: [UInt8]
   }
 
-  func part() -> Part? {
+  public func part() -> Part? {
     guard let head = readHead() else { return nil }
     var lines = head.split(separator: "\r\n")
     guard lines.first == "--boundarydonotcross" else { return nil }
