@@ -67,7 +67,7 @@ let package = Package(
         "TestSupport",
       ]),
     .testTarget(name: "FramesTests", dependencies: ["Base", "Frames", "CTurboJPEG", "TestSupport"]),
-    .testTarget(name: "InputsTests", dependencies: ["Inputs", "Frames", "TestSupport"]),
+    .testTarget(name: "InputsTests", dependencies: ["Base", "Inputs", "Frames", "TestSupport"]),
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV", "TestSupport"]),
     .testTarget(
       name: "FilterTests",

@@ -53,12 +53,10 @@ public struct FilterLink: Sendable {
     return counters.framesOut.load(ordering: .relaxed) >= limit
   }
 
-  /// Stamps, counts and hands a finished picture to every output.
+  /// Counts a finished picture and hands it to every output.
   func publish(_ frame: consuming Frame) {
-    frame.stamps.pass(.published)
     counters.framesOut.wrappingAdd(1, ordering: .relaxed)
-    statistics.published(frame.stamps)
-    broadcast.publish(frame)
+    statistics.published(broadcast.publish(frame))
   }
 }
 

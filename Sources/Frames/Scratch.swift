@@ -1,15 +1,16 @@
 import Glibc
 
 /// Memory that grows to the largest need and stays.
-struct Scratch: ~Copyable {
+public struct Scratch: ~Copyable {
   /// swscale's vector loops may read this far past a row.
   static let slack = 64
   private var memory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
+  public init() {}
   deinit { free(memory.baseAddress) }
 
   /// At least `count` bytes on a cache line; contents are lost where it grows.
-  mutating func reserve(_ count: Int) throws -> UnsafeMutableRawBufferPointer {
+  public mutating func reserve(_ count: Int) throws -> UnsafeMutableRawBufferPointer {
     if memory.count < count {
       free(memory.baseAddress)
       memory = UnsafeMutableRawBufferPointer(start: nil, count: 0)

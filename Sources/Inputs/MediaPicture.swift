@@ -10,7 +10,8 @@ final class MediaPicture {
   private(set) var format = PictureFormat(.rgb24, width: 0, height: 0)
   private var orientation = Orientation()
   /// rgb24 with rows on cache lines: swscale's vector loops write past rows, and not to every address.
-  private var staged = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+  private var scratch = Scratch()
+  private var staged: UnsafeMutableRawBufferPointer?
   private var stagedStride = 0
 
   fileprivate struct Key: Equatable {
@@ -30,10 +31,7 @@ final class MediaPicture {
 
   /// Pictures much larger than `wanted` are made smaller on the way, never below it nor below `leastSide`.
   init(wanted: (width: Int, height: Int)? = nil) { self.wanted = wanted }
-  deinit {
-    sws_freeContext(scaler)
-    free(staged.baseAddress)
-  }
+  deinit { sws_freeContext(scaler) }
 
   /// Looks at the reader's picture; afterwards `format` and `byteCount` say what `write` will give.
   func prepare(_ reader: MediaReader) throws {
@@ -108,14 +106,11 @@ final class MediaPicture {
       scaler, sws_getCoefficients(key.matrix), key.isFullRange ? 1 : 0,
       sws_getCoefficients(SWS_CS_ITU601), 1, 0, 1 << 16, 1 << 16)
     stagedStride = (size.width * 3 + 63) / 64 * 64
-    free(staged.baseAddress)
-    var memory: UnsafeMutableRawPointer?
-    let count = stagedStride * size.height + 64
-    guard posix_memalign(&memory, 64, count) == 0, let memory else {
-      staged = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    let count = stagedStride * size.height
+    staged = try? scratch.reserve(count)
+    guard staged != nil else {
       throw InputError(.failed, "reading \(place)", "\(count) bytes of memory refused", remedy: "")
     }
-    staged = UnsafeMutableRawBufferPointer(start: memory, count: count)
     stagedSize = size
     format =
       orientation.isTransposed
@@ -135,7 +130,7 @@ final class MediaPicture {
   }
 
   private func scale(_ frame: UnsafeMutablePointer<AVFrame>, into target: UnsafeMutablePointer<UInt8>) {
-    guard let rows = staged.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
+    guard let rows = staged?.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
     withUnsafePointer(to: &frame.pointee.data) { data in
       withUnsafePointer(to: &frame.pointee.linesize) { strides in
         data.withMemoryRebound(to: UnsafePointer<UInt8>?.self, capacity: 8) { data in

@@ -12,7 +12,7 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
   private let path: String
   private let options: SinkOptions
   private var device: LoopbackDevice?
-  private var painter: Painter?
+  private var filler: BufferFiller?
   /// For a driver that does not tell of its readers.
   private var readers: LoopbackReaders?
 
@@ -41,10 +41,10 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
       path: path, width: options.width, height: options.height, fps: options.fps)
     self.device = device
     // From here on it is a camera, and there is something to see.
-    let painter = try Painter(device)
-    try painter.paintNotice("Waiting for the first picture")
+    let filler = try BufferFiller(device)
+    try filler.fillWithNotice("Waiting for the first picture")
     try device.show()
-    self.painter = painter
+    self.filler = filler
     if !device.tellsUsage { readers = LoopbackReaders(path: path) }
     mailbox.isWanted = !device.tellsUsage && readers == nil
   }
@@ -54,15 +54,15 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
       mailbox.isWanted = false
       mailbox.close()
     }
-    guard let device, let painter else { return }
+    guard let device, let filler else { return }
     let period = UInt64(1_000_000_000 / options.fps)
     var tick = Clock.now()
     while !mailbox.isClosed {
       tick += period
-      if wait(until: tick, device) { try painter.paintNotice("Waiting for the first picture") }
+      if wait(until: tick, device) { try filler.fillWithNotice("Waiting for the first picture") }
       // After a pause the clock starts anew: missed pictures are not made up for.
       if Clock.now() > tick + period { tick = Clock.now() }
-      try paintNewest(painter)
+      try fillNewest(filler)
       try device.show()
     }
   }
@@ -88,14 +88,14 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
     while clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nil) == EINTR {}
   }
 
-  private func paintNewest(_ painter: Painter) throws {
-    guard let frame = mailbox.take(timeout: 0), mailbox.isWanted else { return try painter.paintAgain() }
+  private func fillNewest(_ filler: BufferFiller) throws {
+    guard let frame = mailbox.take(timeout: 0), mailbox.isWanted else { return try filler.fillAgain() }
     var stamps = frame.stamps
     do {
-      try painter.paint(frame.bytes, frame.format)
+      try filler.fill(frame.bytes, frame.format)
     } catch is FrameError {
       options.counters?.corrupt.wrappingAdd(1, ordering: .relaxed)
-      return try painter.paintAgain()
+      return try filler.fillAgain()
     }
     stamps.pass(.encoded)
     stamps[.written] = stamps[.encoded]
@@ -104,7 +104,7 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
 }
 
 /// Fills the device's buffers, and remembers where the last picture lies.
-private final class Painter {
+private final class BufferFiller {
   private let device: LoopbackDevice
   private let converter: PictureConverter
   private var last: UnsafeMutableRawBufferPointer?
@@ -114,25 +114,25 @@ private final class Painter {
     converter = try PictureConverter(to: device.format, fit: .contain)
   }
 
-  func paint(_ bytes: UnsafeRawBufferPointer, _ format: PictureFormat) throws {
+  func fill(_ bytes: UnsafeRawBufferPointer, _ format: PictureFormat) throws {
     let room = try device.room()
     try converter.convert(bytes, format, into: room)
     last = room
   }
 
   /// The last picture in the next buffer; readers only read.
-  func paintAgain() throws {
+  func fillAgain() throws {
     let room = try device.room()
     if let last, last.baseAddress != room.baseAddress { room.copyMemory(from: UnsafeRawBufferPointer(last)) }
     last = room
   }
 
-  func paintNotice(_ text: String) throws {
+  func fillWithNotice(_ text: String) throws {
     let format = PictureFormat(.rgb24, width: device.format.width, height: device.format.height)
     let picture = UnsafeMutableRawBufferPointer.allocate(
       byteCount: format.width * format.height * 3, alignment: 64)
     defer { picture.deallocate() }
     Notice.draw(text, width: format.width, height: format.height, into: picture)
-    try paint(UnsafeRawBufferPointer(picture), format)
+    try fill(UnsafeRawBufferPointer(picture), format)
   }
 }

@@ -8,14 +8,14 @@ public final class StillWriter: Output, @unchecked Sendable {
   public let mailbox: Mailbox
   private let target: FileTarget
   private let options: SinkOptions
-  private let picture: PictureFile
+  private let encoder: PictureEncoder
 
   public init(path: String, options: SinkOptions) throws {
     target = FileTarget(path: path)
     self.options = options
     mailbox = Mailbox(options.policy)
-    picture = try PictureFile(
-      Sink.ending(of: path) == "png" ? .png : .jpeg(quality: options.quality ?? PictureFile.quality))
+    encoder = try PictureEncoder(
+      Sink.ending(of: path) == "png" ? .png : .jpeg(quality: options.quality ?? PictureEncoder.quality))
   }
 
   public var label: String { target.path }
@@ -47,7 +47,7 @@ public final class StillWriter: Output, @unchecked Sendable {
   private func write(_ frame: consuming Frame) throws {
     var stamps = frame.stamps
     do {
-      try picture.encode(frame.bytes, frame.format) { file in
+      try encoder.encode(frame.bytes, frame.format) { file in
         stamps.pass(.encoded)
         try target.replace(with: file)
       }
@@ -67,8 +67,9 @@ extension Sink {
   ) throws {
     let target = FileTarget(path: path)
     try target.check()
-    let picture = try PictureFile(ending(of: path) == "png" ? .png : .jpeg(quality: PictureFile.quality))
-    try picture.encode(rgb, PictureFormat(.rgb24, width: width, height: height)) {
+    let encoder = try PictureEncoder(
+      ending(of: path) == "png" ? .png : .jpeg(quality: PictureEncoder.quality))
+    try encoder.encode(rgb, PictureFormat(.rgb24, width: width, height: height)) {
       try target.replace(with: $0)
     }
   }

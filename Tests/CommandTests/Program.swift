@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import TestSupport
 import Testing
@@ -59,28 +60,9 @@ final class Running {
     standardOutput: Int32? = nil
   ) throws {
     (output, errors) = (try Self.unnamedFile(), try Self.unnamedFile())
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, standardOutput ?? output, 1)
-    posix_spawn_file_actions_adddup2(&actions, errors, 2)
-    var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
-    defer { for word in words { free(word) } }
-    var settings: [UnsafeMutablePointer<CChar>?] = Self.environment(variables).map { strdup($0) } + [nil]
-    defer { for setting in settings { free(setting) } }
-    // A shell starts programs with no signal blocked; this thread may have blocked them all.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-    var process: pid_t = 0
-    let failure = posix_spawn(&process, path, &actions, &attributes, &words, &settings)
-    guard failure == 0 else { throw SystemFailure("posix_spawn \(path)", failure) }
-    self.process = process
+    process = try spawn(
+      path, arguments, output: standardOutput ?? output, errors: errors,
+      environment: Self.environment(variables))
   }
   deinit {
     if code == nil {

@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import Testing
 
@@ -7,17 +8,7 @@ final class StreamServer {
   private var isRunning = true
 
   init(_ program: String, _ arguments: [String]) throws {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    for descriptor in 0..<3 as Range<Int32> {
-      posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0)
-    }
-    let words = ([program] + arguments).map { strdup($0) } + [nil]
-    defer { for word in words { free(word) } }
-    var started = pid_t()
-    try #require(posix_spawn(&started, program, &actions, nil, words, environ) == 0, "\(program) is missing")
-    process = started
+    process = try spawn(program, arguments)
   }
   deinit { end() }
 

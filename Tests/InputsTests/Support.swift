@@ -1,25 +1,17 @@
+import Base
 import Frames
 import Glibc
 import Inputs
 import Synchronization
 import Testing
 
-@discardableResult
-func run(_ program: String, _ arguments: [String]) -> Int32 {
-  var pid = pid_t()
-  let words = ([program] + arguments).map { strdup($0) } + [nil]
-  defer { for word in words { free(word) } }
-  guard posix_spawn(&pid, program, nil, nil, words, environ) == 0 else { return -1 }
-  var status: Int32 = 0
-  waitpid(pid, &status, 0)
-  return status
-}
-
 /// Makes a file with Debian's ffmpeg.
 func ffmpeg(_ arguments: [String]) throws {
-  try #require(
-    run("/usr/bin/ffmpeg", ["-hide_banner", "-loglevel", "error", "-nostdin", "-y"] + arguments) == 0,
-    "ffmpeg failed; is it installed?")
+  let options = ["-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
+  let process = try spawn("/usr/bin/ffmpeg", options + arguments, errors: STDERR_FILENO)
+  var status: Int32 = -1
+  waitpid(process, &status, 0)
+  try #require(status == 0, "ffmpeg failed")
 }
 
 /// What an input gave, copied out of its frames.

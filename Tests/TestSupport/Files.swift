@@ -1,12 +1,6 @@
 import Base
 import Glibc
 
-/// A call to the system that failed.
-public struct SystemFailure: Error, CustomStringConvertible {
-  public let description: String
-  public init(_ call: String, _ number: Int32 = errno) { description = systemFact(call, number) }
-}
-
 /// The whole of a file.
 public func readFile(_ path: String) throws -> [UInt8] {
   guard let file = fopen(path, "rbe") else { throw SystemFailure("opening \(path)") }

@@ -3,7 +3,7 @@ import Frames
 import Glibc
 
 /// Encodes single pictures as files. Memory is made for the first picture of a size and kept.
-final class PictureFile {
+final class PictureEncoder {
   enum Kind: Equatable {
     case png
     case jpeg(quality: Int)
@@ -12,7 +12,7 @@ final class PictureFile {
   static let quality = 92
   /// nil for PNG.
   private let jpeg: JPEGEncoder?
-  private var room = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+  private var scratch = Scratch()
   private var converter: PictureConverter?
   private var png: PNGEncoder?
 
@@ -22,7 +22,6 @@ final class PictureFile {
     case .jpeg(let quality): jpeg = try JPEGEncoder(quality: quality)
     }
   }
-  deinit { room.deallocate() }
 
   /// Gives the whole file to `body`.
   func encode(
@@ -30,11 +29,11 @@ final class PictureFile {
   ) throws {
     guard let jpeg else { return try encodePNG(bytes, format, body) }
     if format.pixels == .jpeg {
-      reserve(bytes.count + JPEGTables.addedByteCount)
+      let room = try scratch.reserve(bytes.count + JPEGTables.addedByteCount)
       guard let count = JPEGTables.complete(bytes, into: room) else { return }
       try body(UnsafeRawBufferPointer(rebasing: room[..<count]))
     } else {
-      reserve(JPEGEncoder.capacity(for: format))
+      let room = try scratch.reserve(JPEGEncoder.capacity(for: format))
       let count = try jpeg.encode(bytes, format, into: room)
       try body(UnsafeRawBufferPointer(rebasing: room[..<count]))
     }
@@ -48,15 +47,9 @@ final class PictureFile {
     if png?.width != target.width || png?.height != target.height {
       png = try PNGEncoder(width: target.width, height: target.height)
     }
-    reserve(target.width * target.height * 3)
+    let room = try scratch.reserve(target.width * target.height * 3)
     try converter!.convert(bytes, format, into: room)
     try png!.encode(UnsafeRawBufferPointer(room), body)
-  }
-
-  private func reserve(_ count: Int) {
-    guard room.count < count else { return }
-    room.deallocate()
-    room = .allocate(byteCount: count, alignment: 64)
   }
 }
 
