@@ -49,20 +49,8 @@ import Testing
   @Test func inputsOfAllCadencesCanBeWrittenAgain() throws {
     let test = Case(seed: 11)
     test.writeRandomGraph(length: 25, element: .f32)
-    let backend = try CPUBackend(precision: .f32)
-    let program = try backend.compile(test.graph, weights: test.weights) { _ in }
-    for round in 0..<4 {
-      for index in test.inputs.indices where round == 0 || test.dice.pick(0...1) == 0 {
-        let type = try #require(program.type(of: test.inputs[index].name))
-        test.inputs[index].bytes = ElementCodec.encode(test.dice.floats(type.count), type.element)
-        try test.inputs[index].bytes.withUnsafeBytes { try program.write(test.inputs[index].name, $0) }
-      }
-      try program.run()
-      let found = try Case.outputs(program, test.graph)
-      for (name, numbers) in try test.run(ReferenceBackend()) {
-        #expect(relativeError(try #require(found[name]), numbers) <= 5e-5, "round \(round)")
-      }
-    }
+    let errors = try test.errorsOfRewrittenInputs(rounds: 4, on: CPUBackend(precision: .f32))
+    for error in errors { #expect(error <= 5e-5) }
   }
 
   /// Frames that are begun before the last is finished, with settings written while two are under way.

@@ -76,8 +76,25 @@ public final class Case {
 
   /// The largest relative error of any output against the reference, which is infinite where one is missing.
   public func error(of backend: any Backend) throws -> Double {
-    let expected = try run(ReferenceBackend())
-    let found = try run(backend)
-    return expected.map { relativeError(found[$0.key] ?? [], $0.value) }.max() ?? .infinity
+    Self.error(of: try run(backend), try run(ReferenceBackend()))
+  }
+
+  /// The same of a program that runs again and again, each time but the first with some of its inputs written anew.
+  public func errorsOfRewrittenInputs(rounds: Int, on backend: any Backend) throws -> [Double] {
+    let program = try backend.compile(graph, weights: weights) { _ in }
+    return try (0..<rounds).map { round in
+      for index in inputs.indices where round == 0 || dice.pick(0...1) == 0 {
+        let name = inputs[index].name
+        guard let type = program.type(of: name) else { throw EngineError.unknownName(name) }
+        inputs[index].bytes = ElementCodec.encode(dice.floats(type.count), type.element)
+        try inputs[index].bytes.withUnsafeBytes { try program.write(name, $0) }
+      }
+      try program.run()
+      return Self.error(of: try Self.outputs(program, graph), try run(ReferenceBackend()))
+    }
+  }
+
+  private static func error(of found: [String: [Float]], _ expected: [String: [Float]]) -> Double {
+    expected.map { relativeError(found[$0.key] ?? [], $0.value) }.max() ?? .infinity
   }
 }
