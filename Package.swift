@@ -42,7 +42,7 @@ let package = Package(
     .executableTarget(
       name: "turbocam",
       dependencies: [
-        "Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CUDABackend",
+        "Base", "Frames", "Inputs", "Outputs", "Filter", "Diffusion", "Engine", "CPUBackend", "CUDABackend",
         "CSystem",
       ]),
 
@@ -71,7 +71,7 @@ let package = Package(
     .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV", "TestSupport"]),
     .testTarget(
       name: "FilterTests",
-      dependencies: ["Filter", "Frames", "Diffusion", "Engine", "CPUBackend", "TestSupport"]),
+      dependencies: ["Filter", "Frames", "Diffusion", "Engine", "TestSupport"]),
     // A CUDA driver and NVRTC without a GPU, opened at run time by tests. Its device headers are embedded.
     .target(
       name: "CUDASimulator", path: "Tests/CUDASimulator", exclude: ["device"],
