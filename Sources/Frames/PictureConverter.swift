@@ -5,8 +5,8 @@ import Glibc
 /// Makes pictures of any size and layout into one size and layout: decodes, crops or letterboxes, scales,
 /// converts colours, mirrors. One converter serves one thread.
 ///
-/// YUV layouts are encoded as their formats say; JPEG is BT.601 in full range (JFIF). What is set up for a source's format is kept until the format changes, so
-/// that steady frames allocate nothing.
+/// YUV layouts are encoded as their formats say; JPEG is BT.601 in full range (JFIF). What is set up for a
+/// source's format is kept until the format changes, so that steady frames allocate nothing.
 public final class PictureConverter {
   public let target: PictureFormat
   public let fit: Fit
