@@ -5,7 +5,7 @@
 
 Parts are of 512x512 pictures: `unet` (SDXL-Turbo's), the same as `unet-f32` (as on processors without bf16; PyTorch
 has no place beside the two others in 24 GB), `taesd` (the same network as TAESDXL) and `vae` (encoder and decoder
-together), `sd-unet`. On a processor without bf16 all are of f32. A round has each engine once, its time the middle of
+together), `sd-unet`. On a processor that is not quicker in bf16 all are of f32. A round has each engine once, its time the middle of
 three runs, or that of the first if it takes more than four seconds; the table shows the middle of the rounds, beside
 what turbocam's own operation counts allow at this machine's measured peak. With ONEDNN_MAX_CPU_ISA=AVX2
 ATEN_CPU_CAPABILITY=avx2 in the environment all three compute as on a processor without AVX-512. Weights are drawn by
@@ -134,14 +134,17 @@ def ours(turbocam, folder, component, element, stages):
     return sum(row["ms"] for row in rows) / 1e3, sum(row["floor_ms"] for row in rows) / 1e3
 
 
-def has_bf16():
-    return any(f"{name}_bf16" in Path("/proc/cpuinfo").read_text().split() for name in ("avx512", "amx"))
+def computes_bf16(turbocam):
+    """Whether turbocam takes bf16 on this processor: some have it and are quicker in f32, the peers too."""
+    words = [turbocam, "bench", "--suite", "model", "--json", "--device", "cpu", "--size", "64x64"]
+    output = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    return ", bf16 (" in json.loads(output)["machine"]["device"]
 
 
-def compare(part, rounds, turbocam):
-    folder, component, element, stages, peers = PARTS[part]
-    if not has_bf16():
-        element = "f32"  # turbocam and OpenVINO would take it anyway, PyTorch would spend minutes on converting
+def compare(part, rounds, turbocam, halves):
+    folder, component, element, stages, peers = PARTS["unet-f32" if part == "unet" and not halves else part]
+    if not halves:
+        element = "f32"
     engines = {}
     for name in peers:
         make = {"OpenVINO": with_openvino, "PyTorch": with_torch}[name]
@@ -178,7 +181,8 @@ def main():
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     options = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    results = {part: compare(part, options.rounds, options.turbocam) for part in options.parts}
+    halves = computes_bf16(options.turbocam)
+    results = {part: compare(part, options.rounds, options.turbocam, halves) for part in options.parts}
     print(table(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -6,7 +6,7 @@ import Engine
 public final class CPUBackend: Backend {
   /// Element type of activations and weights.
   public enum Precision: String, Sendable {
-    /// bf16 where the processor computes with it, else f32.
+    /// bf16 where the processor computes quicker with it, else f32.
     case automatic
     case f32
     case bf16
@@ -51,12 +51,21 @@ public final class CPUBackend: Backend {
     case .bf16:
       guard Self.runsBfloat16 else { throw CPUError.element("bf16", op: "products on this processor") }
       preferredElement = .bf16
-    case .automatic: preferredElement = Self.hasBfloat16 ? .bf16 : .f32
+    case .automatic: preferredElement = Self.prefersBfloat16 ? .bf16 : .f32
     }
   }
 
   /// Whether the processor multiplies bf16 itself (AVX512_BF16 or AMX).
   public static var hasBfloat16: Bool { DNNL.has(dnnl_cpu_isa_avx512_core_bf16) }
+
+  /// Whether it is also quicker with it than in f32, where many convolutions need fewer products (WinogradConvolution).
+  /// Some have instructions for bf16 that are not, which only a clock tells; AMX is quicker by far.
+  public static let prefersBfloat16 =
+    hasBfloat16 && (DNNL.has(dnnl_cpu_isa_avx512_core_amx) || tc_pair_gain() > leastGain)
+
+  /// Of products in bf16, for which it is worth being less exact. Processors differ by more from it than a clock errs:
+  /// they have half as many, as many or twice as many as of f32.
+  private static let leastGain = 1.4
 
   /// Whether graphs in bf16 run at all: oneDNN emulates the products on any AVX-512.
   public static var runsBfloat16: Bool { DNNL.has(dnnl_cpu_isa_avx512_core) }
@@ -72,7 +81,8 @@ public final class CPUBackend: Backend {
 
   public var description: String {
     let set = String(cString: tc_instruction_set())
-    let note = preferredElement == .bf16 ? "AVX512_BF16" : set
+    let slow = Self.hasBfloat16 && !Self.prefersBfloat16 ? ", which is slower" : ""
+    let note = preferredElement == .bf16 ? "AVX512_BF16" : set + slow
     return "CPU, oneDNN \(DNNL.version), \(preferredElement) (\(note)), \(threads) threads"
   }
 

@@ -11,7 +11,7 @@ public struct LoadSchedule {
   public init(_ plan: Plan, isNeeded: (Value) -> Bool) {
     let wanted = Self.wanted(plan, isNeeded)
     var readers = [Int](repeating: 0, count: wanted.count)
-    let values = plan.load.filter { wanted[$0.index] }
+    let values = Self.inTurns(plan.load.filter { wanted[$0.index] }, plan)
     for value in values {
       for root in Self.roots(of: value, plan) { readers[root.index] += 1 }
     }
@@ -24,6 +24,32 @@ public struct LoadSchedule {
       if readers[value.index] == 0 { drops.append(value) }
       steps.append(Step(value: value, drops: drops))
     }
+  }
+
+  /// The values (parts before what is made of them) with each right after its parts, so that few parts lie in memory at a
+  /// time: what fusion makes of weights comes last in a graph. What reads the first weights comes first, as files have them.
+  private static func inTurns(_ values: [Value], _ plan: Plan) -> [Value] {
+    var isPart = [Bool](repeating: false, count: plan.graph.nodes.count)
+    var earliest = Array(isPart.indices)
+    for value in values {
+      for part in roots(of: value, plan) {
+        isPart[part.index] = true
+        earliest[value.index] = min(earliest[value.index], earliest[part.index])
+      }
+    }
+    let whole = values.filter { !isPart[$0.index] }
+    var turns: [Value] = []
+    var isDone = [Bool](repeating: false, count: isPart.count)
+    func append(_ value: Value) {
+      guard !isDone[value.index] else { return }
+      isDone[value.index] = true
+      for part in roots(of: value, plan) { append(part) }
+      turns.append(value)
+    }
+    for value in whole.sorted(by: { (earliest[$0.index], $0.index) < (earliest[$1.index], $1.index) }) {
+      append(value)
+    }
+    return turns
   }
 
   /// By index, the roots that a need depends on.

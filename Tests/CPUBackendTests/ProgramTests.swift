@@ -1,3 +1,4 @@
+import CKernels
 import CPUBackend
 import Engine
 import GraphCases
@@ -312,5 +313,11 @@ import Testing
     #expect(peak[.f32] != nil)
     #expect((peak[.bf16] != nil) == CPUBackend.hasBfloat16)
     #expect((peak[.i8] != nil) == CPUBackend.hasInt8)
+  }
+
+  @Test func bfloat16IsTakenOnlyWhereItIsQuicker() throws {
+    #expect((tc_pair_gain() > 0) == (tc_multiplies_pairs() != 0))
+    #expect(CPUBackend.hasBfloat16 || !CPUBackend.prefersBfloat16)
+    #expect(try CPUBackend().preferredElement == (CPUBackend.prefersBfloat16 ? .bf16 : .f32))
   }
 }

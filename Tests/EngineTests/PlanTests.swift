@@ -34,6 +34,31 @@ import Testing
     #expect(plan.residences[inner.index] == .arena(0))
   }
 
+  /// What fusion makes of weights comes last in a graph, and all weights would have to lie in memory until then.
+  @Test func eachLoadValueComesRightAfterItsParts() {
+    let graph = Graph()
+    let weights = (0..<6).map { graph.weight("\($0)", [4, 4], .f32) }
+    let x = graph.input("x", [2, 4], .f32, .frame)
+    let single = graph.cast(weights[2], .f16)
+    graph.output("z", graph.linear(graph.cast(x, .f16), weight: single))
+    let pairs = [(0, 1), (3, 4), (0, 5)].map { graph.concat([weights[$0], weights[$1]], axis: 0) }
+    for (number, pair) in pairs.enumerated() { graph.output("\(number)", graph.linear(x, weight: pair)) }
+    let plan = Plan(graph)
+    let needed = Set(pairs + [single])
+    let steps = LoadSchedule(plan) { needed.contains($0) }.steps
+    #expect(
+      steps.map(\.value) == [
+        weights[0], weights[1], pairs[0], weights[5], pairs[2], weights[2], single, weights[3], weights[4],
+        pairs[1],
+      ])
+    #expect(
+      steps.map(\.drops) == [
+        [], [], [weights[1], pairs[0]], [], [weights[0], weights[5], pairs[2]], [], [weights[2], single], [],
+        [],
+        [weights[3], weights[4], pairs[1]],
+      ])
+  }
+
   @Test func reshapesAndSlicesAreViews() {
     let graph = Graph()
     let x = graph.activation(graph.input("x", [6, 2, 4], .f32, .frame), .silu)
