@@ -114,7 +114,7 @@ extension Lowering {
   /// `[rows, depth]` times `[columns, depth]`ᵀ.
   private static func matrixProduct(rows: Int, columns: Int, depth: Int) -> tc_cuda_product {
     var product = tc_cuda_product()
-    (product.batches, product.splits, product.scale, product.activation) = (1, 1, 1, TC_IDENTITY)
+    (product.splits, product.scale, product.activation) = (1, 1, TC_IDENTITY)
     (product.height, product.width, product.out_height, product.out_width) = (Int32(rows), 1, Int32(rows), 1)
     (product.kernel_rows, product.kernel_columns, product.stride) = (1, 1, 1)
     (product.channels, product.filters) = (Int32(depth), Int32(columns))

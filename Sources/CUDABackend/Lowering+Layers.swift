@@ -42,7 +42,6 @@ extension Lowering {
     }
     var product = tc_cuda_product()
     (product.x, product.weight, product.result) = (x.address, weight.address, result.address)
-    product.batches = 1
     (product.channels, product.x_stride) = (Int32(x.columns), Int32(x.rowStride))
     product.weight_stride = Int32(weight.type.count / weight.type.shape[0])
     product.filters = Int32(weight.type.shape[0])

@@ -13,7 +13,7 @@ extension Lowering {
     -> any Runnable
   {
     guard runsOnTensorCores(product, element) else { return try plainLaunch(product, element) }
-    let ranked = choices(Tile.all, product).filter { product.batches == 1 || $0.splits == 1 }
+    let ranked = choices(Tile.all, product)
     let takesLibrary = suitsLibrary(product, element, constants)
     let takesWarpgroups = library.takesWarpgroups && suitsWarpgroups(product)
     func make(
@@ -53,8 +53,7 @@ extension Lowering {
   /// Bytes that `timed` needs.
   func pictureBytes(_ product: tc_cuda_product, _ element: ElementType) -> Int {
     let pixels = Int(product.height) * Int(product.width) * Int(product.x_stride)
-    return (pixels + Int(product.batches - 1) * Int(product.x_batch)) * element.byteCount
-      + Int(Self.alignment)
+    return pixels * element.byteCount + Int(Self.alignment)
   }
 
   /// The product of a picture in another place, as well aligned as its own.
@@ -66,7 +65,7 @@ extension Lowering {
 
   func choices(_ tiles: [Tile], _ product: tc_cuda_product) -> [TileChoice] {
     TileChoice.ranked(
-      tiles, rows: Int(product.out_height * product.out_width * product.batches),
+      tiles, rows: Int(product.out_height * product.out_width),
       columns: Int(product.filters),
       depth: Int(product.kernel_rows * product.kernel_columns * product.channels), on: context.device)
   }
@@ -80,7 +79,6 @@ extension Lowering {
     let lengths = [product.channels, product.x_stride, product.weight_stride]
     return lengths.allSatisfy { $0 % 8 == 0 } && max(product.kernel_rows, product.kernel_columns) <= 15
       && [product.x, product.weight].allSatisfy { $0 % 16 == 0 }
-      && product.x_batch % 8 == 0 && product.weight_batch % 8 == 0
   }
 
   private func tiledLaunch(
@@ -95,8 +93,7 @@ extension Lowering {
     let main = try launch(
       "product", module, product,
       grid: Extent(
-        x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns),
-        z: Int(product.batches) * choice.splits),
+        x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns), z: choice.splits),
       threads: tile.threads, sharedMemory: tile.sharedMemory)
     let finish = try finishLaunch(product)
     if let finish {
@@ -122,7 +119,7 @@ extension Lowering {
     _ p: tc_cuda_product, _ element: ElementType, _ constants: ProductConstants
   ) -> Bool {
     library.cublasLt != nil && p.kernel_rows == 1 && p.kernel_columns == 1 && p.stride == 1 && p.pad_top == 0
-      && p.pad_left == 0 && p.batches == 1 && p.geglu == 0 && p.joins_phases == 0 && p.moments == 0
+      && p.pad_left == 0 && p.geglu == 0 && p.joins_phases == 0 && p.moments == 0
       && p.activation == TC_IDENTITY && p.scale == 1 && p.result_element == element.code
       && (p.bias == 0 || constants.bias)
   }
@@ -159,7 +156,7 @@ extension Lowering {
   {
     let (rows, columns) = (Int(product.out_height * product.out_width), Int(product.filters))
     let module = KernelModule("product_plain.cu", element)
-    let grid = Extent(x: ceiling(rows, 64), y: ceiling(columns, 64), z: Int(product.batches))
+    let grid = Extent(x: ceiling(rows, 64), y: ceiling(columns, 64))
     return try launch("product_plain", module, product, grid: grid, threads: 256, sharedMemory: 8704)
   }
 
@@ -172,7 +169,7 @@ extension Lowering {
     return try launch(
       "product", module, product,
       grid: Extent(
-        x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns), z: Int(product.batches)),
+        x: ceiling(rows, tile.rows), y: ceiling(columns, tile.columns)),
       threads: tile.threads, sharedMemory: tile.sharedMemory)
   }
 }

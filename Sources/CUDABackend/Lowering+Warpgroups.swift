@@ -2,8 +2,8 @@ import CCUDA
 import Engine
 
 extension Lowering {
-  /// Whether boxes of a picture can be brought as a product needs them: one batch, every pixel.
-  func suitsWarpgroups(_ product: tc_cuda_product) -> Bool { product.batches == 1 && product.stride == 1 }
+  /// Whether boxes of a picture can be brought as a product needs them: every pixel.
+  func suitsWarpgroups(_ product: tc_cuda_product) -> Bool { product.stride == 1 }
 
   /// A product by Hopper's warpgroups (product_warpgroup.cu). `operand`: TC_F16 and so on; of TC_E4M3 pairs count as one.
   func warpgroupLaunch(

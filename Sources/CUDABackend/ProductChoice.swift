@@ -37,13 +37,12 @@ struct ProductShape: Hashable {
   let text: String
 
   init(_ p: tc_cuda_product, _ element: String, sums: ElementType) {
-    let rows = Int(p.out_height * p.out_width) * Int(p.batches)
+    let rows = Int(p.out_height * p.out_width)
     let depth = Int(p.kernel_rows * p.kernel_columns * p.channels)
     var words = [
       element, "\(rows)x\(p.filters)x\(depth)", "\(p.kernel_rows)x\(p.kernel_columns)/\(p.stride)",
     ]
     if sums != .f32 { words.append("sums-\(sums)") }
-    if p.batches > 1 { words.append("batches-\(p.batches)") }
     if p.bias != 0 { words.append("bias") }
     if p.moments != 0 { words.append("norm") }
     if p.residual != 0 { words.append("residual") }

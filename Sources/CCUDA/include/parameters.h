@@ -48,10 +48,7 @@ struct tc_cuda_product {
   tc_address moments;      // f32 [M][2]: mean and 1 / deviation of rows, or 0
   tc_address weight_sums;  // f32 [filters], read where there are moments
   tc_address result;       // [M][filters]
-  tc_address partial;      // f32 [splits][batches][M][filters] where splits > 1: sums, finished by `product_finish`
-  // Of one item of a batch (an attention head), in elements. A batch has no residual or joins_phases.
-  long long x_batch, weight_batch, result_batch;
-  int batches;
+  tc_address partial;      // f32 [splits][M][filters] where splits > 1: sums, finished by `product_finish`
   int height, width, channels;
   int x_stride;
   int weight_stride;  // from filter to filter
@@ -81,8 +78,8 @@ struct
   unsigned long long words[16];
 };
 
-// product_warpgroup.cu `product_warpgroup`: the same product where there is one batch and the kernel's stride is 1. A
-// linear layer's picture has height 1 and width M here.
+// product_warpgroup.cu `product_warpgroup`: the same product where the kernel's stride is 1. A linear layer's picture has
+// height 1 and width M here.
 struct tc_cuda_warpgroup_product {
   // [height][width][channels], boxes of 64 channels, 1 << box_shift pixels across and the rest of TILE_M down.
   struct tc_cuda_tensor_map x;
@@ -92,6 +89,7 @@ struct tc_cuda_warpgroup_product {
   // 1: the weights were there before any kernel of this program ran, so they may be brought before it is this kernel's
   // turn.
   int has_early_weights;
+  int rest[8];  // to the multiple of 64 bytes that a kernel's is long, whose maps are aligned to them
 };
 
 // attention.cu `attention` (tensor cores), attention_plain.cu `attention_plain`: softmax(q k^T scale) v for each head;

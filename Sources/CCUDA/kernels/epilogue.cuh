@@ -10,7 +10,7 @@ template <int N> struct Epilogue {
   float bias[N];
 
   DEVICE Epilogue(const tc_cuda_product &p, int column) : n(column), count(min(N, p.filters - column)) {
-    int strides = p.result_stride | (int)p.result_batch | (p.residual ? p.residual_stride : 0);
+    int strides = p.result_stride | (p.residual ? p.residual_stride : 0);
     int channels = p.joins_phases ? p.filters / 4 : p.filters;
     wide = count == N && strides % N == 0 && is_aligned(p.result | p.residual, 16) &&
            (p.joins_phases == 0 || channels % N == 0);
@@ -21,7 +21,7 @@ template <int N> struct Epilogue {
   }
 
   // Finishes and stores the sums of row m, which must exist; spoils them.
-  DEVICE void store(const tc_cuda_product &p, long long batch, int m, float *sums) const {
+  DEVICE void store(const tc_cuda_product &p, int m, float *sums) const {
     if (count <= 0) return;
 #pragma unroll
     for (int i = 0; i < N; i++) sums[i] *= p.scale;
@@ -29,10 +29,10 @@ template <int N> struct Epilogue {
 #pragma unroll
     for (int i = 0; i < N; i++) sums[i] += bias[i];
     if (p.residual) add_residual(p, m, sums);
-    if (p.geglu) return store_geglu(p, batch, m, sums);
+    if (p.geglu) return store_geglu(p, m, sums);
     apply_all<N>(p.activation, sums);
     if (p.joins_phases) return store_phases(p, m, sums);
-    long long to = batch * p.result_batch + (long long)m * p.result_stride + n;
+    long long to = (long long)m * p.result_stride + n;
     store_elements<N>(p.result, to, p.result_element, sums, count, wide);
   }
 
@@ -54,11 +54,11 @@ template <int N> struct Epilogue {
   }
 
   // Value and gate lie side by side, so a thread has both.
-  DEVICE void store_geglu(const tc_cuda_product &p, long long batch, int m, const float *sums) const {
+  DEVICE void store_geglu(const tc_cuda_product &p, int m, const float *sums) const {
     float values[N / 2];
 #pragma unroll
     for (int i = 0; i < N / 2; i++) values[i] = sums[2 * i] * gelu(sums[2 * i + 1]);
-    long long to = batch * p.result_batch + (long long)m * p.result_stride + n / 2;
+    long long to = (long long)m * p.result_stride + n / 2;
     store_elements<N / 2>(p.result, to, p.result_element, values, count / 2, wide);
   }
 

@@ -49,8 +49,7 @@ template <class T> struct Channels {
   const T *base;
   int stride;
 
-  DEVICE Channels(const tc_cuda_product &p, long long batch, const Tap &tap)
-      : base((const T *)p.x + batch * p.x_batch + tap.channel), stride(p.x_stride) {}
+  DEVICE Channels(const tc_cuda_product &p, const Tap &tap) : base((const T *)p.x + tap.channel), stride(p.x_stride) {}
   // Where the tap's channel of a row lies, or false: then it is zero (padding, or past an end).
   DEVICE bool find(const tc_cuda_product &p, const Corner &corner, const Tap &tap, const T **address) const {
     int y = corner.y + tap.row, x = corner.x + tap.column;

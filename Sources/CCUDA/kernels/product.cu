@@ -6,9 +6,9 @@
 //   TILE_N / WARPS_N are multiples of 16.
 //   SUMS (TC_F32): TC_F16 sums each k tile in f16, and tiles in f32. Twice as fast on GeForce cards and less exact
 //   (some 4e-4 of a result, however deep, for 2e-4); for ELEMENT=TC_F16 and tiles to 128x64.
-// Grid: (ceil(M / TILE_M), ceil(filters / TILE_N), batches * splits). Block: 32 * WARPS_M * WARPS_N.
+// Grid: (ceil(M / TILE_M), ceil(filters / TILE_N), splits). Block: 32 * WARPS_M * WARPS_N.
 // Shared: max(STAGES * (TILE_M + TILE_N) * 128, 4 * TILE_M * (TILE_N + 8 * WARPS_N)).
-// Requires: channels, x_stride, weight_stride, x_batch, weight_batch multiples of 8; x and weight at multiples of 16
+// Requires: channels, x_stride, weight_stride multiples of 8; x and weight at multiples of 16
 //   bytes; kernels to 15x15. M, filters and depth are free. The result may lie where the residual does (same stride),
 //   and nowhere else that is read.
 // splits > 1 writes sums of a share of k to partial, for product_finish.
@@ -80,7 +80,7 @@ struct Loader {
   u32 existing;             // bit i: filter i exists
   int place;                // in both tiles
 
-  DEVICE Loader(const tc_cuda_product &p, int batch, int m0, int n0, int first_k)
+  DEVICE Loader(const tc_cuda_product &p, int m0, int n0, int first_k)
       : tap(p, first_k + threadIdx.x % 8 * 8), existing(0) {
     int row = threadIdx.x / 8, column = threadIdx.x % 8;
     place = XTile::place(row, column);
@@ -88,12 +88,11 @@ struct Loader {
     for (int i = 0; i < x_rows; i++) windows[i] = Window(p, m0 + row + i * apart);
 #pragma unroll
     for (int i = 0; i < filters; i++) existing |= n0 + row + i * apart < p.filters ? 1u << i : 0;
-    weight = (const element_t *)p.weight + batch * p.weight_batch + (long long)(n0 + row) * p.weight_stride + first_k +
-             column * 8;
+    weight = (const element_t *)p.weight + (long long)(n0 + row) * p.weight_stride + first_k + column * 8;
   }
   // Starts the copies of the next k tile into a stage. Addresses of what does not exist are never read.
-  DEVICE void load(const tc_cuda_product &p, int batch, u8 *stage) {
-    Channels<element_t> channels(p, batch, tap);
+  DEVICE void load(const tc_cuda_product &p, u8 *stage) {
+    Channels<element_t> channels(p, tap);
     int pixel = tap.row * p.width + tap.column;
     u32 bits = bits_of(p, tap);
 #pragma unroll
@@ -191,7 +190,7 @@ KERNEL(product, tc_cuda_product, THREADS) {
   await_previous();
   SHARED(memory);
   int m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N, rows = product_rows(p);
-  int batch = blockIdx.z / p.splits, split = blockIdx.z - batch * p.splits;
+  int split = blockIdx.z;
   int warp = threadIdx.x / 32, warp_row = warp % WARPS_M * WARP_M, warp_column = warp / WARPS_M * WARP_N;
 
   // This block's k tiles.
@@ -200,11 +199,11 @@ KERNEL(product, tc_cuda_product, THREADS) {
 
   Sums sums;
   sums.clear();
-  Loader loader(p, batch, m0, n0, first * TILE_K);
+  Loader loader(p, m0, n0, first * TILE_K);
   Fragments fragments(warp_row, warp_column);
 #pragma unroll
   for (int stage = 0; stage < STAGES - 1; stage++) {
-    if (stage < count) loader.load(p, batch, memory + stage * STAGE_BYTES);
+    if (stage < count) loader.load(p, memory + stage * STAGE_BYTES);
     copy_commit();  // an empty group keeps the count of groups true
   }
   int reading = 0, writing = STAGES - 1;
@@ -213,7 +212,7 @@ KERNEL(product, tc_cuda_product, THREADS) {
     // which is the one to be written.
     copy_wait<STAGES - 2>();
     sync_threads();
-    if (tile + STAGES - 1 < count) loader.load(p, batch, memory + writing * STAGE_BYTES);
+    if (tile + STAGES - 1 < count) loader.load(p, memory + writing * STAGE_BYTES);
     copy_commit();
     sums.multiply(memory + reading * STAGE_BYTES, fragments);
     reading = reading + 1 == STAGES ? 0 : reading + 1;
@@ -224,5 +223,5 @@ KERNEL(product, tc_cuda_product, THREADS) {
   sync_threads();  // the stages become staging
   Staging<WARP_M, WARP_N> staging{(float *)memory + warp * Staging<WARP_M, WARP_N>::floats};
   staging.put(sums.at);
-  staging.store(p, batch, split, n0 + warp_column, Rows{m0 + warp_row, rows});
+  staging.store(p, split, n0 + warp_column, Rows{m0 + warp_row, rows});
 }

@@ -2,7 +2,7 @@
 // odd depths, f32 models). Sums of f32 in the plain order of k. See tc_cuda_product; splits must be 1.
 //
 // Defines: ELEMENT (TC_F32, TC_F16, TC_BF16), of x and weight.
-// Grid: (ceil(M / 64), ceil(filters / 64), batches). Block: 256. Shared: 8704 bytes.
+// Grid: (ceil(M / 64), ceil(filters / 64)). Block: 256. Shared: 8704 bytes.
 #include "elements.cuh"
 #include "epilogue.cuh"
 #include "gather.cuh"
@@ -24,9 +24,9 @@ struct Loader {
 #pragma unroll
     for (int i = 0; i < 4; i++) corners[i] = Corner(p, m0 + first + 16 * i);
   }
-  DEVICE void fetch(const tc_cuda_product &p, long long batch, int n0, float *x, float *weight) const {
-    Channels<element_t> channels(p, batch, tap);
-    const element_t *filters = (const element_t *)p.weight + batch * p.weight_batch + k;
+  DEVICE void fetch(const tc_cuda_product &p, int n0, float *x, float *weight) const {
+    Channels<element_t> channels(p, tap);
+    const element_t *filters = (const element_t *)p.weight + k;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       const element_t *address;
@@ -51,7 +51,6 @@ KERNEL(product_plain, tc_cuda_product, 256) {
   SHARED(memory);
   float *x_tile = (float *)memory, *weight_tile = x_tile + DEPTH * PITCH;
   int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE, depth = product_depth(p);
-  long long batch = blockIdx.z;
   int row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 4;
 
   float sums[4][4];
@@ -62,7 +61,7 @@ KERNEL(product_plain, tc_cuda_product, 256) {
 
   Loader loader(p, m0);
   float x[4], weight[4];
-  loader.fetch(p, batch, n0, x, weight);
+  loader.fetch(p, n0, x, weight);
   for (int k = 0; k < depth; k += DEPTH) {
     sync_threads();  // the last round's tiles have been read
     loader.put(x_tile, x);
@@ -70,7 +69,7 @@ KERNEL(product_plain, tc_cuda_product, 256) {
     sync_threads();
     // The next tiles are on their way while this one is multiplied.
     loader.advance(p);
-    if (k + DEPTH < depth) loader.fetch(p, batch, n0, x, weight);
+    if (k + DEPTH < depth) loader.fetch(p, n0, x, weight);
 #pragma unroll
     for (int d = 0; d < DEPTH; d++) {
       float a[4], b[4];
@@ -87,6 +86,6 @@ KERNEL(product_plain, tc_cuda_product, 256) {
 #pragma unroll
   for (int i = 0; i < 4; i++) {
     int m = m0 + row + i;
-    if (m < product_rows(p)) epilogue.store(p, batch, m, sums[i]);
+    if (m < product_rows(p)) epilogue.store(p, m, sums[i]);
   }
 }

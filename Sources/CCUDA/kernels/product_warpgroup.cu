@@ -8,7 +8,7 @@
 //   TILE_M (64, 128), TILE_N (64, 80, 128, 160, 256): of the result in a block. STAGES: k tiles under way.
 // Grid: (ceil(out_width / box width) * ceil(out_height / box height), ceil(filters / TILE_N), splits), where a box has
 //   TILE_M pixels. Block: 2 * TILE_M + 32. Shared: STAGES * (TILE_M + TILE_N) * 128 + 1024, at a multiple of 1024.
-// Requires: one batch; stride 1; channels, x_stride, weight_stride multiples of 8; x and weight at multiples of 16 bytes.
+// Requires: stride 1; channels, x_stride, weight_stride multiples of 8; x and weight at multiples of 16 bytes.
 #include "parameters.h"
 
 #define IN_PLACE __grid_constant__
@@ -187,6 +187,6 @@ KERNEL(product_warpgroup, tc_cuda_warpgroup_product, THREADS) {
   WarpStaging staging{(float *)memory + warp * WarpStaging::floats};
   staging.put(sums);
   staging.store(
-      product, 0, blockIdx.z, part.n,
+      product, blockIdx.z, part.n,
       Pixels{part.x, part.y, warp * 16, part.shift, product.out_width, product.out_height});
 }

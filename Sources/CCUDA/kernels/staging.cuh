@@ -31,7 +31,7 @@ template <int ROWS, int COLUMNS> struct Staging {
   // Finishes and stores all rows, from column n0 of the result on. `place` tells which row of the result a row is, or -1
   // where it is none.
   template <class Place>
-  DEVICE void store(const tc_cuda_product &p, int batch, int split, int n0, const Place &place) const {
+  DEVICE void store(const tc_cuda_product &p, int split, int n0, const Place &place) const {
     // A lane keeps to its 8 columns; those that no whole row is left for have nothing to do.
     constexpr int across = COLUMNS / 8, down = 32 / across;
     int column = lane_index() % across * 8, n = n0 + column;
@@ -44,9 +44,9 @@ template <int ROWS, int COLUMNS> struct Staging {
       float values[8];
       load_floats<8>(values, memory + row * pitch + column);
       if (p.splits > 1) {
-        store_partial(p, ((long long)split * p.batches + batch) * product_rows(p) + m, n, values);
+        store_partial(p, (long long)split * product_rows(p) + m, n, values);
       } else {
-        epilogue.store(p, batch, m, values);
+        epilogue.store(p, m, values);
       }
     }
   }
