@@ -18,6 +18,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private var painter: (any Painter)?
   private var converter: PictureConverter?
   private var steadier: Steadier?
+  private var detector: ChangeDetector?
   private var canvas: Canvas?
   private var pool: FramePool?
   /// What `painter` paints by.
@@ -152,6 +153,10 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       steadier = Steadier(width: format.width, height: format.height)
     }
     converter = fresh
+    // By other settings every picture is another.
+    detector =
+      settings.still > 0 && !link.takesEvery
+      ? ChangeDetector(width: format.width, height: format.height) : nil
     let canvas = Canvas(next.shape.size, comparesInput: settings.compare)
     self.canvas = canvas
     if pool?.capacity != canvas.byteCount {
@@ -246,6 +251,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       return
     }
     if link.takesEvery { throw error }
+    detector?.forget()
     if Self.endsPainter(error) { return try abandonPainter(error, link) }
     link.status.set(.trouble("\(error)"))
     notices.show("\(error)", size: noticeSize, link)
@@ -263,6 +269,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     var stamps = frame.stamps
     let (bytes, format, amount) = (frame.bytes, frame.format, applied?.steady ?? 0)
     let target = draft.bytes
+    var isChanged = true
     try painter.withImage { image in
       if let steadier {
         try steadier.steady(into: image, amount: amount) { try converter.convert(bytes, format, into: $0) }
@@ -270,8 +277,14 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
         try converter.convert(bytes, format, into: image)
       }
       canvas.drawInput(UnsafeRawBufferPointer(image), on: target)
+      isChanged = detector?.isChanged(UnsafeRawBufferPointer(image), by: applied?.still ?? 0) ?? true
     }
     stamps.pass(.prepared)
+    guard isChanged else {
+      try drain(painter, link)
+      link.counters.still.wrappingAdd(1, ordering: .relaxed)
+      return try publish(draft, stamps, frame.sequence, painter, link)
+    }
     guard overlaps else {
       let start = Clock.now()
       try painter.run()

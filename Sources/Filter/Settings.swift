@@ -14,12 +14,14 @@ public struct Settings: Equatable, Sendable {
   public var mirror: Bool
   /// How much of a camera's noise is averaged away where the picture stands still, in [0, 1) (`Steadier`).
   public var steady: Double
+  /// A picture in no part of which this many levels of 255 changed is not painted again (`ChangeDetector`); 0 paints all.
+  public var still: Double
   /// Whether the input is shown to the left of the repainted picture.
   public var compare: Bool
 
   public init(
     prompt: String, strength: Double, steps: Int, seed: UInt64, size: PictureSize, fit: Fit, mirror: Bool,
-    steady: Double = usualSteadiness, compare: Bool = false
+    steady: Double = usualSteadiness, still: Double = usualStillness, compare: Bool = false
   ) throws(SettingsError) {
     self.prompt = prompt
     self.strength = strength
@@ -29,6 +31,7 @@ public struct Settings: Equatable, Sendable {
     self.fit = fit
     self.mirror = mirror
     self.steady = steady
+    self.still = still
     self.compare = compare
     try check()
   }
@@ -47,6 +50,10 @@ public struct Settings: Equatable, Sendable {
   public static let steadyRange = 0...0.95
   /// Cuts noise-induced flicker of a still scene by more than half.
   public static let usualSteadiness = 0.8
+  /// Above this, a face may move unseen.
+  public static let stillRange = 0.0...16
+  /// What is left of a camera's noise does not reach this, and nobody sees less.
+  public static let usualStillness = 2.0
   /// torch's CPU generator keeps the low 32 bits of a seed.
   public static let seedRange: ClosedRange<UInt64> = 0...UInt64(UInt32.max)
 
@@ -66,6 +73,9 @@ public struct Settings: Equatable, Sendable {
     }
     guard Self.steadyRange.contains(steady) else {
       throw SettingsError("steady", "must be from 0 to \(Self.steadyRange.upperBound), not \(steady)")
+    }
+    guard Self.stillRange.contains(still) else {
+      throw SettingsError("still", "must be from 0 to \(Self.stillRange.upperBound), not \(still)")
     }
     guard Self.seedRange.contains(seed) else {
       throw SettingsError("seed", "must be from 0 to \(Self.seedRange.upperBound), not \(seed)")

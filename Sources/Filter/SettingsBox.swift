@@ -36,7 +36,9 @@ public final class SettingsBox: Sendable {
 }
 
 extension Settings {
-  static let names = ["prompt", "strength", "steps", "seed", "size", "fit", "mirror", "steady", "compare"]
+  static let names = [
+    "prompt", "strength", "steps", "seed", "size", "fit", "mirror", "steady", "still", "compare",
+  ]
 
   /// These settings with the members of `patch` in place of their own.
   public func patched(by patch: JSON) throws(SettingsError) -> Settings {
@@ -60,6 +62,7 @@ extension Settings {
     case ("fit", .string("contain")): fit = .contain
     case ("mirror", .bool(let flag)): mirror = flag
     case ("steady", .number(let number)): steady = number
+    case ("still", .number(let number)): still = number
     case ("compare", .bool(let flag)): compare = flag
     case _ where Self.names.contains(name):
       throw SettingsError(name, "cannot be \(value.text)")
@@ -81,7 +84,7 @@ extension Settings {
       "prompt": .string(prompt), "strength": .number(strength), "steps": .integer(steps),
       "seed": .integer(Int(seed)), "size": .string(size.description),
       "fit": .string(fit == .cover ? "cover" : "contain"), "mirror": .bool(mirror),
-      "steady": .number(steady), "compare": .bool(compare),
+      "steady": .number(steady), "still": .number(still), "compare": .bool(compare),
     ])
   }
 }

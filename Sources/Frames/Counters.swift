@@ -6,6 +6,8 @@ public final class Counters: Sendable {
   public let framesIn = Atomic<Int>(0)
   /// Frames the filter published.
   public let framesOut = Atomic<Int>(0)
+  /// Of them, those that were not painted: they looked like the one before.
+  public let still = Atomic<Int>(0)
   /// Frames dropped because no buffer was free.
   public let starved = Atomic<Int>(0)
   /// JPEGs that do not decode, buffers the driver flagged.

@@ -13,8 +13,7 @@ import CPixels
 /// noise makes still blocks differ, which is measured from frame to frame. Allocates only in `init`.
 public final class Steadier {
   public let width, height: Int
-  private static let side = 8
-  private static let fraction = Int32(TC_HISTORY_FRACTION)
+  private static let side = BlockDifferences.side
 
   /// A block that differs so many times as much as noise does begins to count as moving; one of twice as much moves.
   private static let still: Float = 1.5
@@ -29,17 +28,20 @@ public final class Steadier {
   private static let noiseFall: Float = 0.25
   private static let noiseRise: (factor: Float, levels: Float) = (1.1, 0.05)
 
-  private let columns, rows, length: Int
+  private let differences: BlockDifferences
+  private let length: Int
+  private var columns: Int { differences.columns }
+  private var rows: Int { differences.rows }
+  private var shifts: UnsafeMutablePointer<Float> { differences.shifts }
+  private var spreads: UnsafeMutablePointer<Float> { differences.spreads }
   private var hasHistory = false
   /// Mean size of the differences that noise makes, in levels.
   private var noise: Float = 2
 
   private let frame: UnsafeMutableRawBufferPointer
   private let history: UnsafeMutablePointer<Int16>
-  /// Of a line of blocks, by the sample's column: sums of differences, and of their sizes.
-  private let sums, sizes: UnsafeMutablePointer<Int32>
-  /// By block: how far the mean moved, how far samples differ, both in levels; and alpha of the block alone.
-  private let shifts, spreads, ownAlphas: UnsafeMutablePointer<Float>
+  /// By block: alpha of the block alone.
+  private let ownAlphas: UnsafeMutablePointer<Float>
   /// By block: alpha from 0 to 256, neighbours considered.
   private let alphas: UnsafeMutablePointer<Int32>
   /// Alpha by the sample's column, at the middles of the block lines above and below.
@@ -50,9 +52,9 @@ public final class Steadier {
 
   /// For rgb24 pictures whose sides are multiples of 8.
   public init(width: Int, height: Int) {
-    precondition(width % Self.side == 0 && height % Self.side == 0 && width > 0 && height > 0)
-    (self.width, self.height) = (width, height)
-    (columns, rows, length) = (width / Self.side, height / Self.side, width * 3)
+    differences = BlockDifferences(width: width, height: height)
+    (self.width, self.height, length) = (width, height, width * 3)
+    let (columns, rows) = (differences.columns, differences.rows)
     func memory<T>(_ count: Int, _ zero: T) -> UnsafeMutablePointer<T> {
       let pointer = UnsafeMutablePointer<T>.allocate(capacity: count)
       pointer.initialize(repeating: zero, count: count)
@@ -61,8 +63,6 @@ public final class Steadier {
     frame = UnsafeMutableRawBufferPointer.allocate(byteCount: length * height, alignment: 64)
     frame.initializeMemory(as: UInt8.self, repeating: 0)
     history = memory(length * height, 0)
-    (sums, sizes) = (memory(length, 0), memory(length, 0))
-    (shifts, spreads) = (memory(columns * rows, 0), memory(columns * rows, 0))
     ownAlphas = memory(columns * rows, 0)
     alphas = memory(columns * rows, 0)
     (above, below) = (memory(length, 0), memory(length, 0))
@@ -72,8 +72,8 @@ public final class Steadier {
   deinit {
     frame.deallocate()
     history.deallocate()
-    for pointer in [sums, sizes, alphas, above, below] { pointer.deallocate() }
-    for pointer in [shifts, spreads, ownAlphas] { pointer.deallocate() }
+    for pointer in [alphas, above, below] { pointer.deallocate() }
+    ownAlphas.deallocate()
     histogram.deallocate()
   }
 
@@ -89,7 +89,8 @@ public final class Steadier {
       begin()
       return output.copyMemory(from: UnsafeRawBufferPointer(frame))
     }
-    for row in 0..<rows { compare(row) }
+    let (samples, _) = line(0)
+    for row in 0..<rows { differences.measure(row, samples, history) }
     estimateNoise()
     computeAlphas(Float(amount))
     let target = output.baseAddress!.assumingMemoryBound(to: UInt8.self)
@@ -98,7 +99,9 @@ public final class Steadier {
 
   private func begin() {
     let samples = frame.baseAddress!.assumingMemoryBound(to: UInt8.self)
-    for index in 0..<length * height { history[index] = Int16(samples[index]) << Int16(Self.fraction) }
+    for index in 0..<length * height {
+      history[index] = Int16(samples[index]) << Int16(BlockDifferences.fraction)
+    }
     hasHistory = true
   }
 
@@ -108,28 +111,6 @@ public final class Steadier {
   }
 
   // MARK: Motion and noise
-
-  /// How far the blocks of a line of blocks differ from the history.
-  private func compare(_ row: Int) {
-    sums.update(repeating: 0, count: length)
-    sizes.update(repeating: 0, count: length)
-    for number in row * Self.side..<(row + 1) * Self.side {
-      let (frame, history) = line(number)
-      tc_steady_compare(frame, history, sums, sizes, Int32(length))
-    }
-    let area = Float(Self.side * Self.side << Int(Self.fraction))
-    for column in 0..<columns {
-      var (red, green, blue, size): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
-      for index in stride(from: column * Self.side * 3, to: (column + 1) * Self.side * 3, by: 3) {
-        red &+= sums[index]
-        green &+= sums[index + 1]
-        blue &+= sums[index + 2]
-        size &+= sizes[index] &+ sizes[index + 1] &+ sizes[index + 2]
-      }
-      shifts[row * columns + column] = Float(max(abs(red), abs(green), abs(blue))) / area
-      spreads[row * columns + column] = Float(size) / (3 * area)
-    }
-  }
 
   /// Measures noise: what the quietest quarter of the blocks differ by whose means hardly move. It is believed to fall
   /// sooner than to rise, for motion looks like noise in places. Black blocks, as bars are, have none.

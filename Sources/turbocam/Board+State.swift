@@ -32,6 +32,7 @@ extension Board {
       "counters": .object([
         "frames_in": .integer(counters.framesIn.load(ordering: .relaxed)),
         "frames_out": .integer(counters.framesOut.load(ordering: .relaxed)),
+        "still": .integer(counters.still.load(ordering: .relaxed)),
         "dropped": .integer(inbox.dropped),
         "starved": .integer(counters.starved.load(ordering: .relaxed)),
         "missed": .integer(counters.missed.load(ordering: .relaxed)),

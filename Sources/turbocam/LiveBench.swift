@@ -14,7 +14,7 @@ struct LiveBench {
 
   /// A 640x480 camera at 60 frames a second, so that the model is what limits.
   func repainting(_ folder: ModelFolder, _ model: ModelOptions) throws -> JSON {
-    let settings = try model.settings(native: folder.nativePicture)
+    let settings = try model.settings(native: folder.nativePicture, still: 0)
     let box = SettingsBox(settings)
     let maker = PipelineMaker(folder, machine.backend, .imageToImage, .mean)
     let loader = PainterLoader(maker)

@@ -53,7 +53,7 @@ struct ModelOptions {
   ]
   /// What `--model none` would do nothing with, of all commands.
   private static let needingModel = [
-    "vae", "lora", "prompt", "strength", "steps", "seed", "steady", "compare", "latency", "fit",
+    "vae", "lora", "prompt", "strength", "steps", "seed", "steady", "still", "compare", "latency", "fit",
   ]
   /// The embedded one.
   static let defaultModel = "spark"
@@ -168,11 +168,11 @@ struct ModelOptions {
   /// Settings for a model whose own size is `native` pixels.
   func settings(
     native: PictureSize, fit: Fit = .cover, mirror: Bool = false, strength: Double? = nil,
-    steady: Double? = nil, compare: Bool = false
+    steady: Double? = nil, still: Double? = nil, compare: Bool = false
   ) throws -> Settings {
     try Settings(
       prompt: prompt ?? Self.defaultPrompt, strength: strength ?? self.strength ?? 0.5, steps: steps ?? 1,
       seed: seed ?? 0, size: size ?? native, fit: fit, mirror: mirror,
-      steady: steady ?? Settings.usualSteadiness, compare: compare)
+      steady: steady ?? Settings.usualSteadiness, still: still ?? Settings.usualStillness, compare: compare)
   }
 }

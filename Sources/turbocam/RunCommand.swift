@@ -40,6 +40,10 @@ struct RunCommand: Subcommand {
         "0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away\nwhere the picture stands still, so that strokes flicker less\n(default \(Settings.usualSteadiness))"
       ),
       Option(
+        "still", "L",
+        "0 to \(Int(Settings.stillRange.upperBound)) of 255 levels: a picture of which no part changed by so\nmuch since the last painted is not painted again (default \(Int(Settings.usualStillness)));\n0 paints every one"
+      ),
+      Option(
         "token", "SECRET",
         "what HTTP requests must bring; needed for other addresses\nthan this machine's own (default: the environment's\nTURBOCAM_TOKEN, which other users cannot read)"
       ),
@@ -55,7 +59,7 @@ struct RunCommand: Subcommand {
   private let prefersLatency: Bool
   private let fit: Fit
   private let mirror: Bool
-  private let steady: Double?
+  private let steady, still: Double?
   private let compare: Bool
   private let cameraSize: PictureSize?
   private let quality: Int?
@@ -77,6 +81,7 @@ struct RunCommand: Subcommand {
     mirror = arguments.has("mirror")
     compare = arguments.has("compare")
     steady = try arguments.number("steady", in: Settings.steadyRange)
+    still = try arguments.number("still", in: Settings.stillRange)
     cameraSize = try arguments.size("camera-size", in: SinkOptions.cameraSides, multipleOf: 2)
     quality = try arguments.integer("quality", in: 1...100)
     loop = arguments.has("loop")
@@ -122,7 +127,8 @@ struct RunCommand: Subcommand {
 
   private func settings(_ folder: ModelFolder?) throws -> Settings {
     let native = folder?.nativePicture ?? PictureSize(width: 640, height: 480)
-    return try model.settings(native: native, fit: fit, mirror: mirror, steady: steady, compare: compare)
+    return try model.settings(
+      native: native, fit: fit, mirror: mirror, steady: steady, still: still, compare: compare)
   }
 
   private func chain(_ folder: ModelFolder) throws -> Chain {

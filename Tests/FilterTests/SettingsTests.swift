@@ -4,23 +4,26 @@ import Testing
 
 @Suite struct SettingsTests {
   /// By themselves pictures stay as they are, so that a test sees which frame one was made of.
-  static func settings(width: Int = 64, height: Int = 64, steps: Int = 1, steady: Double = 0) throws
-    -> Settings
+  static func settings(
+    width: Int = 64, height: Int = 64, steps: Int = 1, steady: Double = 0, still: Double = 0
+  )
+    throws -> Settings
   {
     try Settings(
       prompt: "ink", strength: 0.5, steps: steps, seed: 7, size: PictureSize(width: width, height: height),
-      fit: .cover, mirror: false, steady: steady)
+      fit: .cover, mirror: false, steady: steady, still: still)
   }
 
   @Test func aPatchChangesWhatItNamesAndNothingElse() throws {
     let box = SettingsBox(try Self.settings())
     let changed = try box.patch(
       Array(
-        #"{"prompt":"oil \u00e9","steps":2,"mirror":true,"size":"128x96","steady":0.5,"compare":true}"#.utf8))
+        #"{"prompt":"oil \u00e9","steps":2,"mirror":true,"size":"128x96","steady":0.5,"still":3,"compare":true}"#
+          .utf8))
     #expect(changed.prompt == "oil é")
     #expect(changed.steps == 2)
     #expect(changed.mirror)
-    #expect(changed.steady == 0.5 && changed.compare)
+    #expect(changed.steady == 0.5 && changed.still == 3 && changed.compare)
     #expect(changed.size == PictureSize(width: 128, height: 96))
     #expect(changed.strength == 0.5)
     #expect(changed.seed == 7)
@@ -41,7 +44,8 @@ import Testing
       #"{"steps":0}"#, #"{"steps":51}"#, #"{"steps":1.5}"#, #"{"strength":0.01,"steps":20}"#,
       #"{"seed":-1}"#, #"{"seed":4294967296}"#, #"{"size":"100x64"}"#, #"{"size":"64"}"#, #"{"size":"0x0"}"#,
       #"{"size":"99999x64"}"#, #"{"size":"+64x64"}"#, #"{"fit":"stretch"}"#, #"{"mirror":1}"#,
-      #"{"steady":-0.1}"#, #"{"steady":0.96}"#, #"{"steady":true}"#, #"{"compare":1}"#,
+      #"{"steady":-0.1}"#, #"{"steady":0.96}"#, #"{"steady":true}"#, #"{"still":-1}"#, #"{"still":17}"#,
+      #"{"compare":1}"#,
       #"{"promt":"x"}"#, #"[]"#, #"{"#, "",
       #"{"prompt":7}"#,
     ])

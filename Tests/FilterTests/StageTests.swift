@@ -299,6 +299,50 @@ import Testing
     try bench.end()
   }
 
+  /// What looks like the picture before is shown again; also where two are under way.
+  @Test(arguments: [1, 2]) func aStillPictureIsPaintedOnce(depth: Int) throws {
+    let maker = FakeMaker()
+    maker.log.depth.store(depth, ordering: .relaxed)
+    let box = SettingsBox(try SettingsTests.settings(still: 2))
+    let bench = Bench(stage(maker, box))
+    var sequence: UInt64 = 0
+    /// The next picture of so grey a frame, and how many were painted for it.
+    func picture(of grey: UInt8) throws -> (grey: UInt8, runs: Int) {
+      let before = maker.log.runs.load(ordering: .relaxed)
+      sequence += 1
+      bench.put(grey, sequence: sequence)
+      let picture = try #require(bench.picture())
+      #expect(picture.sequence == sequence && Set(picture.bytes).count == 1)
+      return (picture.bytes[0], maker.log.runs.load(ordering: .relaxed) - before)
+    }
+    #expect(bench.pictureOf(width: 64, 40) != nil)
+    #expect(try picture(of: 40) == (215, 0))
+    #expect(try picture(of: 41) == (215, 0))
+    // Little by little, so beside the last painted.
+    #expect(try picture(of: 42) == (213, 1))
+    #expect(try picture(of: 43) == (213, 0))
+    #expect(bench.link.counters.still.load(ordering: .relaxed) >= 3)
+    try box.patch(Array(#"{"prompt":"oil"}"#.utf8))
+    #expect(eventually { (try? picture(of: 43))?.grey == 212 })
+    try box.patch(Array(#"{"still":0}"#.utf8))
+    #expect(eventually { (try? picture(of: 43))?.runs == 1 })
+    #expect(try picture(of: 43) == (212, 1))
+    try bench.end()
+  }
+
+  /// What could not be painted is no picture to show again.
+  @Test func aStillPictureThatFailedIsTriedAgain() throws {
+    let maker = FakeMaker()
+    let bench = Bench(stage(maker, SettingsBox(try SettingsTests.settings(still: 2))))
+    #expect(bench.pictureOf(width: 64, 40) != nil)
+    maker.log.fails.store(true, ordering: .relaxed)
+    bench.put(90)
+    #expect(eventually { bench.link.status.current == .trouble("no memory") })
+    maker.log.fails.store(false, ordering: .relaxed)
+    #expect(eventually { bench.pictureOf(width: 64, 90)?.bytes[0] == 165 })
+    try bench.end()
+  }
+
   /// Also where others are begun before the first is finished.
   @Test(arguments: [1, 2, 5]) func aRunOfEveryFrameLosesNone(depth: Int) throws {
     let maker = FakeMaker()
