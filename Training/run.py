@@ -1,6 +1,7 @@
 """A training run: the networks, their averages and optimizers, the pictures, and the checkpoint that holds them."""
 
 import copy
+import functools
 import os
 import random
 import shutil
@@ -246,6 +247,7 @@ def multiplies_halves(device):
     return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) and quicker_in_halves()
 
 
+@functools.cache
 def quicker_in_halves():
     """The best of a few turns each of a convolution like the networks', with its gradients."""
     cpu = torch.device("cpu")
