@@ -5,12 +5,12 @@
 
 Parts are of 512x512 pictures: `unet` (SDXL-Turbo's), the same as `unet-f32` (as on processors without bf16; PyTorch
 has no place beside the two others in 24 GB), `taesd` (the same network as TAESDXL) and `vae` (encoder and decoder
-together), `sd-unet`. On a processor that is not quicker in bf16 all are of f32. A round has each engine once, its time the middle of
-three runs, or that of the first if it takes more than four seconds; the table shows the middle of the rounds, beside
-what turbocam's own operation counts allow at this machine's measured peak. With ONEDNN_MAX_CPU_ISA=AVX2
-ATEN_CPU_CAPABILITY=avx2 in the environment all three compute as on a processor without AVX-512. Weights are drawn by
-rule on both sides (Tests/GPU/models.py and weights.json). turbocam's UNet computes keys and values of the prompt when
-the prompt changes, the others at each run: 3% of the work.
+together), `sd-unet`. On a processor that is not quicker in bf16 all are of f32. A round has each engine once, its
+time the middle of three runs, or that of the first if it takes more than four seconds; the table shows the middle of
+the rounds, beside what turbocam's own operation counts allow at this machine's measured peak. With
+ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 in the environment all three compute as on a processor without
+AVX-512. Weights are drawn by rule on both sides (Tests/GPU/models.py and weights.json). turbocam's UNet computes keys
+and values of the prompt when the prompt changes, the others at each run: 3% of the work.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 /// Whether a picture still looks like the one that was painted last, so that painting it would be for nothing.
 ///
 /// It is compared with that one and not with the picture before, so what changes slowly is painted, too, once it has
-/// changed far enough. StreamDiffusion's filter of similar pictures (Kodaira et al. 2023, arXiv 2312.12491, 3.4) compares
-/// whole pictures, in which a mouth that opens hardly counts; here one block of 8 by 8 pixels is enough. Allocates only
-/// in `init`.
+/// changed far enough. StreamDiffusion's Stochastic Similarity Filter (Kodaira et al. 2023, arXiv 2312.12491) compares whole
+/// pictures, in which a mouth that opens hardly counts; here one block of 8 by 8 pixels is enough. Allocates only in
+/// `init`.
 public final class ChangeDetector {
   private let differences: BlockDifferences
   private let count: Int
