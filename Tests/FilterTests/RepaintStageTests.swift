@@ -305,14 +305,16 @@ import Testing
     maker.log.depth.store(depth, ordering: .relaxed)
     let box = SettingsBox(try SettingsTests.settings(still: 2))
     let bench = Bench(stage(maker, box))
-    var sequence: UInt64 = 0
-    /// The next picture of so grey a frame, and how many were painted for it.
+    var sequence: UInt64 = 1
+    /// The picture of so grey a frame, and how many were painted for it.
     func picture(of grey: UInt8) throws -> (grey: UInt8, runs: Int) {
       let before = maker.log.runs.load(ordering: .relaxed)
       sequence += 1
       bench.put(grey, sequence: sequence)
-      let picture = try #require(bench.picture())
-      #expect(picture.sequence == sequence && Set(picture.bytes).count == 1)
+      var picture = try #require(bench.picture())
+      // What was fed before may still be on its way.
+      while picture.sequence != sequence { picture = try #require(bench.picture()) }
+      #expect(Set(picture.bytes).count == 1)
       return (picture.bytes[0], maker.log.runs.load(ordering: .relaxed) - before)
     }
     #expect(bench.pictureOf(width: 64, 40) != nil)
