@@ -92,7 +92,8 @@ def time_ids(n, device):
 
 
 def given(x, t):
-    """Noisy latents as the UNet takes them, of one size at every noise level."""
+    """Noisy latents as the UNet takes them, divided as the scheduler does. That would be one size at every noise level for
+    latents of 1; ours fall from LATENT_SIZE with little noise to 1 with much."""
     return x / (sigmas(t) ** 2 + 1).sqrt()
 
 

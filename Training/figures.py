@@ -3,7 +3,8 @@
     python figures.py RUN_FOLDER STUDENT_FOLDER [--pictures 24] [--json FILE]
 
 Held-out photographs (data.HELD_OUT) and drawn scenes of a seed of their own, in every style. For each network and
-number of steps, and for the other students that lie in the run's folder (spark.py --without, --student-minutes):
+number of steps, and for the other students in the run's folder that have come to their end (spark.py --without,
+--student-minutes):
 
     style       how often the judge (judge.py) names the style that was asked for
     frechet     Fréchet distance of its features to those of really stylised pictures; of the same pictures really
@@ -60,6 +61,22 @@ class Network:
         heard = diffusion.Words(*text.encode(self.encoders, text.tokens(self.tokenizers, prompts)))
         z = autoencoder.encode(self.vae, x) * scale
         return autoencoder.decode(self.vae, diffusion.repaint(self.unet, z, heard, STRENGTH, steps) / scale).clamp(0, 1)
+
+
+def same_run(a, b):
+    """Whether two networks are of one run: it trains its autoencoder before all else, and then leaves it as it is."""
+    a, b = a.vae.state_dict(), b.vae.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def finished(run, name):
+    """Whether another student has come to its end: a folder of it is written long before. A checkpoint from before the
+    whole time was written down does not tell, and is taken for finished."""
+    path = os.path.join(run, name.removeprefix("student-") + ".pt")
+    if not os.path.exists(path):
+        return False
+    state = torch.load(path, map_location="cpu", mmap=True)
+    return state["seconds"] >= 60 * state.get("whole", 0)
 
 
 def pictures(count):
@@ -158,17 +175,27 @@ def main():
     for needed in (os.path.join(options.run, "judge.pt"), os.path.join(options.run, "teacher")):
         if not os.path.exists(needed):
             parser.error(f"{needed} is not there: these figures compare the networks of a training run; run `make spark` first")
+    folders = {"teacher": os.path.join(options.run, "teacher"), "student": options.student}
+    networks = {name: Network(folder) for name, folder in folders.items()}
+    if not same_run(networks["student"], networks["teacher"]):
+        own = os.path.join(options.run, "student")
+        parser.error(f"{options.student} is of another run than {folders['teacher']}: their autoencoders differ. Take the "
+                     "folder that this run's student was written to at its end (spark.py --output), or what it wrote on the "
+                     f"way, {own} (with make: STUDENT=FOLDER)")
+    others = []
+    for name in sorted(name.rstrip("/") for name in glob.glob("student-*/", root_dir=options.run)):
+        if finished(options.run, name):
+            others.append(name)
+        else:
+            print(f"{name} is left out: there is no checkpoint of it that came to its end\n")
+    networks |= {name: Network(os.path.join(options.run, name)) for name in others}
     clean, seen = pictures(options.pictures)
     classifier = judge.Judge().eval()
     classifier.load_state_dict(torch.load(os.path.join(options.run, "judge.pt"), map_location="cpu")["judge"])
     (goal, right), (again, _) = real(classifier, clean, 1), real(classifier, clean, 2)
     floor = judge.frechet(goal, again)
     print(f"really stylised: style {right:.3f}, frechet {floor:.3f} between two times\n")
-    folders = {"teacher": os.path.join(options.run, "teacher"), "student": options.student}
     figures = {}
-    others = sorted(name.rstrip("/") for name in glob.glob("student-*/", root_dir=options.run))
-    folders |= {name: os.path.join(options.run, name) for name in others}
-    networks = {name: Network(folder) for name, folder in folders.items()}
     for name, steps in ROWS + tuple((name, 1) for name in others):
         figures[f"{name}, {steps} step{'s' * (steps > 1)}"] = measure(networks[name], steps, classifier, seen, goal)
     print(table(figures))

@@ -1,5 +1,5 @@
-"""What the committed model must not fall below: on three held-out photographs, how surely the judge names each style,
-and how much of the scene is kept.
+"""What the committed model must not fall below: on two held-out photographs in three crops, how surely the judge names
+each style, and how much of the scene is kept.
 
     python regression.py RUN_FOLDER STUDENT_FOLDER OUTPUT
 

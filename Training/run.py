@@ -70,10 +70,13 @@ class Run:
         self.vocabulary = os.path.join(self.folder, "vocabulary")
         torch.manual_seed(0)
         self.minutes = options.minutes or MINUTES
-        self.build(text.write_vocabulary(self.vocabulary))
-        self.tokenizers = text.tokenizers(self.vocabulary)
         self.seconds, self.step, self.stage_step, self.entered, self.stopped = 0.0, 0, 0, None, False
-        self.load()
+        state = self.load()
+        self.pieces = self.known(state) or text.make_vocabulary()
+        self.build(text.write_vocabulary(self.vocabulary, self.pieces))
+        self.tokenizers = text.tokenizers(self.vocabulary)
+        if state:
+            self.restore(state)
         self.seed()
         self.pool = pool.Pool(self.step, self.device, self.capacity(), self.size.workers)
 
@@ -148,8 +151,8 @@ class Run:
 
     def state(self):
         state = {name: part.state_dict() for name, part in self.parts().items()}
-        state |= {name: getattr(self, name) for name in (*COUNTS, "minutes")}
-        return state | {"scale": self.vae.config.scaling_factor}
+        state |= {name: getattr(self, name) for name in (*COUNTS, "minutes", "whole")}
+        return state | {"scale": self.vae.config.scaling_factor, "vocabulary": self.pieces}
 
     def restore(self, state):
         for name, part in self.parts().items():
@@ -165,17 +168,22 @@ class Run:
         torch.save(self.state(), self.path + ".new")
         os.replace(self.path + ".new", self.path)
         if self.entered == "teacher" and not self.variant:
-            shutil.copy(self.path, os.path.join(self.folder, "teacher.pt"))
+            path = os.path.join(self.folder, "teacher.pt")
+            shutil.copy(self.path, path + ".new")
+            os.replace(path + ".new", path)
 
     def load(self):
+        """The checkpoint that the run goes on from, none for a new run."""
         state = self.saved(self.path)
         if state and self.options.quick and state["entered"] == "student" and state["seconds"] >= 60 * self.whole:
             print("the last --quick run came to its end: another is begun", flush=True)
             state = None
-        if state:
-            self.restore(state)
-        elif self.variant:
-            self.begin_student()
+        return self.begin_student() if not state and self.variant else state
+
+    def known(self, state):
+        """The vocabulary of a checkpoint: what was learnt belongs to its numbers, and words.py, of which it was made, may
+        have changed since. Those who saved before it was written down have theirs in the run's folder."""
+        return state and (state.get("vocabulary") or text.read_vocabulary(self.vocabulary))
 
     def saved(self, path):
         """A checkpoint, none where there is no file. Rates and stages follow the whole time, so a run has one; those who
@@ -201,9 +209,7 @@ class Run:
             sys.exit(f"the teacher in {path} is at minute {state['seconds'] / 60:.0f}, and it ends at "
                      f"{self.minutes * STUDENT_FROM:.0f} of {self.minutes:g}: let it end first, or say the --minutes that "
                      "its run had")
-        self.restore(state)
-        self.seconds = 60 * self.whole * STUDENT_FROM
-        self.entered, self.stage_step = "student", 0
+        return state | {"seconds": 60 * self.whole * STUDENT_FROM, "entered": "student", "stage_step": 0}
 
     def rescale(self, factor):
         for vae in (self.vae, self.average["vae"]):

@@ -148,6 +148,9 @@ def train(run):
     saved = written = time.monotonic()
     for stage, step, start, end in turns(run):
         enter(run, stage)
+        # The teacher as it ended; here, where a run that was stopped at the teacher's last step comes by, too.
+        if stage == "student" and run.stage_step == 0 and not run.variant:
+            run.write("teacher")
         log.clear()
         while run.progress() < end or run.stage_step == 0:
             began = time.monotonic()
@@ -172,8 +175,6 @@ def train(run):
                 run.write(stage)
                 written = time.monotonic()
         run.save()
-        if stage == "teacher":
-            run.write(stage)
 
 
 def main():

@@ -4,10 +4,14 @@ import torch
 
 import diffusion
 
-# min-SNR weighting (Hang et al. 2023), with a floor so that high noise is learnt too.
+# min-SNR weighting (Hang et al. 2023), with a floor so that high noise is learnt too. 1 / sigma^2 stands for the ratio of
+# signal to noise, as if latents were of size 1. They are of LATENT_SIZE, 3, and the true ratio is nine times that: in the
+# paper's terms MOST is a gamma of 45, where it takes 5, and LEAST a ratio of 0.9.
 LEAST, MOST = 0.1, 5.0
 PLAIN = 0.15  # share of paths that never saw the source
-FIRST_STEP = 0.4  # share of inputs just as image-to-image begins
+# Share of inputs at their path's start. PLAIN takes its part of them: 0.34 of all are just as image-to-image begins, 0.06
+# are plain diffusion at such a timestep.
+FIRST_STEP = 0.4
 # Squares of differences between neighbouring cells are counted in: the same minimum, but what is fine, strokes and
 # hatching, is learnt sooner; of plain squares it is the smallest part.
 STEEP = 1.0

@@ -48,8 +48,8 @@ def learn_merges(words, count):
     return merges
 
 
-def write_vocabulary(folder, merges_count=512):
-    os.makedirs(folder, exist_ok=True)
+def make_vocabulary(merges_count=512):
+    """{name: contents} of the vocabulary's two files, of the prompts of words.py."""
     rng = random.Random(0)
     counts = Counter()
     for _ in range(6000):
@@ -59,11 +59,29 @@ def write_vocabulary(folder, merges_count=512):
     letters = byte_letters()
     tokens = letters + [c + "</w>" for c in letters] + ["".join(m) for m in merges] + [START, END]
     tokens = list(dict.fromkeys(tokens))
-    with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as f:
-        json.dump({t: i for i, t in enumerate(tokens)}, f, ensure_ascii=False)
-    with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as f:
-        f.write("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
-    return len(tokens)
+    return {"vocab.json": json.dumps({t: i for i, t in enumerate(tokens)}, ensure_ascii=False),
+            "merges.txt": "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges)}
+
+
+def write_vocabulary(folder, files):
+    """Writes them, and tells the number of pieces."""
+    os.makedirs(folder, exist_ok=True)
+    for name, contents in files.items():
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+            f.write(contents)
+    return len(json.loads(files["vocab.json"]))
+
+
+def read_vocabulary(folder):
+    """What was written there, nothing where a file is missing."""
+    paths = {name: os.path.join(folder, name) for name in ("vocab.json", "merges.txt")}
+    if not all(os.path.exists(path) for path in paths.values()):
+        return None
+    files = {}
+    for name, path in paths.items():
+        with open(path, encoding="utf-8") as f:
+            files[name] = f.read()
+    return files
 
 
 def tokenizers(folder):
