@@ -107,8 +107,9 @@ def open_clip(tensors, start):
     return found | {name: torch.cat([parts[k] for k in "qkv"]) for name, parts in projections.items()}
 
 
-def single(pipe):
-    """The weights of a pipeline, as the original code's checkpoint has them, with some of what nobody reads."""
+def single(pipe, start="cond_stage_model.model."):
+    """The weights of a pipeline, as the original code's checkpoint has them, with some of what nobody reads. A text
+    encoder that is the only one has names that begin with `start`."""
     tensors = unet(pipe.unet.state_dict(), pipe.unet.config)
     if hasattr(pipe.vae, "quant_conv"):
         tensors |= autoencoder(pipe.vae.state_dict(), pipe.vae.config)
@@ -119,7 +120,7 @@ def single(pipe):
         tensors |= open_clip(pipe.text_encoder_2.state_dict(), "conditioner.embedders.1.model.")
         tensors["conditioner.embedders.1.model.logit_scale"] = torch.tensor(4.6)
     else:
-        tensors |= open_clip(text, "cond_stage_model.model.")
+        tensors |= open_clip(text, start)
         # SD 2 does without the last of OpenCLIP's blocks, which its files have.
         last = pipe.text_encoder.config.num_hidden_layers
         tensors |= {name.replace(f".{last - 1}.", f".{last}."): torch.zeros_like(x) for name, x in tensors.items()
@@ -147,7 +148,8 @@ def header(name):
     folder = ROOT / "Fixtures/sizes" / name
     parts = {file.parent.name: models.build(file.parent.name, json.loads(file.read_text())) for file in folder.glob("*/config.json")}
     entries, end = {}, 0
-    for key, x in single(SimpleNamespace(**parts)).items():
+    # SD-Turbo was trained with SDXL's code.
+    for key, x in single(SimpleNamespace(**parts), "conditioner.embedders.0.model.").items():
         entries[key] = {"dtype": "F16", "shape": list(x.shape), "data_offsets": [end, end + 2 * x.numel()]}
         end += 2 * x.numel()
     text = json.dumps(entries, separators=(",", ":")).encode()

@@ -54,7 +54,7 @@ struct ModelCheck {
     guard let addition = model.unet.addition else {
       throw refuse("unet", "addition_embed_type should be text_time for a StableDiffusionXL pipeline")
     }
-    guard let pooled = model.textEncoders.last?.config.projection else {
+    guard let pooled = model.pooledWidth else {
       throw refuse(nil, "text_encoder_2 should be a CLIPTextModelWithProjection", file: "model_index.json")
     }
     let numbers = model.wantsAestheticsScore ? 5 : 6

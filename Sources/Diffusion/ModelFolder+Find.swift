@@ -1,11 +1,11 @@
-import Glibc
+import Base
 
 /// Where models are looked for by name.
 extension ModelFolder {
   /// The name of an embedded model (`spark`); a folder's path; that of a safetensors file with all of a model's weights;
   /// or the name of a repository whose snapshot is in the local Hugging Face cache (`stabilityai/sdxl-turbo`). Looks for
-  /// them in this order, so a folder that has an embedded model's name is `./spark`; loads nothing from the network. `autoencoder`: another one in the place of the
-  /// model's own; `loras` change its weights. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE,
+  /// them in this order, so a folder that has an embedded model's name is `./spark`; loads nothing from the network.
+  /// `autoencoder`: another one in the place of the model's own; `loras` change its weights. `environment` gives TURBOCAM_MODELS, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE,
   /// HF_HOME, XDG_CACHE_HOME and HOME.
   public static func find(
     _ nameOrPath: String, autoencoder: String? = nil, loras: [LoRA.Choice] = [],
@@ -30,7 +30,8 @@ extension ModelFolder {
     }
     let cached = cachedPlaces(nameOrPath, environment)
     if let found = try model(in: cached) { return found }
-    throw absence("model", nameOrPath, embedded + cached, remedy(nameOrPath))
+    let nearest = nearest(nameOrPath, environment).map { "Did you mean \($0)?\n" } ?? ""
+    throw absence("model", nameOrPath, embedded + cached, nearest + remedy(nameOrPath))
   }
 
   /// The folder of an autoencoder, by its path or the name of a repository in the local Hugging Face cache: one that is
@@ -92,9 +93,21 @@ extension ModelFolder {
   // MARK: Embedded models
 
   private static func embeddedPlaces(_ name: String, _ environment: (String) -> String?) -> [String] {
-    guard isPlainName(name) else { return [] }
-    let roots = [environment("TURBOCAM_MODELS")].compactMap(\.self) + FileSystem.shared.map { $0 + "/models" }
-    return roots.map { "\($0)/\(name)" }
+    isPlainName(name) ? roots(environment).map { "\($0)/\(name)" } : []
+  }
+
+  private static func roots(_ environment: (String) -> String?) -> [String] {
+    [environment("TURBOCAM_MODELS")].compactMap(\.self) + FileSystem.shared.map { $0 + "/models" }
+  }
+
+  /// The embedded model whose name looks most like this one, where one does.
+  private static func nearest(_ name: String, _ environment: (String) -> String?) -> String? {
+    guard isPlainName(name) else { return nil }
+    let known = roots(environment).flatMap { Base.names(in: $0) ?? [] }.map {
+      (name: $0, distance: editDistance(name.lowercased(), $0.lowercased()))
+    }
+    return known.filter { $0.distance <= 2 && $0.distance < $0.name.count }.min { $0.distance < $1.distance }?
+      .name
   }
 
   // MARK: Hugging Face cache
@@ -102,20 +115,26 @@ extension ModelFolder {
   /// The snapshot of a repository's main branch.
   /// https://huggingface.co/docs/huggingface_hub/guides/manage-cache
   private static func cachedPlaces(_ name: String, _ environment: (String) -> String?) -> [String] {
-    let parts = name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    guard parts.count == 2, parts.allSatisfy(isPlainName), let hub = hubFolder(environment) else { return [] }
-    let repository = "\(hub)/models--\(parts[0])--\(parts[1])"
-    guard let bytes = try? FileSystem.read(repository + "/refs/main", limit: 256) else {
-      return ["\(repository)/snapshots/main"]
+    guard let name = repository(name), let hub = hubFolder(environment) else { return [] }
+    let place = "\(hub)/models--" + name.replacing("/", with: "--")
+    guard let bytes = try? FileSystem.read(place + "/refs/main", limit: 256) else {
+      return ["\(place)/snapshots/main"]
     }
     let commit = String(decoding: bytes, as: UTF8.self).filter { !$0.isWhitespace }
-    return isPlainName(commit) ? ["\(repository)/snapshots/\(commit)"] : []
+    return isPlainName(commit) ? ["\(place)/snapshots/\(commit)"] : []
   }
 
   private static func hubFolder(_ environment: (String) -> String?) -> String? {
-    if let hub = environment("HF_HUB_CACHE") ?? environment("HUGGINGFACE_HUB_CACHE") { return hub }
-    if let home = environment("HF_HOME") { return home + "/hub" }
-    if let cache = environment("XDG_CACHE_HOME") { return cache + "/huggingface/hub" }
+    /// Where no shell has done so, huggingface_hub puts the home folder for its sign.
+    func folder(_ name: String) -> String? {
+      guard let path = environment(name), path.hasPrefix("~/"), let home = environment("HOME") else {
+        return environment(name)
+      }
+      return home + path.dropFirst()
+    }
+    if let hub = folder("HF_HUB_CACHE") ?? folder("HUGGINGFACE_HUB_CACHE") { return hub }
+    if let home = folder("HF_HOME") { return home + "/hub" }
+    if let cache = folder("XDG_CACHE_HOME") { return cache + "/huggingface/hub" }
     return environment("HOME").map { $0 + "/.cache/huggingface/hub" }
   }
 

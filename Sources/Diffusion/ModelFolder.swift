@@ -74,7 +74,7 @@ public final class ModelFolder: @unchecked Sendable {
     index = try ModelIndex(folder: configuration, autoencoder: autoencoder)
     isXL = index.isXL
     wantsAestheticsScore = index.wantsAestheticsScore
-    scheduleMarks = file?.scheduleMarks ?? []
+    scheduleMarks = try file?.scheduleMarks() ?? []
     scheduler = try index.scheduler(scheduleMarks)
     unet = try UNetConfig(try index.config("unet"))
     self.autoencoder = try index.autoencoder()

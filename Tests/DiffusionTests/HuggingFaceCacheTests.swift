@@ -17,6 +17,10 @@ struct HuggingFaceCacheTests {
     let model = try ModelFolder.find("org/tiny", environment: environment)
     #expect(model.name == "org/tiny")
     #expect(model.path.hasSuffix("snapshots/0123abcd"))
+    // As a service's settings have it, for which no shell puts the home folder.
+    let parent = String(cache.path.dropLast(cache.name.count + 1))
+    let settings = ["HF_HUB_CACHE": "~/" + cache.name, "HOME": parent]
+    #expect(try ModelFolder.find("org/tiny", environment: { settings[$0] }).path == model.path)
 
     try cache.write("models--org--tiny/refs/main", "../../..")
     #expect { try ModelFolder.find("org/tiny", environment: environment) } throws: {

@@ -71,12 +71,11 @@ struct LoRATests {
 
   /// Layers of text encoders under the names that most files have for them.
   @Test func layersOfTextEncodersHaveLongNamesToo() throws {
-    let (file, folder) = (try SafetensorsFile(path: file("sdxl-tiny")), try TemporaryFolder())
-    let tensors = try file.tensors.map { record in
-      let name = record.name.replacing("lora_te1_encoder", with: "lora_te1_text_model_encoder")
-      return TestTensor(
-        name: name, dtype: record.dtype, shape: record.shape,
-        bytes: try file.withBytes(of: record) { Array($0) })
+    let folder = try TemporaryFolder()
+    let tensors = try TestTensor.all(of: file("sdxl-tiny")).map { tensor in
+      var tensor = tensor
+      tensor.name = tensor.name.replacing("lora_te1_encoder", with: "lora_te1_text_model_encoder")
+      return tensor
     }
     #expect(tensors.contains { $0.name.hasPrefix("lora_te1_text_model_encoder") })
     let choice = LoRA.Choice(path: try folder.write(tensors), scale: try scale("sdxl-tiny"))
@@ -86,12 +85,10 @@ struct LoRATests {
 
   /// Alphas have any type that a number can be stored in.
   @Test(arguments: ["I64", "F64"]) func alphasAreNumbersOfAnyType(type: String) throws {
-    let (file, folder) = (try SafetensorsFile(path: file("sdxl-tiny")), try TemporaryFolder())
-    let tensors = try file.tensors.map { record in
-      var tensor = TestTensor(
-        name: record.name, dtype: record.dtype, shape: record.shape,
-        bytes: try file.withBytes(of: record) { Array($0) })
-      if record.name.hasSuffix(".alpha") {
+    let folder = try TemporaryFolder()
+    let tensors = try TestTensor.all(of: file("sdxl-tiny")).map { tensor in
+      var tensor = tensor
+      if tensor.name.hasSuffix(".alpha") {
         let alpha = Double(tensor.bytes.withUnsafeBytes { ElementCodec.decode($0, .f16) }[0])
         let bits = type == "I64" ? UInt64(alpha) : alpha.bitPattern
         (tensor.dtype, tensor.bytes) = (type, withUnsafeBytes(of: bits.littleEndian) { Array($0) })
@@ -183,6 +180,20 @@ struct LoRATests {
     #expect(Set(all.map(\.1)).count == all.count)
   }
 
+  /// Files with blocks under both names hold two LoRAs; diffusers leaves those of the first release.
+  @Test func ofTwoNamesDiffusersCounts() throws {
+    let folder = try TemporaryFolder()
+    let others = ["down", "up"].map {
+      TestTensor.ones("lora_unet_middle_block_1_proj_in.lora_\($0).weight", [24, 24])
+    }
+    // As diffusers has it in the file's metadata.
+    let alphas = #"{"lora_adapter_metadata": "{\"unet.lora_alpha\": 2, \"text_encoder.lora_alpha\": 2}"}"#
+    let path = try folder.write(try TestTensor.all(of: file("sd-tiny")) + others, metadata: alphas)
+    let choice = LoRA.Choice(path: path, scale: try scale("sd-tiny"))
+    let backend = try CPUBackend(precision: .f32, threads: 1)
+    #expect(worst(try paint("sd-tiny", [choice], backend), try expected("sd-tiny")) <= 2)
+  }
+
   // MARK: Files that do not fit
 
   private func refusal(_ tensors: [(String, [Int])], metadata: String = "{}") throws -> String {
@@ -260,6 +271,9 @@ struct LoRATests {
     #expect(try refusal([(down, [72]), (up, [24])]).contains("shapes"))
     #expect(try refusal(good + [("lora_te2_text_model_x.alpha", [])]).contains("lora_te2_text_model_x.alpha"))
     #expect(try refusal(good + [("lora_unet_conv_in.dora_scale", [12])]).contains("no part of a LoRA"))
+    let again = ("unet.conv_in.lora_A.weight", [2, 4, 3, 3])
+    #expect(try refusal(good + [again]).contains("changes unet/conv_in.weight twice"))
+    #expect(try refusal([("base_model.model.conv_in.lora_A.weight", [2, 36])]).contains("by PEFT alone"))
     #expect(try refusal([]).contains("is empty"))
     let text = #"{"lora_adapter_metadata": "{\"unet.alpha_pattern\": {\"conv_in\": 2}}"}"#
     #expect(try refusal(good, metadata: text).contains("for some layers only"))

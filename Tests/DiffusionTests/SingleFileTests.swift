@@ -50,6 +50,29 @@ struct SingleFileTests {
     }
   }
 
+  /// A tiny file with tensors renamed, and others beside them.
+  private func changed(
+    _ name: String, _ rename: (String) -> String = { $0 }, _ more: [TestTensor] = []
+  ) throws -> String {
+    var own = try TestTensor.all(of: Self.file(name))
+    own.removeAll { tensor in more.contains { $0.name == tensor.name } }
+    for index in own.indices { own[index].name = rename(own[index].name) }
+    return try folder.write(own + more)
+  }
+
+  /// SD-Turbo's own file has SDXL's words for its one text encoder.
+  @Test func aLonelyTextEncoderHasEitherName() throws {
+    let path = try changed("sd-tiny") {
+      $0.replacing("cond_stage_model.model.", with: "conditioner.embedders.0.model.")
+    }
+    let (found, expected) = (try Self.open("sd-tiny", file: path), try Self.open("sd-tiny"))
+    let names = try #require(expected.weights["text_encoder"]).names.sorted()
+    #expect(found.weights["text_encoder"]?.names.sorted() == names)
+    for name in names {
+      #expect(try numbers(found, "text_encoder", name) == numbers(expected, "text_encoder", name), "\(name)")
+    }
+  }
+
   /// The same in pieces as at once, as backends read them.
   @Test func piecesAreThoseOfTheWhole() throws {
     let model = try Self.open("sdxl-tiny")
@@ -143,13 +166,24 @@ struct SingleFileTests {
 
   /// The tiny file with empty tensors of these names beside its own.
   private func marked(_ marks: [String]) throws -> String {
-    let file = try SafetensorsFile(path: Self.file("sdxl-tiny"))
-    let own = try file.tensors.map { record in
-      TestTensor(
-        name: record.name, dtype: record.dtype, shape: record.shape,
-        bytes: try file.withBytes(of: record) { Array($0) })
-    }
-    return try folder.write(own + marks.map { TestTensor.ones($0, [0]) })
+    try changed("sdxl-tiny", { $0 }, marks.map { TestTensor.ones($0, [0]) })
+  }
+
+  /// Of Stable Diffusion 2 only the spread of a bias tells.
+  @Test(arguments: [(0.05, false), (0.2, true)]) func aWideBiasMeansVelocity(spread: Float, isVelocity: Bool)
+    throws
+  {
+    let name = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+    var tensor = try #require(try TestTensor.all(of: Self.file("sd-tiny")).first { $0.name == name })
+    let bias: [Float] = (0..<tensor.shape[0]).map { $0 % 2 == 0 ? 3 - spread : 3 + spread }
+    (tensor.dtype, tensor.bytes) = ("F32", ElementCodec.encode(bias, .f32))
+    let epsilon = try TemporaryFolder()
+    try epsilon.link(Parity.root + "/sd-tiny")
+    try epsilon.set("scheduler/scheduler_config.json", "prediction_type", "\"epsilon\"")
+    let model = try ModelFolder(
+      file: changed("sd-tiny", { $0 }, [tensor]), configuration: epsilon.path,
+      autoencoder: epsilon.path + "/vae")
+    #expect(model.scheduler.prediction == (isVelocity ? .velocity : .epsilon))
   }
 
   @Test func marksOfVelocityAreHeeded() throws {
@@ -187,7 +221,9 @@ struct SingleFileTests {
     let unet = "model.diffusion_model.input_blocks.0.0.weight"
     let xl = ["conditioner.embedders.0.transformer.text_model.x", "conditioner.embedders.1.model.x"]
     #expect(try refusal([unet, "cond_stage_model.transformer.x"]).contains("of Stable Diffusion 1"))
-    #expect(try refusal([unet, "conditioner.embedders.0.model.x"]).contains("SDXL's refiner"))
+    let addition = "model.diffusion_model.label_emb.0.0.weight"
+    #expect(try refusal([unet, addition, "conditioner.embedders.0.model.x"]).contains("SDXL's refiner"))
+    #expect(try refusal([unet, addition, "cond_stage_model.model.x"]).contains("takes more than a prompt"))
     #expect(try refusal([unet]).contains("lacks its text encoders"))
     #expect(try refusal([unet, xl[0]]).contains("lacks its text encoders"))
     #expect(try refusal(["lora_unet_conv_in.lora_down.weight"]).contains("--lora "))
@@ -202,13 +238,8 @@ struct SingleFileTests {
   }
 
   @Test func aFileWithoutAutoencoderWantsOne() throws {
-    let tensors = try SafetensorsFile(path: Self.file("sdxl-tiny"))
-    let kept = try tensors.tensors.filter { !$0.name.hasPrefix("first_stage_model.") }.map { record in
-      TestTensor(
-        name: record.name, dtype: record.dtype, shape: record.shape,
-        bytes: try tensors.withBytes(of: record) { Array($0) })
-    }
-    let path = try folder.write(kept)
+    let tensors = try TestTensor.all(of: Self.file("sdxl-tiny"))
+    let path = try folder.write(tensors.filter { !$0.name.hasPrefix("first_stage_model.") })
     let refused = try #require(throws: DiffusionError.self) {
       try ModelFolder(file: path, configuration: Parity.root + "/sdxl-tiny")
     }

@@ -1,3 +1,4 @@
+import Diffusion
 import Engine
 import TestSupport
 
@@ -10,6 +11,16 @@ struct TestTensor {
   static func ones(_ name: String, _ shape: [Int]) -> TestTensor {
     let ones = [Float](repeating: 1, count: shape.reduce(1, *))
     return TestTensor(name: name, dtype: "F32", shape: shape, bytes: ElementCodec.encode(ones, .f32))
+  }
+
+  /// Those of a file.
+  static func all(of path: String) throws -> [TestTensor] {
+    let file = try SafetensorsFile(path: path)
+    return try file.tensors.map { record in
+      TestTensor(
+        name: record.name, dtype: record.dtype, shape: record.shape,
+        bytes: try file.withBytes(of: record) { Array($0) })
+    }
   }
 }
 

@@ -75,6 +75,23 @@ struct TokenizerTests {
     #expect(!tokenizer.tokens(of: "a<raw>").contains(49410))
   }
 
+  /// Where tokenizer_config.json lists no tokens, what the files beside it say counts first. As transformers 5 reads
+  /// them.
+  @Test func olderFoldersPadAsTheirMapSays() throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity.root + "/../sizes/sdxl-turbo/tokenizer")
+    try folder.set("tokenizer_config.json", "pad_token", "\"<|endoftext|>\"")
+    try folder.replace("special_tokens_map.json", Array(#"{"pad_token": "!"}"#.utf8))
+    try folder.write("added_tokens.json", #"{"<MyStyle>": 49408}"#)
+    let listed = try CLIPTokenizer(folder: folder.path, positions: 77)
+    #expect(listed.padToken == 49407)
+    #expect(!listed.tokens(of: "<MyStyle>").contains(49408))
+    try folder.set("tokenizer_config.json", "added_tokens_decoder", nil)
+    let older = try CLIPTokenizer(folder: folder.path, positions: 77)
+    #expect(older.padToken == 0)
+    #expect(older.tokens(of: "a <mystyle> cat!") == [320, 49408, 2368, 0])
+  }
+
   @Test func wordsAreFoundByThemselvesAlone() throws {
     let tokenizer = try tokenizer([
       Added(name: "Hut", isSingleWord: true), Added(name: "hutong", isSingleWord: true),

@@ -42,16 +42,15 @@ public final class LoRA: @unchecked Sendable {
     let places = LoRAPlaces(model)
     var parts: [String: [LoRAName.Role: SafetensorsRecord]] = [:]
     var strangers: [String] = []
-    for name in checkpoint.names.sorted() {
-      guard let record = checkpoint[name], let key = LoRAName(name) else {
-        throw DiffusionError(
-          .data, path: choice.path, "has a tensor \"\(name.prefix(200))\", which is no part of a LoRA",
-          remedy: "LoRA files of diffusers, PEFT and kohya are read; LoHa, LoKr and DoRA are not.")
+    for (record, key) in try Self.keys(checkpoint) {
+      guard let place = places[key] else {
+        strangers.append(record.name)
+        continue
       }
-      if let place = places[key] {
-        parts[place, default: [:]][key.role] = record
-      } else {
-        strangers.append(name)
+      guard parts[place, default: [:]].updateValue(record, forKey: key.role) == nil else {
+        throw DiffusionError(
+          .data, path: choice.path, "changes \(place) twice, by \"\(record.name.prefix(200))\" again",
+          remedy: "Take another file: which of them is meant cannot be known.")
       }
     }
     guard strangers.isEmpty, !parts.isEmpty else {
@@ -70,6 +69,27 @@ public final class LoRA: @unchecked Sendable {
       if let alpha = part.value[.alpha] { scaling.alpha = try Self.alpha(alpha, checkpoint) }
       changes[part.key] = try Self.change(part.key, part.value, scaling, model, choice)
     }
+  }
+
+  /// The file's tensors in the order of their names. Where blocks of the UNet come under both of their names, diffusers'
+  /// count, as there: some trainers' files hold two LoRAs of the same layers so.
+  private static func keys(_ checkpoint: Checkpoint) throws -> [(SafetensorsRecord, LoRAName)] {
+    let keys = try checkpoint.names.sorted().compactMap { checkpoint[$0] }.map { record in
+      guard let key = LoRAName(record.name) else {
+        throw DiffusionError(
+          .data, path: checkpoint.path,
+          "has a tensor \"\(record.name.prefix(200))\", which is no part of a LoRA",
+          remedy: "LoRA files of diffusers and kohya are read; LoHa, LoKr and DoRA are not.")
+      }
+      guard !record.name.hasPrefix("base_model.model.") else {
+        throw DiffusionError(
+          .data, path: checkpoint.path, "was saved by PEFT alone, which keeps its scale in another file",
+          remedy: "Save it by diffusers' save_lora_weights, which puts both in one.")
+      }
+      return (record, key)
+    }
+    guard keys.contains(where: \.1.isOfDiffusers) else { return keys }
+    return keys.filter { !$0.1.isOriginal }
   }
 
   private static func change(

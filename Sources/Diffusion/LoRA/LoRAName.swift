@@ -1,9 +1,9 @@
 /// A tensor's name in a LoRA file, taken apart.
 ///
-/// Files of PEFT and diffusers have the model's own names with dots, `unet.mid_block.attentions.0.proj_in.lora_A.weight`,
-/// those of kohya's trainer underscores, `lora_unet_mid_block_attentions_0_proj_in.lora_down.weight`, and often the
-/// names of SDXL's first release, `lora_unet_middle_block_1_proj_in.lora_down.weight`. So places are compared with
-/// underscores for dots.
+/// Files of diffusers have the model's own names with dots, `unet.mid_block.attentions.0.proj_in.lora_A.weight`, those
+/// of kohya's trainer underscores, `lora_unet_mid_block_attentions_0_proj_in.lora_down.weight`, and often the names of
+/// SDXL's first release, `lora_unet_middle_block_1_proj_in.lora_down.weight`. So places are compared with underscores
+/// for dots.
 public struct LoRAName {
   public enum Role: Sendable { case down, up, alpha }
 
@@ -47,6 +47,16 @@ public struct LoRAName {
     layer = Self.flat(String(rest.dropFirst(beginning.0.count)).replacing(".processor.", with: "."))
   }
 
+  /// Whether it has the UNet's blocks by the names of SDXL's first release.
+  var isOriginal: Bool {
+    component == "unet"
+      && ["input_blocks_", "middle_block_", "output_blocks_"].contains(where: layer.hasPrefix)
+  }
+  /// Whether it has them by diffusers' names.
+  var isOfDiffusers: Bool {
+    component == "unet" && ["down_blocks_", "mid_block_", "up_blocks_"].contains(where: layer.hasPrefix)
+  }
+
   static func flat(_ name: String) -> String { String(name.map { $0 == "." ? "_" : $0 }) }
 }
 
@@ -56,14 +66,15 @@ struct LoRAPlaces {
   private var weights: [String: [String: String]] = [:]
 
   init(_ model: [String: Checkpoint]) {
-    for (component, checkpoint) in model {
+    for (component, checkpoint) in model where component != "vae" {
       let layers = checkpoint.names.sorted().filter {
         $0.hasSuffix(".weight") && [2, 4].contains(checkpoint[$0]?.shape.count)
       }.map { String($0.dropLast(".weight".count)) }
       let original = component == "unet" ? OriginalNames(layers) : nil
       var found: [String: String] = [:]
       for layer in layers {
-        for name in Self.names(layer) + [original?[layer]].compactMap(\.self) {
+        let names = Self.names(layer, of: component) + [original?[layer]].compactMap(\.self)
+        for name in names {
           found[LoRAName.flat(name)] = "\(component)/\(layer).weight"
         }
       }
@@ -71,12 +82,14 @@ struct LoRAPlaces {
     }
   }
 
-  private static func names(_ layer: String) -> [String] {
-    // The first files had `to_out` where there is a list of one layer and its dropout. Layers of text encoders are met
-    // with and without their first word, here and there.
-    let (last, first) = (".to_out.0", "text_model.")
-    let short = layer.hasSuffix(last) ? [String(layer.dropLast(2))] : []
-    return [layer, layer.hasPrefix(first) ? String(layer.dropFirst(first.count)) : first + layer] + short
+  private static func names(_ layer: String, of component: String) -> [String] {
+    // The first files had `to_out` where there is a list of one layer and its dropout.
+    if component == "unet" {
+      return [layer] + (layer.hasSuffix(".to_out.0") ? [String(layer.dropLast(2))] : [])
+    }
+    // Layers of text encoders are met with and without their first word, here and there.
+    let first = "text_model."
+    return [layer, layer.hasPrefix(first) ? String(layer.dropFirst(first.count)) : first + layer]
   }
 
   /// The weight's name with its component, nil where the model has none.

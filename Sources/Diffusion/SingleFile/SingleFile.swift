@@ -1,3 +1,4 @@
+import Engine
 /// A whole model in one safetensors file, such as `sd_xl_turbo_1.0_fp16.safetensors`: the weights of all components
 /// under the names of the code that trained them, and nothing else. Configurations and tokenizers come from a folder of
 /// such a model (`Fixtures/sizes`).
@@ -20,15 +21,27 @@ struct SingleFile {
       }
     }
 
-    /// What names of the text encoders begin with, which tells one kind from another.
-    fileprivate func encoder(_ component: String) -> (start: String, isOpenCLIP: Bool)? {
-      switch (self, component) {
-      case (.sdxl, "text_encoder"): return ("conditioner.embedders.0.transformer.text_model.", false)
-      case (.sdxl, "text_encoder_2"): return ("conditioner.embedders.1.model.", true)
-      case (.sd2, "text_encoder"): return ("cond_stage_model.model.", true)
-      default: return nil
+    /// The text encoders by component, which tell one kind from another: each under one of these.
+    fileprivate var encoders: [String: [Encoder]] {
+      switch self {
+      case .sdxl:
+        return [
+          "text_encoder": [Encoder("conditioner.embedders.0.transformer.text_model.", isOpenCLIP: false)],
+          "text_encoder_2": [Encoder("conditioner.embedders.1.model.")],
+        ]
+      case .sd2:
+        // SD-Turbo was trained with SDXL's code, the others with the code before it.
+        return ["text_encoder": [Encoder("cond_stage_model.model."), Encoder(lonely)]]
       }
     }
+  }
+
+  /// What a text encoder's names begin with.
+  fileprivate struct Encoder {
+    let start: String
+    let isOpenCLIP: Bool
+
+    init(_ start: String, isOpenCLIP: Bool = true) { (self.start, self.isOpenCLIP) = (start, isOpenCLIP) }
   }
 
   /// A tensor in the file.
@@ -41,8 +54,13 @@ struct SingleFile {
   let path: String
   let kind: Kind
   private let file: SafetensorsFile
+  private let encoders: [String: Encoder]
   private static let unet = "model.diffusion_model."
   private static let autoencoder = "first_stage_model."
+  /// Of an OpenCLIP text encoder that has none before it: SD-Turbo's, and that of SDXL's refiner.
+  private static let lonely = "conditioner.embedders.0.model."
+  /// Of UNets that take more than a time and a prompt.
+  private static let addition = unet + "label_emb."
 
   /// Opens the file and tells from its names what it is. Errors: those of `SafetensorsFile`, and `.unavailable` for
   /// models that are none of `Kind`.
@@ -50,15 +68,10 @@ struct SingleFile {
     self.path = path
     file = try SafetensorsFile(path: path)
     let names = file.tensors.map(\.name)
-    let kind = Kind.allCases.first { kind in
-      ["text_encoder", "text_encoder_2"].allSatisfy { component in
-        kind.encoder(component).map { encoder in names.contains { $0.hasPrefix(encoder.start) } } ?? true
-      }
-    }
-    guard names.contains(where: { $0.hasPrefix(Self.unet) }), let kind else {
+    guard names.contains(where: { $0.hasPrefix(Self.unet) }), let found = Self.kind(of: names) else {
       throw Self.refusal(path, names)
     }
-    self.kind = kind
+    (kind, encoders) = found
     if let mark = Self.otherNoise.first(where: names.contains) {
       throw DiffusionError(
         .unavailable, path: path,
@@ -68,16 +81,48 @@ struct SingleFile {
     }
   }
 
+  /// The kind of a file with these names, and where its text encoders are.
+  private static func kind(of names: [String]) -> (Kind, [String: Encoder])? {
+    func has(_ start: String) -> Bool { names.contains { $0.hasPrefix(start) } }
+    for kind in Kind.allCases {
+      let found = kind.encoders.compactMapValues { places in places.first { has($0.start) } }
+      // The refiner, and unCLIP made of Stable Diffusion 2, have a UNet of another kind.
+      if found.count == kind.encoders.count, kind == .sdxl || !has(addition) { return (kind, found) }
+    }
+    return nil
+  }
+
   /// Of Playground 2.5 and CosXL, which are SDXL by all other names.
   private static let otherNoise = ["edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min"]
 
   /// What the file says of its schedule, as `scheduler_config.json` has it: models derived from SDXL that predict
   /// velocity have a tensor of that name, and another where noise levels end in noise alone.
-  var scheduleMarks: [JSONObject.Member] {
-    guard kind == .sdxl, file["v_pred"] != nil else { return [] }
+  func scheduleMarks() throws -> [JSONObject.Member] {
+    guard try predictsVelocity() else { return [] }
     let prediction = SchedulerConfig.Prediction.velocity.rawValue
     return [.init(name: "prediction_type", value: .string(prediction))]
       + (file["ztsnr"] == nil ? [] : [.init(name: "rescale_betas_zero_snr", value: .bool(true))])
+  }
+
+  private func predictsVelocity() throws -> Bool {
+    switch kind {
+    case .sdxl: return file["v_pred"] != nil
+    case .sd2: return try spread(of: Self.telling).map { $0 > Self.leastOfVelocity } ?? false
+    }
+  }
+
+  /// Files of Stable Diffusion 2 say nothing of what they predict. ComfyUI found (comfy/supported_models.py, SD20) that
+  /// this bias, the last of the way up, spreads wider in those that predict velocity.
+  private static let telling = unet + "output_blocks.11.1.transformer_blocks.0.norm1.bias"
+  private static let leastOfVelocity: Float = 0.09
+
+  /// The standard deviation of a tensor's numbers; nil where the file has no such tensor.
+  private func spread(of name: String) throws -> Float? {
+    guard let record = file[name], let type = record.type, !type.shape.contains(0) else { return nil }
+    let numbers = try file.withBytes(of: record) { ElementCodec.decode($0, type.element) }
+    let mean = numbers.reduce(0, +) / Float(numbers.count)
+    let squares = numbers.map { ($0 - mean) * ($0 - mean) }
+    return (squares.reduce(0, +) / Float(numbers.count)).squareRoot()
   }
 
   private static func refusal(_ path: String, _ names: [String]) -> DiffusionError {
@@ -94,8 +139,11 @@ struct SingleFile {
         "is a checkpoint of Stable Diffusion 1, which is read from folders only",
         "Convert it: diffusers' from_single_file reads it, save_pretrained writes a folder.")
     }
-    if has("conditioner.embedders.0.model.") {
+    if has(lonely) {
       return refuse("is a checkpoint of SDXL's refiner", "\(wanted), or the refiner's folder.")
+    }
+    if has("cond_stage_model.model.") {
+      return refuse("has a UNet that takes more than a prompt, as unCLIP's does", "\(wanted).")
     }
     if has(unet) || has("input_blocks.") {
       return refuse("has a UNet and lacks its text encoders", "\(wanted).")
@@ -160,7 +208,7 @@ struct SingleFile {
       let original = OriginalAutoencoderNames(layers)
       return layered(Self.autoencoder) { original[$0] }
     default:
-      guard let encoder = kind.encoder(component) else { return { _ in nil } }
+      guard let encoder = encoders[component] else { return { _ in nil } }
       return { name in
         let bare = name.hasPrefix("text_model.") ? String(name.dropFirst("text_model.".count)) : name
         let place = encoder.isOpenCLIP ? OpenCLIPNames.place(of: bare) : Place(name: bare)

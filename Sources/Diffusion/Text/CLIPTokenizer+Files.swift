@@ -10,9 +10,7 @@ extension CLIPTokenizer {
   ///   `model_max_length` is absent or transformers' "very large".
   public init(folder: String, positions: Int) throws {
     let configPath = folder + "/tokenizer_config.json"
-    let config =
-      FileSystem.isFile(configPath)
-      ? try Config(path: configPath) : try Config(path: configPath, bytes: Array("{}".utf8))
+    let config = try Self.optional(configPath) ?? Config(path: configPath, bytes: Array("{}".utf8))
     let special = try Self.specialTokens(folder, config)
     let vocabulary = try Vocabulary(folder: folder)
     let unknown = special["unk_token"] ?? ""
@@ -30,8 +28,9 @@ extension CLIPTokenizer {
       return id
     }
     self.init(
-      encoding, added: try Self.added(config, vocabulary, special, encoding), start: try id("bos_token"),
-      end: try id("eos_token"), pad: try id("pad_token"), length: try Self.length(config, positions))
+      encoding, added: try Self.added(folder, config, vocabulary, special, encoding),
+      start: try id("bos_token"), end: try id("eos_token"), pad: try id("pad_token"),
+      length: try Self.length(config, positions))
   }
 
   private static func length(_ config: Config, _ positions: Int) throws -> Int {
@@ -48,14 +47,22 @@ extension CLIPTokenizer {
     return length
   }
 
-  /// The names of the special tokens: from tokenizer_config.json, else special_tokens_map.json, else CLIP's own.
+  /// The names of the special tokens: from tokenizer_config.json, else special_tokens_map.json, else CLIP's own. Where
+  /// the former does not list tokens, as older ones do not, the map counts before it (transformers'
+  /// PreTrainedTokenizerBase): Stable Diffusion 2's pads with "!", which only the map says.
   private static func specialTokens(_ folder: String, _ config: Config) throws -> [String: String] {
-    let mapPath = folder + "/special_tokens_map.json"
-    let map = FileSystem.isFile(mapPath) ? try Config(path: mapPath) : nil
+    let map = try optional(folder + "/special_tokens_map.json")
+    let files = isOld(config) ? [map, config] : [config, map]
     return try defaultSpecial.reduce(into: [:]) { result, entry in
-      result[entry.key] =
-        try name(entry.key, config) ?? map.flatMap { try name(entry.key, $0) } ?? entry.value
+      let names = try files.compactMap { try $0.flatMap { try name(entry.key, $0) } }
+      result[entry.key] = names.first ?? entry.value
     }
+  }
+
+  private static func isOld(_ config: Config) -> Bool { config.value("added_tokens_decoder") == nil }
+
+  private static func optional(_ path: String) throws -> Config? {
+    FileSystem.isFile(path) ? try Config(path: path) : nil
   }
 
   /// A token is written as its text, or as an object with its `content`.
@@ -71,14 +78,15 @@ extension CLIPTokenizer {
 
   /// Those that the files list, and the special tokens, which always count.
   private static func added(
-    _ config: Config, _ vocabulary: Vocabulary, _ special: [String: String], _ encoding: BytePairEncoding
+    _ folder: String, _ config: Config, _ vocabulary: Vocabulary, _ special: [String: String],
+    _ encoding: BytePairEncoding
   ) throws -> [Added] {
     var added: [String: Added] = [:]
     for name in special.values {
       guard let id = encoding.id(of: name) else { continue }
       added[name] = Added(name, id: id)
     }
-    for entry in try listed(config) + vocabulary.added {
+    for entry in try listed(config) + older(folder, config, special) + vocabulary.added {
       // Of a special token the vocabulary's own number counts.
       let id = encoding.id(of: entry.name) ?? entry.id
       added[entry.name] = Added(
@@ -100,6 +108,20 @@ extension CLIPTokenizer {
       return token
     }
   }
+
+  /// added_tokens.json, an object from tokens to numbers: where older files have what textual inversion added.
+  private static func older(_ folder: String, _ config: Config, _ special: [String: String]) throws
+    -> [Vocabulary.AddedToken]
+  {
+    guard isOld(config), let file = try optional(folder + "/added_tokens.json") else { return [] }
+    return try file.object.members.map { member in
+      guard let number = member.value.int, let id = Int32(exactly: number), id >= 0 else {
+        throw file.wrongType(member.name, "a token's number", member.value)
+      }
+      return Vocabulary.AddedToken(
+        member.name, id: id, isNormalized: !special.values.contains(member.name))
+    }
+  }
 }
 
 /// Tokens with their numbers, and merges, from either form of file.
@@ -108,6 +130,10 @@ struct Vocabulary {
     let name: String
     let id: Int32
     let isNormalized, isSingleWord: Bool
+
+    init(_ name: String, id: Int32, isNormalized: Bool) {
+      (self.name, self.id, self.isNormalized, isSingleWord) = (name, id, isNormalized, false)
+    }
 
     init?(_ json: JSON, id: Int32) {
       guard let object = json.object, let name = object["content"]?.string, id >= 0 else { return nil }
