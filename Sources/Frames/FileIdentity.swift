@@ -21,7 +21,7 @@ public enum FileIdentity: Hashable, Sendable {
     self = .missing(name: String(path[end...]), system: UInt(status.st_dev), folder: UInt(status.st_ino))
   }
 
-  /// Of what is open; nil for what has no place in a file system that another name could lead to.
+  /// Of what is open; pipes and sockets count as files. nil only where `fstat` fails.
   public init?(descriptor: Int32) {
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { return nil }

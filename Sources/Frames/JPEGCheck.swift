@@ -1,7 +1,7 @@
 /// A cheap look at a JPEG from a camera before anybody spends time on it.
 ///
-/// The rules are ustreamer's (`us_is_jpeg` and its V4L2 capture): cameras on weak USB links deliver frames that
-/// are cut short or zeroed at the end.
+/// The rules are like those of ustreamer's capture code (`_capture_is_buffer_valid`): cameras on weak USB
+/// links deliver frames that are cut short or zeroed at the end.
 public enum JPEGCheck {
   /// Fewer bytes cannot hold headers, tables and a picture.
   public static let minimumByteCount = 128

@@ -1,4 +1,4 @@
-import Synchronization
+import Base
 
 /// The last durations of one kind of event: their middle, their slow end, and how often they come.
 ///
@@ -11,7 +11,7 @@ public final class Meter: Sendable {
     var filled = 0
     var total = 0
   }
-  private let ring: Mutex<Ring>
+  private let ring: Lock<Ring>
 
   /// What a meter tells, durations in nanoseconds.
   public struct Reading: Sendable, Equatable {
@@ -30,7 +30,7 @@ public final class Meter: Sendable {
   /// Remembers `capacity` events.
   public init(capacity: Int = 256) {
     precondition(capacity > 1)
-    ring = Mutex(
+    ring = Lock(
       Ring(
         times: Array(repeating: 0, count: capacity), durations: Array(repeating: 0, count: capacity)))
   }

@@ -21,6 +21,8 @@ public enum Station: Int, CaseIterable, Sendable {
 /// When a frame passed each station, in nanoseconds of CLOCK_MONOTONIC; 0 where it did not.
 public struct Stamps: Sendable {
   private var times: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
+  /// Of a picture of a film: when it is to be seen, in nanoseconds from the film's start. nil of all others.
+  public var filmTime: UInt64?
 
   public init() {}
 

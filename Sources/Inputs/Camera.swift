@@ -203,11 +203,14 @@ public final class Camera: Input, @unchecked Sendable {
   }
 
   private static func explain(_ error: any Error, _ identity: CameraIdentity) -> String {
-    switch (error as? InputError)?.kind {
-    case .missing: return "camera \(identity.path) unplugged, waiting"
-    case .denied: return "camera \(identity.path) may not be opened, waiting"
-    case .unavailable: return "camera \(identity.path) busy or silent, waiting"
-    default: return "camera \(identity.path) failed, trying again"
+    let camera = "camera \(identity.path)"
+    guard let error = error as? InputError else { return "\(camera) failed: \(error), trying again" }
+    switch error.kind {
+    case .missing: return "\(camera) unplugged, waiting"
+    case .denied: return "\(camera) may not be opened: \(error.fact), waiting"
+    case .unavailable: return "\(camera): \(error.fact), waiting"
+    // What mends it is not seen from the fact.
+    case .usage, .wrongKind, .failed: return "\(camera) failed: \(error.fact); \(error.remedy); trying again"
     }
   }
 }

@@ -245,6 +245,12 @@ final class CaptureStream {
   private func failure(_ name: String, _ number: Int32) -> InputError {
     let attempt = "capturing from camera \(device.path)"
     if number == EBUSY { return .busy(attempt, number) }
+    // The kernel's word for it is "no space left on device".
+    if number == ENOSPC, name == "VIDIOC_STREAMON" {
+      return InputError(
+        .failed, attempt, "\(name): \(errorText(number)): the USB bus has too little bandwidth left for it",
+        remedy: "plug it into another port, or choose a smaller size with --size")
+    }
     return InputError(
       number == ENODEV ? .missing : .failed, attempt, "\(name): \(errorText(number))",
       remedy: number == ENODEV ? "plug it in again" : "unplug the camera and plug it in again")

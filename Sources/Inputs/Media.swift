@@ -23,7 +23,7 @@ public final class Media: Input, @unchecked Sendable {
   private static let retryPause: UInt64 = 1_000_000_000
   private static let restAfter: UInt64 = 3_000_000_000
   /// Segments that were left out make a longer gap, which is not waited through.
-  private static let longestGap: Int64 = 2_000_000_000
+  private static let gaps = StampJumps(longest: 2_000_000_000)
 
   /// Throws `InputError` where `spec` is a file that cannot be read or is neither picture nor video.
   public init(_ spec: String, options: SourceOptions) throws {
@@ -80,7 +80,8 @@ public final class Media: Input, @unchecked Sendable {
     let count = still.bytes.count
     guard let draft = pool(count).takeWaiting(!options.realTime, link) else { return }
     still.bytes.withUnsafeBytes { draft.bytes.copyMemory(from: $0) }
-    put(draft, PictureFormat(.rgb24, width: still.width, height: still.height), count, Clock.now(), link)
+    let format = PictureFormat(.rgb24, width: still.width, height: still.height)
+    put(draft, format, count, Moment(captured: Clock.now()), link)
   }
 
   // MARK: - Files
@@ -96,7 +97,7 @@ public final class Media: Input, @unchecked Sendable {
           .wrongKind, "reading \(place)", "not one picture in it can be decoded",
           remedy: "try ffprobe on it, or convert it with ffmpeg")
       }
-      warn(reader, tally.came, link)
+      warn(reader, tally, link)
       guard options.loop else { return }
       if !reader.rewind() { reader = try MediaReader(place, stop: link.stop) }
       pacer.restart()
@@ -106,15 +107,22 @@ public final class Media: Input, @unchecked Sendable {
 
   /// Pictures of a film.
   private struct Tally {
-    var came = 0
-    /// Of those that were looked at.
     var good = 0
+    /// JPEGs that are not whole, and what could not be converted.
+    var broken = 0
+  }
+
+  /// The time of a picture.
+  private struct Moment {
+    var captured: UInt64
+    /// In the film, nil where it is live.
+    var film: UInt64?
   }
 
   /// From where the reader is to the end.
   private func playThrough(_ reader: MediaReader, _ link: InputLink) throws -> Tally {
     var tally = Tally()
-    var timeline = Timeline(interval: Self.interval(reader))
+    var timeline = Timeline(interval: Self.interval(reader), reader.jumps)
     var lastDue: UInt64 = 0
     while !isOver(link) {
       let time: Int64?
@@ -128,7 +136,6 @@ public final class Media: Input, @unchecked Sendable {
         isJPEG = true
       }
       let due = timeline.place(time)
-      tally.came += 1
       guard limit.isDue(due) else { continue }
       link.status.interval.store(due - lastDue, ordering: .relaxed)
       lastDue = due
@@ -139,13 +146,12 @@ public final class Media: Input, @unchecked Sendable {
       if isOver(link) { return tally }
       // A picture of a film is captured when it is shown, however early it was decoded; where nobody watches
       // a clock, by the film's own time, so that a copy runs as long as the film.
-      let stamp = options.realTime ? Clock.now() : started + due
-      if isJPEG {
-        guard putJPEG(reader, stamp, link) else { continue }
+      let moment = Moment(captured: options.realTime ? Clock.now() : started + due, film: due)
+      if try isJPEG ? putJPEG(reader, moment, link) : putPicture(reader, moment, link) {
+        tally.good += 1
       } else {
-        try putPicture(reader, stamp, link)
+        tally.broken += 1
       }
-      tally.good += 1
     }
     return tally
   }
@@ -165,12 +171,14 @@ public final class Media: Input, @unchecked Sendable {
     }
   }
 
-  private func warn(_ reader: MediaReader, _ came: Int, _ link: InputLink) {
-    if reader.expectedFrames > came {
+  private func warn(_ reader: MediaReader, _ tally: Tally, _ link: InputLink) {
+    let (extent, damaged) = (reader.extent, reader.damaged + tally.broken)
+    if extent.isShort {
       link.status.warn(
-        "\(place) ends too early: \(came) of \(reader.expectedFrames) pictures are there; it may be cut off")
-    } else if reader.damaged > 0 {
-      link.status.warn("\(place) is damaged in \(reader.damaged) places; it may be cut off")
+        "\(place) ends too early: \(extent.packets) of \(extent.frames) pictures are there; "
+          + "it may be cut off")
+    } else if damaged > 0 {
+      link.status.warn("\(place) is damaged in \(damaged) places; it may be cut off")
     }
   }
 
@@ -228,7 +236,7 @@ public final class Media: Input, @unchecked Sendable {
   private func playLive(_ reader: MediaReader, _ link: InputLink) throws {
     var lastWanted = Clock.now()
     var isSkipping = false
-    var timeline = Timeline(interval: Self.interval(reader), longest: Self.longestGap)
+    var timeline = Timeline(interval: Self.interval(reader), Self.gaps)
     while !isOver(link) {
       let now = Clock.now()
       if link.mailbox.isWanted {
@@ -236,7 +244,7 @@ public final class Media: Input, @unchecked Sendable {
         if isSkipping {
           reader.flush()
           pacer.restart()
-          timeline = Timeline(interval: Self.interval(reader), longest: Self.longestGap)
+          timeline = Timeline(interval: Self.interval(reader), Self.gaps)
         }
         isSkipping = false
       } else if now - lastWanted > Media.restAfter {
@@ -248,29 +256,35 @@ public final class Media: Input, @unchecked Sendable {
         pacer.wait(for: timeline.place(time), link.stop)
       }
       // By its arrival: the sender's clock may jump, or not be told.
-      let arrival = Clock.now()
+      let arrival = Moment(captured: Clock.now())
       switch step {
       case .nothing: continue
       case .end: return
-      case .picture: if limit.isDue(arrival) { try putPicture(reader, arrival, link) }
-      case .jpeg: if limit.isDue(arrival) { putJPEG(reader, arrival, link) }
+      case .picture: if limit.isDue(arrival.captured) { try putPicture(reader, arrival, link) }
+      case .jpeg: if limit.isDue(arrival.captured) { putJPEG(reader, arrival, link) }
       }
     }
   }
 
   // MARK: - Frames
 
-  private func putPicture(_ reader: MediaReader, _ captured: UInt64, _ link: InputLink) throws {
+  /// False where it cannot be converted.
+  @discardableResult
+  private func putPicture(_ reader: MediaReader, _ moment: Moment, _ link: InputLink) throws -> Bool {
     try picture.prepare(reader)
     let byteCount = picture.byteCount
-    guard let draft = pool(byteCount).takeWaiting(!options.realTime, link) else { return }
-    picture.write(reader.frame, into: draft.bytes)
-    put(draft, picture.format, byteCount, captured, link)
+    guard let draft = pool(byteCount).takeWaiting(!options.realTime, link) else { return true }
+    guard picture.write(reader.frame, into: draft.bytes) else {
+      link.counters.corrupt.add(1, ordering: .relaxed)
+      return false
+    }
+    put(draft, picture.format, byteCount, moment, link)
+    return true
   }
 
   /// False where it is damaged.
   @discardableResult
-  private func putJPEG(_ reader: MediaReader, _ captured: UInt64, _ link: InputLink) -> Bool {
+  private func putJPEG(_ reader: MediaReader, _ moment: Moment, _ link: InputLink) -> Bool {
     let jpeg = reader.packetBytes.trimmedJPEG
     guard watch.accepts(jpeg), let info = try? jpegDecoder.info(jpeg) else {
       link.counters.corrupt.add(1, ordering: .relaxed)
@@ -282,14 +296,15 @@ public final class Media: Input, @unchecked Sendable {
     guard let draft = pool.takeWaiting(!options.realTime, link),
       let count = JPEGTables.complete(jpeg, into: draft.bytes)
     else { return true }
-    put(draft, PictureFormat(.jpeg, width: info.width, height: info.height), count, captured, link)
+    put(draft, PictureFormat(.jpeg, width: info.width, height: info.height), count, moment, link)
     return true
   }
 
   private func put(
-    _ draft: consuming Draft, _ format: PictureFormat, _ byteCount: Int, _ captured: UInt64, _ link: InputLink
+    _ draft: consuming Draft, _ format: PictureFormat, _ byteCount: Int, _ moment: Moment, _ link: InputLink
   ) {
-    draft.stamps[.captured] = captured
+    draft.stamps[.captured] = moment.captured
+    draft.stamps.filmTime = moment.film
     draft.stamps.pass(.received)
     sequence += 1
     link.counters.framesIn.add(1, ordering: .relaxed)

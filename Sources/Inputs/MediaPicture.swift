@@ -2,7 +2,8 @@ import CAV
 import Frames
 import Glibc
 
-/// Brings pictures that libav decoded into our layouts: 4:2:0 as it is, everything else as rgb24. What is set up for one kind of picture is kept until another kind comes.
+/// Brings pictures that libav decoded into our layouts: 4:2:0 as it is, everything else as rgb24. What is set
+/// up for one kind of picture is kept until another kind comes.
 final class MediaPicture {
   private let wanted: (width: Int, height: Int)?
   private var key: Key?
@@ -44,6 +45,8 @@ final class MediaPicture {
       matrix: picture.matrix, isFullRange: picture.isFullRange, orientation: orientation,
       shownWidth: reader.pixelAspect.shownWidth(picture.width, picture.height))
     guard key != self.key else { return }
+    // Where this fails nothing is set up, also not what was.
+    self.key = nil
     try MediaReader.checkSize(Int(picture.width), Int(picture.height), place)
     self.orientation = orientation
     if let format = key.directFormat {
@@ -56,14 +59,13 @@ final class MediaPicture {
 
   var byteCount: Int { format.pixels.byteCount(width: format.width, height: format.height)! }
 
-  /// Writes the picture that `prepare` saw, `byteCount` bytes.
-  func write(_ frame: UnsafeMutablePointer<AVFrame>, into target: UnsafeMutableRawBufferPointer) {
-    guard target.count >= byteCount, let base = target.baseAddress else { return }
-    if format.pixels == .rgb24 {
-      scale(frame, into: base.assumingMemoryBound(to: UInt8.self))
-    } else {
-      copyPlanes(frame, into: base.assumingMemoryBound(to: UInt8.self))
-    }
+  /// Writes the picture that `prepare` saw, `byteCount` bytes. False where libav cannot convert it.
+  func write(_ frame: UnsafeMutablePointer<AVFrame>, into target: UnsafeMutableRawBufferPointer) -> Bool {
+    guard target.count >= byteCount, let base = target.baseAddress else { return false }
+    let goal = base.assumingMemoryBound(to: UInt8.self)
+    if format.pixels == .rgb24 { return scale(frame, into: goal) }
+    copyPlanes(frame, into: goal)
+    return true
   }
 
   // MARK: - Planes as they are
@@ -129,8 +131,14 @@ final class MediaPicture {
     return (Int((Double(width) * factor).rounded(.up)), Int((Double(height) * factor).rounded(.up)))
   }
 
-  private func scale(_ frame: UnsafeMutablePointer<AVFrame>, into target: UnsafeMutablePointer<UInt8>) {
-    guard let rows = staged?.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
+  /// False where nothing was converted.
+  private func scale(
+    _ frame: UnsafeMutablePointer<AVFrame>, into target: UnsafeMutablePointer<UInt8>
+  ) -> Bool {
+    guard let scaler, let rows = staged?.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
+      return false
+    }
+    var converted: Int32 = 0
     withUnsafePointer(to: &frame.pointee.data) { data in
       withUnsafePointer(to: &frame.pointee.linesize) { strides in
         data.withMemoryRebound(to: UnsafePointer<UInt8>?.self, capacity: 8) { data in
@@ -143,7 +151,7 @@ final class MediaPicture {
             var goalStrides: (Int32, Int32, Int32, Int32) = (Int32(stagedStride), 0, 0, 0)
             withUnsafeMutableBytes(of: &goal) { goal in
               withUnsafeMutableBytes(of: &goalStrides) { goalStrides in
-                _ = sws_scale(
+                converted = sws_scale(
                   scaler, data, strides, 0, frame.pointee.height,
                   goal.assumingMemoryBound(to: UnsafeMutablePointer<UInt8>?.self).baseAddress,
                   goalStrides.assumingMemoryBound(to: Int32.self).baseAddress)
@@ -153,12 +161,14 @@ final class MediaPicture {
         }
       }
     }
+    guard converted > 0 else { return false }
     let (width, height) = stagedSize
     guard orientation.isUpright else {
       orientation.turn(rows, width: width, height: height, stride: stagedStride, into: target)
-      return
+      return true
     }
     for row in 0..<height { memcpy(target + row * width * 3, rows + row * stagedStride, width * 3) }
+    return true
   }
 }
 
@@ -208,6 +218,13 @@ extension AVFrame {
     case AV_PIX_FMT_YUVJ420P.rawValue, AV_PIX_FMT_YUVJ422P.rawValue, AV_PIX_FMT_YUVJ444P.rawValue,
       AV_PIX_FMT_YUVJ440P.rawValue, AV_PIX_FMT_YUVJ411P.rawValue:
       return true
+    case AV_PIX_FMT_GRAY8.rawValue, AV_PIX_FMT_YA8.rawValue, AV_PIX_FMT_YA16BE.rawValue,
+      AV_PIX_FMT_YA16LE.rawValue, AV_PIX_FMT_GRAY9BE.rawValue, AV_PIX_FMT_GRAY9LE.rawValue,
+      AV_PIX_FMT_GRAY10BE.rawValue, AV_PIX_FMT_GRAY10LE.rawValue, AV_PIX_FMT_GRAY12BE.rawValue,
+      AV_PIX_FMT_GRAY12LE.rawValue, AV_PIX_FMT_GRAY14BE.rawValue, AV_PIX_FMT_GRAY14LE.rawValue,
+      AV_PIX_FMT_GRAY16BE.rawValue, AV_PIX_FMT_GRAY16LE.rawValue:
+      // Grey pictures seldom say, and are full; swscale takes them so by itself, too.
+      return color_range != AVCOL_RANGE_MPEG
     default: return color_range == AVCOL_RANGE_JPEG
     }
   }

@@ -14,18 +14,24 @@ struct MediaPlace: Equatable, CustomStringConvertible, Sendable {
   /// A path is given as such, so that a file called "a:b.mp4" is not taken for an address.
   var url: String { isNetwork ? name : "file:" + name }
 
-  /// Without the password that an address may hold: this goes to logs and screens.
+  /// Without the secrets that an address may hold, in the user's name and in the query: this goes to logs and
+  /// screens.
   var description: String {
-    guard isNetwork, let start = name.range(of: "://"), let at = name.lastIndex(of: "@") else { return name }
-    let path = name[start.upperBound...].firstIndex(of: "/") ?? name.endIndex
-    return at < path ? name[..<start.upperBound] + "***" + name[at...] : name
+    guard isNetwork, let start = name.range(of: "://")?.upperBound else { return name }
+    let end = name[start...].firstIndex { "/?#".contains($0) } ?? name.endIndex
+    let authority = name[start..<end]
+    let host = authority.lastIndex(of: "@").map { "***\(authority[$0...])" } ?? "\(authority)"
+    let path = name[end...].prefix { $0 != "?" }
+    return "\(name[..<start])\(host)\(path)" + (path.endIndex < name.endIndex ? "?…" : "")
   }
 
   /// Options for avformat_open_input. Both kinds may open only what belongs to them: a playlist that somebody
   /// sent must not read local files, nor a local file call out.
   var options: [(String, String)] {
     guard isNetwork else { return [("protocol_whitelist", "file"), ("pattern_type", "none")] }
-    return [
+    // A film goes on where its connection broke, as far as the server can: else it would begin anew.
+    let forHTTP = name.lowercased().hasPrefix("http") ? [("reconnect", "1")] : []
+    return forHTTP + [
       ("protocol_whitelist", "http,https,tls,tcp,udp,rtp,rtsp,srt,httpproxy,crypto"),
       ("rtsp_transport", "tcp"),
       // Microseconds without a byte.

@@ -34,10 +34,12 @@ final class MediaReader {
   let givesJPEG: Bool
   /// Frames a second, 0 where unknown.
   let rate: Double
-  /// Frames that the file says it has, 0 where unknown.
-  let expectedFrames: Int
+  /// Where its stamps jump.
+  let jumps: StampJumps
   let frame: UnsafeMutablePointer<AVFrame>
-  /// Packets or pictures that came damaged.
+  /// How much of it came.
+  private(set) var extent: MediaExtent
+  /// Packets or pictures that came damaged; JPEGs that are not decoded here are not looked at.
   private(set) var damaged = 0
 
   private var input: UnsafeMutablePointer<AVFormatContext>?
@@ -70,7 +72,8 @@ final class MediaReader {
         && av_guess_sample_aspect_ratio(input, stream, nil).isSquare
       let guessed = av_guess_frame_rate(input, stream, nil)
       rate = guessed.den > 0 ? Double(guessed.num) / Double(guessed.den) : 0
-      expectedFrames = Int(stream.pointee.nb_frames)
+      jumps = StampJumps(formatFlags: input.pointee.iformat.pointee.flags)
+      extent = MediaExtent(stream)
       try MediaReader.checkSize(stream, place)
       decoder = try MediaReader.openDecoder(stream, place, isStill: isStill, isLive: isLive)
     } catch {
@@ -121,9 +124,14 @@ final class MediaReader {
     av_packet_unref(packet)
     let result = av_read_frame(input, packet)
     guard result >= 0 else { return try readFailed(result) }
-    guard packet.pointee.stream_index == stream.pointee.index, decoding else { return .nothing }
+    guard packet.pointee.stream_index == stream.pointee.index else { return .nothing }
+    let (pts, dts) = (packet.pointee.pts, packet.pointee.dts)
+    extent.add(
+      time: time(pts != turbocam_av_nopts_value ? pts : dts),
+      duration: av_rescale_q(packet.pointee.duration, stream.pointee.time_base, .nanosecond))
+    guard decoding else { return .nothing }
+    if givesJPEG { return .jpeg(time: time(pts)) }
     if packet.pointee.flags & AV_PKT_FLAG_CORRUPT != 0 { damaged += 1 }
-    if givesJPEG { return .jpeg(time: time(packet.pointee.pts)) }
     let sent = avcodec_send_packet(decoder, packet)
     if sent < 0 && sent != turbocam_averror_eagain { damaged += 1 }
     return try receive() ?? .nothing
@@ -136,14 +144,16 @@ final class MediaReader {
     avcodec_flush_buffers(decoder)
     isDraining = false
     damaged = 0
+    extent.restart()
     return true
   }
 
   /// Forgets half-decoded pictures, after packets were left out.
   func flush() { avcodec_flush_buffers(decoder) }
 
-  /// Seconds without a packet after which a stream is given up. Segments of ten seconds are usual.
-  private var patience: UInt64 { !place.isNetwork ? 60 : isSegmented ? 30 : 5 }
+  /// Seconds without a packet after which a stream is given up. Segments of ten seconds are usual, and where
+  /// the connection to a film breaks libav makes it again meanwhile.
+  private var patience: UInt64 { !place.isNetwork ? 60 : isSegmented || !isLive && !isStill ? 30 : 5 }
 
   private func receive() throws -> Step? {
     guard !givesJPEG else { return nil }
@@ -179,7 +189,7 @@ final class MediaReader {
     guard stamp != turbocam_av_nopts_value else { return nil }
     let start = stream.pointee.start_time
     let ticks = stamp &- (start == turbocam_av_nopts_value ? 0 : start)
-    return av_rescale_q(ticks, stream.pointee.time_base, AVRational(num: 1, den: 1_000_000_000))
+    return av_rescale_q(ticks, stream.pointee.time_base, .nanosecond)
   }
 }
 
@@ -249,6 +259,9 @@ extension MediaReader {
   private static func checkSize(_ stream: UnsafeMutablePointer<AVStream>, _ place: MediaPlace) throws {
     let width = Int(stream.pointee.codecpar.pointee.width)
     let height = Int(stream.pointee.codecpar.pointee.height)
+    // A stream that is joined in the middle may tell its size later than libav looks for it. Every picture's
+    // is looked at anyway.
+    if place.isNetwork, width == 0, height == 0 { return }
     try MediaReader.checkSize(width, height, place)
   }
 

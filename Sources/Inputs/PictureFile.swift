@@ -36,7 +36,11 @@ public enum PictureFile {
       case .picture:
         try picture.prepare(reader)
         var bytes = [UInt8](repeating: 0, count: picture.byteCount)
-        bytes.withUnsafeMutableBytes { picture.write(reader.frame, into: $0) }
+        guard bytes.withUnsafeMutableBytes({ picture.write(reader.frame, into: $0) }) else {
+          throw InputError(
+            .wrongKind, "reading \(reader.place)", "its picture cannot be converted",
+            remedy: "convert it with ffmpeg -pix_fmt yuv420p")
+        }
         return try rgb(bytes, picture.format)
       case .jpeg:
         let decoder = try JPEGDecoder()
@@ -81,7 +85,7 @@ extension MediaPlace {
       throw InputError(.wrongKind, attempt, "it is a folder", remedy: "name a file in it")
     case S_IFCHR, S_IFBLK:
       throw InputError(
-        .wrongKind, attempt, "it is a device, but not a camera",
+        .wrongKind, attempt, "it is a device, not a file",
         remedy: "turbocam devices lists the cameras, /dev/videoN")
     case S_IFIFO:
       throw InputError(

@@ -1,3 +1,4 @@
+import Base
 import Frames
 
 /// Turns what was asked for into an input.
@@ -16,7 +17,7 @@ public enum Source {
       throw InputError(.usage, "choosing an input", "standard input cannot be read from", remedy: forms)
     default: break
     }
-    if spec.hasPrefix("/dev/") { return try Camera(.path(spec), options) }
+    if isDevice(spec) { return try Camera(.path(spec), options) }
     if let scheme = scheme(of: spec), !MediaPlace.schemes.contains(scheme) {
       throw InputError(
         .usage, "choosing an input", "addresses of the kind \(scheme):// are not known",

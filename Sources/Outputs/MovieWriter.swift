@@ -112,7 +112,8 @@ final class MovieWriter {
     let start = firstTime ?? time
     firstTime = start
     let elapsed = time > start ? time - start : 0
-    let tick = Int64(elapsed / 1000 * UInt64(Self.clock) / 1_000_000)
+    let (seconds, rest) = elapsed.quotientAndRemainder(dividingBy: 1_000_000_000)
+    let tick = Int64(seconds * UInt64(Self.clock) + rest * UInt64(Self.clock) / 1_000_000_000)
     lastTick = max(tick, lastTick + 1)
     return lastTick
   }
@@ -179,8 +180,24 @@ final class MovieWriter {
     }
   }
 
+  /// Whether a kind of sound fits may be found out only while the head is written: that of .mp4 wants to see
+  /// packets of AC-3 and its like first. Then it is written again without the sound.
   private static func makeMuxer(
     _ target: FileTarget, _ container: String, _ codec: CodecContext, _ file: FileSink, _ wanted: SoundTrack?
+  ) throws -> (UnsafeMutablePointer<AVFormatContext>, UnsafeMutablePointer<AVStream>, SoundTrack?) {
+    guard let wanted else { return try makeMuxer(target, container, codec, file, with: nil) }
+    do {
+      return try makeMuxer(target, container, codec, file, with: wanted)
+    } catch {
+      guard file.failure == nil else { throw error }
+      file.restart()
+      return try makeMuxer(target, container, codec, file, with: nil)
+    }
+  }
+
+  private static func makeMuxer(
+    _ target: FileTarget, _ container: String, _ codec: CodecContext, _ file: FileSink,
+    with wanted: SoundTrack?
   ) throws -> (UnsafeMutablePointer<AVFormatContext>, UnsafeMutablePointer<AVStream>, SoundTrack?) {
     func refuse(_ call: String, _ result: Int32) -> OutputError {
       if let number = file.failure { return target.refusal(number) }
@@ -250,6 +267,13 @@ private final class FileSink {
     av_free(context.pointee.buffer)
     var context: UnsafeMutablePointer<AVIOContext>? = context
     avio_context_free(&context)
+  }
+
+  /// Empty again, after a head that could not be written to its end.
+  func restart() {
+    avio_flush(context)
+    avio_seek(context, 0, SEEK_SET)
+    ftruncate(descriptor, 0)
   }
 
   /// What is written by now is the head, without a picture.

@@ -43,7 +43,8 @@ public final class Recorder: Output, @unchecked Sendable {
       mailbox.close()
     }
     guard let first = mailbox.takePicture() else { return }
-    let sound = options.sound.flatMap(SoundTrack.init)
+    let begin = first.stamps.filmTime ?? 0
+    let sound = options.sound.flatMap { SoundTrack(path: $0, from: begin) }
     let movie = try MovieWriter(target, container: container, like: first.format, sound: sound)
     if let sound, !movie.hasSound {
       options.tell?(
@@ -53,6 +54,11 @@ public final class Recorder: Output, @unchecked Sendable {
       try add(first, to: movie)
       while let frame = mailbox.take() { try add(frame, to: movie) }
       try movie.finish()
+      if let sound, sound.hasJumped {
+        options.tell?(
+          "\(target.path): the time stamps of the film jump; there its sound goes on where it was, as its "
+            + "pictures do, which may be a moment apart")
+      }
     } catch {
       if !movie.abandon() { throw FileTarget.removed(error) }
       throw error

@@ -1,22 +1,32 @@
 import CAV
+import Frames
 import Glibc
 
 /// The sound of the film that is repainted, which goes along packet by packet as it is.
 ///
-/// Its time counts from the first picture, as that of the pictures does; what sounds before it is left out.
+/// Its time counts from the first picture that is written, as that of the pictures does; what sounds before
+/// it is left out. Where the film's stamps jump it goes on where it was, as the pictures do.
 final class SoundTrack {
   private var input: UnsafeMutablePointer<AVFormatContext>?
   private let source: UnsafeMutablePointer<AVStream>
-  /// Of the first picture, in ticks of the sound.
-  private let start: Int64
+  private let jumps: StampJumps
   private var packet: UnsafeMutablePointer<AVPacket>?
   /// Whether `packet` is one that is still to be written.
   private var isWaiting = false
-  private var lastTick = Int64.min
+  /// From a stamp of the film to the time from the first picture, in ticks of the sound.
+  private var shift: Int64
+  /// The last packet that was kept.
+  private var last: (tick: Int64, duration: Int64)?
   private var target: UnsafeMutablePointer<AVStream>?
+  /// Whether the film's stamps jumped, so that sound and pictures may be apart from there on.
+  private(set) var hasJumped = false
 
-  /// nil where the file at `path` has no sound, or cannot be read: whoever reads its pictures says so.
-  init?(path: String) {
+  /// Ticks beyond this are no times, and sums of them would not fit.
+  private static let latest = Int64(1) << 60
+
+  /// `filmTime`: of the first picture that is written. nil where the file at `path` has no sound, or cannot
+  /// be read: whoever reads its pictures says so.
+  init?(path: String, from filmTime: UInt64) {
     guard let input = Self.open(path) else { return nil }
     self.input = input
     let index = av_find_best_stream(input, AVMEDIA_TYPE_AUDIO, -1, -1, nil, 0)
@@ -27,12 +37,18 @@ final class SoundTrack {
       return nil
     }
     self.packet = packet
-    source = input.pointee.streams[Int(index)]!
+    let source = input.pointee.streams[Int(index)]!
+    self.source = source
+    jumps = StampJumps(formatFlags: input.pointee.iformat.pointee.flags)
+    // The film's time counts from its first packet with a picture, which need not decode.
     let first = input.pointee.streams[Int(pictures)]!
     let begin = first.pointee.start_time
-    start =
+    let start =
       begin == turbocam_av_nopts_value
       ? 0 : av_rescale_q(begin, first.pointee.time_base, source.pointee.time_base)
+    let zero = av_rescale_q(
+      Int64(clamping: filmTime), AVRational(num: 1, den: 1_000_000_000), source.pointee.time_base)
+    shift = 0 &- start &- zero
     for other in 0..<Int(input.pointee.nb_streams) where other != Int(index) {
       input.pointee.streams[other]!.pointee.discard = AVDISCARD_ALL
     }
@@ -62,7 +78,8 @@ final class SoundTrack {
   /// What the film calls its kind: "aac".
   var codec: String { String(cString: avcodec_get_name(source.pointee.codecpar.pointee.codec_id)) }
 
-  /// Hands out what sounds before `tick` of `clock` and was not handed out yet, with the film's own stream and ticks.
+  /// Hands out what sounds before `tick` of `clock` and was not handed out yet, with the film's own stream
+  /// and ticks.
   func take(
     until tick: Int64, _ clock: AVRational, _ write: (UnsafeMutablePointer<AVPacket>) throws -> Void
   ) throws {
@@ -83,16 +100,33 @@ final class SoundTrack {
       guard let packet, av_read_frame(input, packet) >= 0 else { return false }
       guard packet.pointee.stream_index == source.pointee.index else { continue }
       if packet.pointee.dts == turbocam_av_nopts_value { packet.pointee.dts = packet.pointee.pts }
-      if packet.pointee.pts == turbocam_av_nopts_value { packet.pointee.pts = packet.pointee.dts }
       guard packet.pointee.dts != turbocam_av_nopts_value else { continue }
-      packet.pointee.pts -= start
-      packet.pointee.dts -= start
-      // Stamps rise; where films were put together they may not.
-      guard packet.pointee.dts >= 0, packet.pointee.dts > lastTick else { continue }
-      lastTick = packet.pointee.dts
-      isWaiting = true
+      isWaiting = place(packet)
     }
     return true
+  }
+
+  /// Counts the packet's time from the first picture. False where it is left out: it sounds before that
+  /// picture, or no later than the packet before it.
+  private func place(_ packet: UnsafeMutablePointer<AVPacket>) -> Bool {
+    let (pts, dts) = (packet.pointee.pts, packet.pointee.dts)
+    var tick = dts &+ shift
+    if let last, jumps.isJump(from: nanoseconds(last.tick), to: nanoseconds(tick)) {
+      tick = last.tick + last.duration
+      shift = tick &- dts
+      hasJumped = true
+    }
+    guard tick > last?.tick ?? -1, tick < Self.latest else { return false }
+    let length = packet.pointee.duration
+    last = (tick, length > 0 ? min(length, Self.latest) : tick - (last?.tick ?? tick - 1))
+    let delay = pts == turbocam_av_nopts_value ? 0 : min(max(0, pts &- dts), Self.latest)
+    packet.pointee.dts = tick
+    packet.pointee.pts = tick + delay
+    return true
+  }
+
+  private func nanoseconds(_ tick: Int64) -> Int64 {
+    av_rescale_q(tick, source.pointee.time_base, AVRational(num: 1, den: 1_000_000_000))
   }
 
   /// A local file may not call out.

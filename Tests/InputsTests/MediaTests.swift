@@ -98,6 +98,37 @@ import Testing
     }
   }
 
+  /// The same where the second runs ahead by minutes.
+  @Test func aBroadcastThatJumpsAheadRunsOn() throws {
+    let folder = try TemporaryFolder()
+    let near = try film(folder, "a.ts", ["-c:v", "mpeg2video", "-q:v", "2"])
+    let far = try film(folder, "b.ts", ["-c:v", "mpeg2video", "-q:v", "2", "-output_ts_offset", "200"])
+    let joined = try folder.write("joined.ts", readFile(near) + readFile(far))
+    let running = Running(try Source.make(joined, options: SourceOptions(realTime: false)))
+    let times = running.all().map { $0.stamps[.captured] }
+    #expect(running.finish() == nil)
+    #expect(times.count == 40)
+    for (one, next) in zip(times, times.dropFirst()) {
+      #expect(abs(Int(next - one) / 1_000_000 - 100) <= 1, "\(next - one)")
+    }
+  }
+
+  /// Slides and recorded screens stand still for minutes, in containers whose stamps do not jump.
+  @Test(arguments: [("a.mkv", "ffv1"), ("a.mp4", "libx264")])
+  func pausesOfMinutesAreKept(_ name: String, _ codec: String) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file(name)
+    try ffmpeg([
+      "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10", "-frames:v", "3", "-vf", "setpts=N*90/TB", "-vsync",
+      "passthrough", "-c:v", codec, path,
+    ])
+    let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
+    let stamps = running.all().map(\.stamps)
+    #expect(running.finish() == nil)
+    #expect(stamps.map(\.filmTime) == [0, 90_000_000_000, 180_000_000_000])
+    #expect(stamps.count == 3 && stamps[2][.captured] - stamps[0][.captured] == 180_000_000_000)
+  }
+
   /// In its own time a film of slides shows each for as long as it says, and no sooner.
   @Test func slidesStandForTheirTime() throws {
     let folder = try TemporaryFolder()
@@ -129,6 +160,37 @@ import Testing
     #expect(frames.count > 5 && frames.count < 50)
     let warnings = running.status.takeWarnings()
     #expect(warnings.count == 1 && warnings[0].contains(cut), "\(warnings)")
+  }
+
+  /// An edit list leaves out what is before a cut, and an AVI counts places without a picture.
+  @Test func aFilmThatIsAllThereIsNotWarnedOf() throws {
+    let folder = try TemporaryFolder()
+    let whole = try film(folder, "a.mp4", ["-c:v", "libx264", "-pix_fmt", "yuv420p"])
+    let edited = folder.file("edited.mp4")
+    try ffmpeg(["-ss", "1", "-i", whole, "-c", "copy", edited])
+    let sparse = try film(
+      folder, "sparse.avi",
+      ["-vf", "select='not(eq(mod(n,5),3))'", "-vsync", "passthrough", "-c:v", "mpeg4", "-q:v", "2"])
+    for (path, count) in [(edited, 10), (sparse, 20)] {
+      let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
+      #expect(running.all().count == count, "\(path)")
+      #expect(running.finish() == nil)
+      #expect(running.status.takeWarnings() == [])
+    }
+  }
+
+  @Test func brokenJPEGsOfAFilmAreToldOf() throws {
+    let folder = try TemporaryFolder()
+    var bytes = try readFile(film(folder, "a.avi", frames: 6, ["-c:v", "mjpeg", "-q:v", "2"]))
+    let ends = bytes.indices.dropLast().filter { bytes[$0] == 0xFF && bytes[$0 + 1] == 0xD9 }
+    try #require(ends.count == 6)
+    for end in [ends[2], ends[4]] { (bytes[end], bytes[end + 1]) = (0x55, 0x55) }
+    let path = try folder.write("broken.avi", bytes)
+    let running = Running(try Source.make(path, options: SourceOptions(realTime: false)))
+    #expect(running.all().count == 4)
+    #expect(running.finish() == nil)
+    let warnings = running.status.takeWarnings()
+    #expect(warnings.count == 1 && warnings[0].contains("damaged in 2 places"), "\(warnings)")
   }
 
   @Test func aFilmWithoutItsIndexIsRefused() throws {

@@ -60,6 +60,18 @@ import Testing
     }
   }
 
+  /// These do not say which levels they use: all.
+  @Test func greyIsNotStretched() throws {
+    let folder = try TemporaryFolder()
+    let sixteen = Array("P5\n64 48\n65535\n".utf8) + [[UInt8]](repeating: [64, 0], count: 64 * 48).joined()
+    let head = "P7\nWIDTH 64\nHEIGHT 48\nDEPTH 2\nMAXVAL 255\nTUPLTYPE GRAYSCALE_ALPHA\nENDHDR\n"
+    let transparent = Array(head.utf8) + [[UInt8]](repeating: [64, 255], count: 64 * 48).joined()
+    for (name, bytes) in [("a.pgm", sixteen), ("a.pam", transparent)] {
+      let picture = try PictureFile.read(folder.write(name, bytes))
+      #expect(picture.isNear(32, 24, [64, 64, 64], within: 2), "\(name): \(picture.mean(32, 24))")
+    }
+  }
+
   /// EXIF's eight orientations (CIPA DC-008, 4.6.4 A): which stored corner is shown at the top left and right.
   @Test(arguments: [
     (1, [0, 1]), (2, [1, 0]), (3, [3, 2]), (4, [2, 3]), (5, [0, 2]), (6, [2, 0]), (7, [3, 1]), (8, [1, 3]),

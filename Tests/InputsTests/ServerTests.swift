@@ -131,6 +131,26 @@ import Testing
     server.end()
   }
 
+  /// What is joined in the middle tells its size with the next key frame: here after libav has looked for it.
+  @Test func aStreamWithoutItsSizeIsShown() throws {
+    let folder = try TemporaryFolder()
+    let whole = folder.file("whole.ts")
+    try ffmpeg([
+      "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10", "-t", "8", "-c:v", "libx264", "-g", "40",
+      "-pix_fmt", "yuv420p", whole,
+    ])
+    // The first key frame takes fewer packets than these, and four seconds of pictures take more.
+    try folder.write("joined.ts", Array(readFile(whole).dropFirst(60 * 188)))
+    let port = try StreamServer.freePort()
+    let server = try StreamServer.files(folder.path, port)
+    let running = Running(
+      try Source.make("http://127.0.0.1:\(port)/joined.ts", options: SourceOptions(realTime: false)))
+    let frame = running.next(seconds: 60)
+    #expect(frame?.format.width == 160 && frame?.format.height == 120, "\(running.status.current)")
+    #expect(running.finish() == nil)
+    server.end()
+  }
+
   /// A camera's snapshot is asked for again and again, which is no break that anybody need be told of.
   @Test func aPictureOnAWebServerIsShown() throws {
     let folder = try TemporaryFolder()

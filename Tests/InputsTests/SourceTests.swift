@@ -1,3 +1,4 @@
+import Base
 import Frames
 import Glibc
 import Inputs
@@ -90,10 +91,32 @@ import Testing
     }
   }
 
-  @Test func passwordsInAddressesAreNotShown() throws {
-    let input = try Source.make("rtsp://anna:secret@camera.local:554/live", options: SourceOptions())
-    #expect(!input.label.contains("secret") && !input.label.contains("anna"))
-    #expect(input.label.contains("camera.local:554/live"))
+  @Test(arguments: [
+    ("rtsp://anna:secret@camera.local:554/live", "rtsp://***@camera.local:554/live"),
+    ("rtsp://anna:secret@camera.local/live@2", "rtsp://***@camera.local/live@2"),
+    ("rtsp://anna:se@cret@camera.local", "rtsp://***@camera.local"),
+    ("http://camera.local/video?user=anna&pwd=secret", "http://camera.local/video?…"),
+    ("http://anna:secret@camera.local?to=a@b", "http://***@camera.local?…"),
+    ("srt://camera.local:9000?passphrase=secret", "srt://camera.local:9000?…"),
+    ("http://camera.local/@home", "http://camera.local/@home"),
+    ("http://camera.local", "http://camera.local"),
+  ])
+  func secretsInAddressesAreNotShown(address: String, shown: String) throws {
+    #expect(try Source.make(address, options: SourceOptions()).label == shown)
+  }
+
+  /// By its name, whether it is there or not; else by what the path leads to.
+  @Test func devicesAreToldFromFiles() throws {
+    let folder = try TemporaryFolder()
+    let link = folder.file("link.mp4")
+    try #require(symlink("/dev/null", link) == 0)
+    for path in ["/dev/video9999", "/dev/v4l/by-id/nobody", "/dev/null", link] {
+      #expect(isDevice(path), "\(path)")
+    }
+    let others = ["", "/dev", "/dev/shm/nobody.mp4", "/nowhere/video0", folder.path, "http://127.0.0.1:1/a"]
+    for path in others { #expect(!isDevice(path), "\(path)") }
+    refuses(link, .wrongKind, EX_DATAERR, naming: "not a camera")
+    refuses("/dev/shm/nobody.mp4", .missing, EX_NOINPUT, naming: "there is no such file")
   }
 
   /// Not a test of what is there, which differs, but that nothing there upsets it.

@@ -5,15 +5,26 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// A web camera of the plainest kind on 127.0.0.1: each connection gets what the list says, then is closed.
+/// A web camera of the plainest kind on 127.0.0.1, one connection after the other.
 final class WebCamera: Sendable {
   let port: UInt16
   private let listener: Int32
-  private let isEnding = StopFlag()
+  private let isEnding: StopFlag
   private let thread: StageThread
 
-  /// `parts` of connection n are sent `repeats` times; with `isSilentAfter` the connection then stays open.
-  init(parts: @escaping @Sendable (Int) -> [[UInt8]], isSilentAfter: Bool = false) throws {
+  /// Connection n gets these parts and is closed; with `isSilentAfter` it then stays open.
+  convenience init(parts: @escaping @Sendable (Int) -> [[UInt8]], isSilentAfter: Bool = false) throws {
+    let ending = StopFlag()
+    try self.init(ending) { WebCamera.serve($0, parts($1), ending, staysOpen: isSilentAfter) }
+  }
+
+  /// No camera but a film, of which any part may be asked for: who asks for all gets half, and then no more.
+  convenience init(film: [UInt8]) throws {
+    try self.init(StopFlag()) { connection, _ in WebCamera.serve(connection, film: film) }
+  }
+
+  /// `serve` gets each connection and its number.
+  private init(_ ending: StopFlag, _ serve: @escaping @Sendable (Int32, Int) -> Void) throws {
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
@@ -26,16 +37,16 @@ final class WebCamera: Sendable {
     }
     try #require(bound)
     self.listener = listener
+    isEnding = ending
     port = UInt16(bigEndian: address.sin_port)
     let state = State()
     self.state = state
-    let ending = isEnding
     thread = StageThread("web camera") {
       while true {
         let connection = accept(listener, nil, nil)
         guard connection >= 0 else { return }
         let number = state.connections.wrappingAdd(1, ordering: .relaxed).oldValue
-        WebCamera.serve(connection, parts(number), ending, staysOpen: isSilentAfter)
+        serve(connection, number)
         close(connection)
       }
     }
@@ -65,6 +76,24 @@ final class WebCamera: Sendable {
       usleep(20_000)
     }
     while staysOpen, !ending.isSet { usleep(10_000) }
+  }
+
+  private static func serve(_ connection: Int32, film: [UInt8]) {
+    var request = [UInt8](repeating: 0, count: 4096)
+    let count = read(connection, &request, request.count)
+    let text = String(decoding: request.prefix(max(0, count)), as: UTF8.self)
+    let asked = text.firstRange(of: "Range: bytes=").map { text[$0.upperBound...].prefix { $0.isNumber } }
+    let start = min(asked.flatMap { Int($0) } ?? 0, film.count)
+    let head = """
+      HTTP/1.1 206 Partial Content\r
+      Accept-Ranges: bytes\r
+      Connection: close\r
+      Content-Range: bytes \(start)-\(film.count - 1)/\(film.count)\r
+      Content-Length: \(film.count - start)\r
+      \r
+
+      """
+    write(connection, Array(head.utf8) + film[start..<(start == 0 ? film.count / 2 : film.count)])
   }
 
   @discardableResult
@@ -136,6 +165,25 @@ final class WebCamera: Sendable {
     #expect(running.counters.reconnects.load(ordering: .relaxed) >= 1)
     #expect(running.finish() == nil)
     camera.end()
+  }
+
+  /// A film goes on where the connection to it broke; it does not begin anew.
+  @Test func aFilmGoesOnAfterABreak() throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("film.mp4")
+    try ffmpeg([
+      "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=15", "-frames:v", "30", "-pix_fmt", "yuv420p",
+      "-movflags", "+faststart", path,
+    ])
+    let server = try WebCamera(film: readFile(path))
+    let running = Running(try Source.make(server.address, options: SourceOptions(realTime: false)))
+    let frames = running.all()
+    #expect(running.finish() == nil)
+    server.end()
+    #expect(frames.count == 30)
+    #expect(zip(frames, frames.dropFirst()).allSatisfy { $0.bytes != $1.bytes })
+    #expect(running.counters.reconnects.load(ordering: .relaxed) == 0)
+    #expect(server.served >= 2)
   }
 
   @Test func anAddressWhereNobodyAnswersIsWaitedFor() throws {
