@@ -28,6 +28,14 @@ struct FileTarget: Sendable {
     unlink(path)
   }
 
+  /// The same for `replace`, which needs another file in the folder of the real one.
+  func checkReplacing() throws {
+    try check()
+    let (descriptor, temporary) = try openBeside(real)
+    close(descriptor)
+    unlink(temporary)
+  }
+
   /// Creates the file or empties it. Gives its descriptor.
   func create() throws -> Int32 {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
@@ -37,14 +45,13 @@ struct FileTarget: Sendable {
 
   /// Puts `bytes` there in one step: a reader sees the old file or the new one, whole.
   func replace(with bytes: UnsafeRawBufferPointer) throws {
-    let temporary = "\(folder)/.turbocam-\(getpid())-\(name)"
-    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o666)
-    guard descriptor >= 0 else { throw refusal(errno) }
+    let target = real
+    let (descriptor, temporary) = try openBeside(target)
     var failure: Int32 = 0
     if !writeAll(descriptor, bytes) { failure = errno }
     // Some file systems tell of a full disk only here.
     if close(descriptor) != 0, failure == 0 { failure = errno }
-    if failure == 0, rename(temporary, path) != 0 { failure = errno }
+    if failure == 0, rename(temporary, target.path) != 0 { failure = errno }
     guard failure == 0 else {
       unlink(temporary)
       throw refusal(failure)
@@ -77,6 +84,21 @@ struct FileTarget: Sendable {
   }
   private var name: Substring {
     path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...]
+  }
+
+  /// The file itself where the path is a link: that stays one, and what it names is replaced.
+  private var real: FileTarget {
+    guard let found = realpath(path, nil) else { return self }
+    defer { free(found) }
+    return FileTarget(path: String(cString: found))
+  }
+
+  /// The file that will be renamed to `target`.
+  private func openBeside(_ target: FileTarget) throws -> (descriptor: Int32, path: String) {
+    let temporary = "\(target.folder)/.turbocam-\(getpid())-\(target.name)"
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o666)
+    guard descriptor >= 0 else { throw refusal(errno) }
+    return (descriptor, temporary)
   }
 
   private func refusal(_ fact: String, remedy: String) -> OutputError {

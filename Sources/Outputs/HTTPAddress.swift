@@ -62,36 +62,7 @@ final class ListeningSocket {
 
   /// Binds `address` and listens. Addresses other than this machine's own need `hasToken`.
   init(_ address: HTTPAddress, hasToken: Bool) throws {
-    let attempt = "listening at \(address)"
-    var hints = addrinfo()
-    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
-    var list: UnsafeMutablePointer<addrinfo>?
-    let failure = getaddrinfo(address.host, String(address.port), &hints, &list)
-    guard failure == 0, let first = list else {
-      throw OutputError(
-        .unavailable, attempt, "'\(address.host)' was not found: \(String(cString: gai_strerror(failure)))",
-        remedy: "use a number, as http://127.0.0.1:\(address.port)")
-    }
-    defer { freeaddrinfo(list) }
-    // What the name means counts, not how it is written: anybody may call an address localhost.
-    guard Self.isLoopback(first.pointee) || hasToken else {
-      throw OutputError(
-        .usage, attempt, "other machines could watch and change settings",
-        remedy: "add --token SECRET, which every request then has to bring, or use 127.0.0.1")
-    }
-    descriptor = socket(
-      first.pointee.ai_family, first.pointee.ai_socktype | Int32(SOCK_CLOEXEC.rawValue),
-      first.pointee.ai_protocol)
-    guard descriptor >= 0 else { throw OutputError(.system, attempt, systemFact("socket")) }
-    var yes: Int32 = 1
-    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
-    guard bind(descriptor, first.pointee.ai_addr, first.pointee.ai_addrlen) == 0, listen(descriptor, 32) == 0
-    else {
-      let number = errno
-      close(descriptor)
-      throw Self.refusal(attempt, address, number)
-    }
+    descriptor = try Self.firstBound(of: address, hasToken: hasToken)
     self.address = HTTPAddress(host: address.host, port: Self.port(of: descriptor) ?? address.port)
   }
   deinit { if descriptor >= 0 { close(descriptor) } }
@@ -99,8 +70,71 @@ final class ListeningSocket {
   /// Somebody else closes the descriptor from now on.
   func handOver() { descriptor = -1 }
 
-  private static func refusal(_ attempt: String, _ address: HTTPAddress, _ number: Int32) -> OutputError {
-    let fact = systemFact("bind", number)
+  /// A socket that listens at the first address of the name that this machine has.
+  private static func firstBound(of address: HTTPAddress, hasToken: Bool) throws -> Int32 {
+    let attempt = "listening at \(address)"
+    var hints = addrinfo()
+    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
+    var list: UnsafeMutablePointer<addrinfo>?
+    let failure = getaddrinfo(address.host, String(address.port), &hints, &list)
+    guard failure == 0, list != nil else {
+      throw OutputError(
+        .unavailable, attempt, "'\(address.host)' was not found: \(String(cString: gai_strerror(failure)))",
+        remedy: "use a number, as http://127.0.0.1:\(address.port)")
+    }
+    defer { freeaddrinfo(list) }
+    var absent: OutputError?
+    for info in inOrder(list, of: address.host) {
+      // What the name means counts, not how it is written: anybody may call an address localhost.
+      guard isLoopback(info) || hasToken else {
+        throw absent
+          ?? OutputError(
+            .usage, attempt, "other machines could watch and change settings",
+            remedy: "use 127.0.0.1, or set a token, which every request then has to bring: "
+              + "export TURBOCAM_TOKEN=$(openssl rand -hex 16)")
+      }
+      let (descriptor, call, number) = bound(info)
+      if descriptor >= 0 { return descriptor }
+      // Another program's address ends it: under the same name browsers would still find that program.
+      let refused = refusal(attempt, address, call, number)
+      guard number == EADDRNOTAVAIL || number == EAFNOSUPPORT else { throw refused }
+      absent = absent ?? refused
+    }
+    throw absent ?? OutputError(.unavailable, attempt, "'\(address.host)' has no address")
+  }
+
+  /// The addresses of a list. For localhost those of IPv4 come first: whoever writes 127.0.0.1 instead is served, too.
+  private static func inOrder(_ list: UnsafeMutablePointer<addrinfo>?, of host: String) -> [addrinfo] {
+    var found: [addrinfo] = []
+    var next = list
+    while let info = next {
+      found.append(info.pointee)
+      next = info.pointee.ai_next
+    }
+    guard HTTPAddress.isLoopback(host) else { return found }
+    return found.filter { $0.ai_family == AF_INET } + found.filter { $0.ai_family != AF_INET }
+  }
+
+  /// A socket that listens there, or -1, the call that failed and its error's number.
+  private static func bound(_ info: addrinfo) -> (descriptor: Int32, call: String, number: Int32) {
+    let descriptor = socket(
+      info.ai_family, info.ai_socktype | Int32(SOCK_CLOEXEC.rawValue), info.ai_protocol)
+    guard descriptor >= 0 else { return (-1, "socket", errno) }
+    var yes: Int32 = 1
+    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+    guard bind(descriptor, info.ai_addr, info.ai_addrlen) == 0, listen(descriptor, 32) == 0 else {
+      let number = errno
+      close(descriptor)
+      return (-1, "bind", number)
+    }
+    return (descriptor, "", 0)
+  }
+
+  private static func refusal(
+    _ attempt: String, _ address: HTTPAddress, _ call: String, _ number: Int32
+  ) -> OutputError {
+    let fact = systemFact(call, number)
     switch number {
     case EADDRINUSE:
       return OutputError(

@@ -62,10 +62,12 @@ struct HTTPGuard: Sendable {
     if let host = request.header("Host"), !isOurs(Self.name(ofAuthority: host)) {
       return .text(403, "without a token this server answers only to its own name, \(self.host)\n")
     }
-    // A page from elsewhere may embed the stream, or the page in a frame: it could not read them, but it would switch the
-    // camera on. A link may lead here.
-    if request.header("Sec-Fetch-Site") == "cross-site", request.header("Sec-Fetch-Dest") != "document" {
-      return .text(403, "another site's page may not use this camera; start with --token to allow it\n")
+    // A page from elsewhere, another port of this machine too ("same-site"), may embed the stream, or the page in a
+    // frame: it could not read them, but it would switch the camera on. A link may lead here.
+    let site = request.header("Sec-Fetch-Site") ?? "none"
+    if site != "same-origin", site != "none", request.header("Sec-Fetch-Dest") != "document" {
+      return .text(
+        403, "another server's page may not use this camera; start with TURBOCAM_TOKEN set to allow it\n")
     }
     return nil
   }

@@ -24,12 +24,13 @@ public final class HTTPServer: Output, @unchecked Sendable {
   private var service: HTTPService?
   private var daemon: OpaquePointer?
   private var opened: HTTPAddress?
+  private var hasTold = false
 
   public init(_ address: HTTPAddress, options: SinkOptions) throws {
     if let token = options.token, token.isEmpty {
       throw OutputError(
-        .usage, "reading the token", "it is empty", remedy: "take a long one: --token $(openssl rand -hex 16)"
-      )
+        .usage, "reading the token", "it is empty",
+        remedy: "take a long one: export TURBOCAM_TOKEN=$(openssl rand -hex 16)")
     }
     wish = address
     self.options = options
@@ -68,15 +69,31 @@ public final class HTTPServer: Output, @unchecked Sendable {
     let encoder = try StreamEncoder(quality: options.quality, holders: Self.viewerLimit)
     while true {
       service?.openRequests.cut(patience: UInt64(Self.idleSeconds) * 1_000_000_000)
-      // The timeout is the clock of repetitions and of snapshots that have waited too long.
-      guard let frame = mailbox.take(timeout: 250_000_000) else {
-        if mailbox.isClosed { return }
-        hub.repeatLast()
-        if hub.isStarving(patience: 500_000_000), let notice = encoder.waitingNotice() { hub.publish(notice) }
-        continue
+      // The timeout is the clock of repetitions and of snapshots that have waited too long. Also frames that
+      // come more often and cannot be shown must not stop it.
+      if let frame = mailbox.take(timeout: 250_000_000) {
+        show(frame, encoder)
+      } else if mailbox.isClosed {
+        return
       }
-      guard hub.isWatched else { continue }
-      if let encoded = encoder.encode(frame) { hub.publish(encoded) }
+      hub.repeatLast()
+      if hub.isStarving(patience: 500_000_000), let notice = encoder.waitingNotice() { hub.publish(notice) }
+    }
+  }
+
+  private func show(_ frame: borrowing Frame, _ encoder: StreamEncoder) {
+    guard hub.isWatched else { return }
+    do {
+      if let encoded = try encoder.encode(frame) {
+        hub.publish(encoded)
+      } else {
+        options.counters?.starved.wrappingAdd(1, ordering: .relaxed)
+      }
+    } catch {
+      options.counters?.corrupt.wrappingAdd(1, ordering: .relaxed)
+      // Once: the next frame is likely to be like this one.
+      if !hasTold { options.tell?("\(address) leaves out a picture: \(error)") }
+      hasTold = true
     }
   }
 

@@ -1,5 +1,5 @@
+import Base
 import Frames
-import Glibc
 
 /// What all outputs may need to know.
 public struct SinkOptions: Sendable {
@@ -44,7 +44,7 @@ public enum Sink {
         remedy: scheme == "https"
           ? "serve http://127.0.0.1:8080 and put a TLS proxy before it" : "known: \(known)")
     }
-    if spec.hasPrefix("/dev/video") || isCharacterDevice(spec) {
+    if isDevice(spec) {
       return try LoopbackCamera(path: spec, options: options)
     }
     let ending = ending(of: spec)
@@ -72,11 +72,6 @@ public enum Sink {
   private static func scheme(of spec: String) -> Substring? {
     guard let colon = spec.firstIndex(of: ":"), spec[colon...].hasPrefix("://") else { return nil }
     return spec[..<colon]
-  }
-
-  private static func isCharacterDevice(_ path: String) -> Bool {
-    var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFCHR
   }
 
   private static func refusal(_ spec: String, _ ending: String) -> OutputError {

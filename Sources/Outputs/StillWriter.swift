@@ -1,8 +1,9 @@
 import Frames
 import Glibc
 
-/// Keeps one picture file (.jpg or .png) up to date: the first frame, then the newest at most once a second,
-/// and the last one at the end. Each replaces the file in one step.
+/// Keeps one picture file (.jpg or .png) up to date: the first picture, then the newest at most once a second,
+/// and the last one at the end. Each replaces the file in one step. Notices are left out: whoever keeps the file
+/// must not keep one for a picture.
 public final class StillWriter: Output, @unchecked Sendable {
   private static let interval: UInt64 = 1_000_000_000
   public let mailbox: Mailbox
@@ -19,7 +20,7 @@ public final class StillWriter: Output, @unchecked Sendable {
   }
 
   public var label: String { target.path }
-  public func open() throws { try target.check() }
+  public func open() throws { try target.checkReplacing() }
 
   public func run() throws {
     defer {
@@ -36,7 +37,7 @@ public final class StillWriter: Output, @unchecked Sendable {
       }
       let frame = waiting == nil ? mailbox.take() : mailbox.take(timeout: due - now)
       if let frame {
-        waiting = consume frame
+        if !frame.isNotice { waiting = consume frame }
       } else if mailbox.isClosed {
         break
       }
@@ -66,7 +67,7 @@ extension Sink {
     _ rgb: UnsafeRawBufferPointer, width: Int, height: Int, to path: String
   ) throws {
     let target = FileTarget(path: path)
-    try target.check()
+    try target.checkReplacing()
     let encoder = try PictureEncoder(
       ending(of: path) == "png" ? .png : .jpeg(quality: PictureEncoder.quality))
     try encoder.encode(rgb, PictureFormat(.rgb24, width: width, height: height)) {

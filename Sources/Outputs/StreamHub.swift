@@ -99,7 +99,8 @@ final class StreamHub: Sendable {
   func repeatLast(now: UInt64 = Clock.now()) {
     state.withLock {
       let patience: UInt64 = $0.isRepeated ? 1_000_000_000 : 250_000_000
-      guard !$0.isClosed, $0.newest != nil, now &- $0.lastChange >= patience else {
+      // `now` may be older than a change by the server's thread.
+      guard !$0.isClosed, $0.newest != nil, now >= $0.lastChange + patience else {
         Self.wakeLate(&$0, now)
         return
       }
@@ -110,7 +111,7 @@ final class StreamHub: Sendable {
 
   /// Nothing has been shown to those who watch for `patience` nanoseconds.
   func isStarving(now: UInt64 = Clock.now(), patience: UInt64) -> Bool {
-    state.withLock { !$0.watchers.isEmpty && $0.newest == nil && now &- $0.lastChange >= patience }
+    state.withLock { !$0.watchers.isEmpty && $0.newest == nil && now >= $0.lastChange + patience }
   }
 
   /// What a watcher finds when it asks.

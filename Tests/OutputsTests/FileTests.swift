@@ -185,6 +185,21 @@ import Testing
     #expect(folder.names == ["clip.\(ending)"])
   }
 
+  /// Not even the last of all is a picture.
+  @Test(arguments: ["jpg", "png"])
+  func aStillIsNoNotice(_ ending: String) throws {
+    let path = folder.file("still.\(ending)")
+    let colors: [(UInt8, UInt8, UInt8)] = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    let error = try record(path, 3) {
+      Sample.picture(64, 48, color: colors[$0], captured: $0 == 1 ? at(0) : 0)
+    }
+    #expect(error == nil)
+    let last = try rgb(path).last
+    for (found, wanted) in zip(last, [0, 255, 0]) { #expect(abs(Int(found) - wanted) < 6) }
+    #expect(try record(folder.file("none.\(ending)"), 3) { _ in Sample.picture(64, 48, captured: 0) } == nil)
+    #expect(folder.names == ["still.\(ending)"])
+  }
+
   @Test func standardOutputTellsWhyThereIsNoPicture() async {
     await #expect(processExitsWith: .success) {
       var ends: [Int32] = [0, 0]
@@ -243,6 +258,77 @@ import Testing
         && abs(Int(movie.center.v) - 107) < 6)
   }
 
+  /// Nothing but pictures that cannot be encoded: no success without a file.
+  @Test func aFilmWithoutOnePictureIsAFailure() throws {
+    let path = folder.file("clip.mjpeg")
+    let error = try #require(try record(path, 3) { _ in Sample.broken() } as? OutputError)
+    #expect(error.exitCode == 65)
+    #expect(error.description.contains("clip.mjpeg: not one picture could be encoded: encoding rgb24 64x48"))
+    #expect(folder.names.isEmpty)
+    let counters = Counters()
+    var options = options()
+    options.counters = counters
+    let running = try Running(Sink.make(path, options: options))
+    for index in 0..<3 { running.output.mailbox.put(index == 1 ? Sample.jpeg(1) : Sample.broken()) }
+    #expect(running.end() == nil)
+    #expect(folder.read("clip.mjpeg") == Sample.file(1))
+    #expect(counters.corrupt.load(ordering: .relaxed) == 2)
+  }
+
+  /// libturbojpeg wants room for three bytes a pixel, for this more than any camera's JPEG has.
+  @Test func aLargePictureIsEncoded() throws {
+    let (width, height) = (5000, 4600)
+    let error = try record(folder.file("clip.mjpeg"), 1) { _ in
+      Sample.frame(
+        [UInt8](repeating: 128, count: width * height * 3),
+        PictureFormat(.rgb24, width: width, height: height))
+    }
+    #expect(error == nil)
+    let file = try #require(folder.read("clip.mjpeg"))
+    let info = try file.withUnsafeBytes { try JPEGDecoder().info($0) }
+    #expect(info.width == width && info.height == height)
+  }
+
+  /// Who holds a socket and does not read must not hold up the end; the alarm ends what it held up.
+  @Test func aSocketThatNobodyReadsIsLeft() async {
+    await #expect(processExitsWith: .success) {
+      alarm(120)
+      var ends: [Int32] = [0, 0]
+      socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends)
+      dup2(ends[1], STDOUT_FILENO)
+      let running = try Running(Sink.make("-"))
+      running.output.mailbox.put(Sample.jpeg(1, count: 8_000_000))
+      var bytes = [UInt8](repeating: 0, count: 4096)
+      #expect(recv(ends[0], &bytes, bytes.count, Int32(MSG_WAITALL)) == bytes.count)
+      #expect(bytes == Array(Sample.file(1, count: 8_000_000)[..<4096]))
+      #expect(running.end() == nil)
+    }
+  }
+
+  /// Two pictures by way of a reader who takes them slowly, a few bytes at a time.
+  @Test func aSocketGetsWholePictures() async {
+    await #expect(processExitsWith: .success) {
+      alarm(120)
+      var ends: [Int32] = [0, 0]
+      socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends)
+      dup2(ends[1], STDOUT_FILENO)
+      close(ends[1])
+      let running = try Running(Sink.make("-"))
+      running.output.mailbox.put(Sample.jpeg(1, count: 1_000_000))
+      var found: [UInt8] = []
+      var bytes = [UInt8](repeating: 0, count: 3000)
+      while found.count < 1_000_000 {
+        let count = recv(ends[0], &bytes, bytes.count, 0)
+        guard count > 0 else { break }
+        found += bytes[..<count]
+      }
+      #expect(found == Sample.file(1, count: 1_000_000))
+      #expect(running.end() == nil)
+      // Nothing else holds the socket, so its reader sees the end.
+      #expect(recv(ends[0], &bytes, bytes.count, 0) == 0)
+    }
+  }
+
   // MARK: - Stills
 
   @Test(arguments: ["jpg", "jpeg", "png"])
@@ -284,6 +370,20 @@ import Testing
       #expect(ending == "png" ? Int(found) == wanted : abs(Int(found) - wanted) < 6)
     }
     #expect(folder.names == ["a.\(ending)"])
+  }
+
+  /// What it names is replaced, wherever that lies.
+  @Test func aLinkToAStillStaysOne() throws {
+    try folder.makeFolder("real")
+    try folder.write("real/still.jpg", "what was there before")
+    let path = folder.file("still.jpg")
+    #expect(symlink("real/still.jpg", path) == 0)
+    #expect(try record(path, 1) { _ in Sample.jpeg(9) } == nil)
+    var status = stat()
+    lstat(path, &status)
+    #expect(status.st_mode & S_IFMT == S_IFLNK)
+    #expect(folder.read("real/still.jpg") == Sample.file(9))
+    #expect(folder.names == ["real", "still.jpg"])
   }
 
   /// Decodes with libav, which the writer of JPEGs here does not use.
@@ -339,11 +439,25 @@ import Testing
     #expect(throws: OutputError.self) { try Sink.make(taken, options: options()).open() }
   }
 
+  /// The name itself is short enough; that of the file which would be renamed to it is not.
+  @Test(arguments: ["jpg", "png"])
+  func aStillThatCannotBeReplacedIsRefusedAtOnce(_ ending: String) throws {
+    let path = folder.file(String(repeating: "a", count: 248) + ".\(ending)")
+    let error = try #require(throws: OutputError.self) { try Sink.make(path, options: options()).open() }
+    #expect(error.exitCode == 73)
+    #expect(error.description.contains("ENAMETOOLONG"))
+    #expect(folder.names.isEmpty)
+    #expect(throws: OutputError.self) {
+      try Sink.writePicture(UnsafeRawBufferPointer(start: nil, count: 0), width: 8, height: 8, to: path)
+    }
+  }
+
   @Test func openingTouchesNothing() throws {
     for name in ["clip.mp4", "clip.mkv", "clip.mjpeg", "still.jpg"] {
       try folder.write(name, "precious")
       try Sink.make(folder.file(name), options: options()).open()
       #expect(folder.read(name) == Array("precious".utf8))
     }
+    #expect(folder.names == ["clip.mjpeg", "clip.mkv", "clip.mp4", "still.jpg"])
   }
 }

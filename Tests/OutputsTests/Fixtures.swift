@@ -2,6 +2,7 @@ import Frames
 import Glibc
 import Outputs
 import Synchronization
+import TestSupport
 
 /// Frames made by code.
 enum Sample {
@@ -35,6 +36,9 @@ enum Sample {
   static func notice(_ number: UInt32) -> Frame {
     frame(file(number), PictureFormat(.jpeg, width: 640, height: 480), captured: 0)
   }
+
+  /// A raw picture of which almost everything is missing.
+  static func broken() -> Frame { frame([0, 0, 0], PictureFormat(.rgb24, width: 64, height: 48)) }
 
   /// One colour, with a brighter square that moves with `step`.
   static func picture(
@@ -99,5 +103,49 @@ final class OneSetting: Control {
     else { return .failure(ControlRefusal("strength is \"wrong\"")) }
     strength.withLock { $0 = value }
     return .success(stateJSON())
+  }
+}
+
+/// A server of its own at work, and who asks it.
+final class House {
+  let server: HTTPServer
+  let control = OneSetting()
+  let counters = Counters()
+  let statistics = Statistics()
+  let running: Running
+  var port: UInt16 { server.address.port }
+
+  init(token: String? = nil, host: String = "127.0.0.1") throws {
+    var options = SinkOptions()
+    options.token = token
+    options.control = control
+    options.counters = counters
+    options.statistics = statistics
+    server = try HTTPServer(HTTPAddress(parsing: "http://\(host):0"), options: options)
+    running = try Running(server)
+  }
+
+  func ask(
+    _ method: String, _ target: String, _ headers: [String: String] = [:], body: [UInt8]? = nil
+  ) -> HTTPClient.Answer? {
+    let client = HTTPClient(port)
+    client.request(method, target, headers, body: body)
+    return client.answer(hasBody: method != "HEAD")
+  }
+
+  /// A viewer whose answer's head was read.
+  func watch(_ target: String = "/stream", _ headers: [String: String] = [:], receiveBuffer: Int32? = nil)
+    -> HTTPClient
+  {
+    let client = HTTPClient(port, receiveBuffer: receiveBuffer)
+    client.request("GET", target, headers)
+    _ = client.answer(hasBody: false)
+    return client
+  }
+
+  func patch(_ body: String, _ headers: [String: String] = [:]) -> HTTPClient.Answer? {
+    ask(
+      "PATCH", "/settings", ["Content-Type": "application/json"].merging(headers) { $1 },
+      body: Array(body.utf8))
   }
 }
