@@ -116,6 +116,5 @@ size_t tc_winograd_count(const tc_winograd *p) {
 }
 
 size_t tc_winograd_pieces(const tc_winograd *p) {
-  return (tc_winograd_count(p) + p->piece - 1) / p->piece
-         * ((p->outputs + tc_winograd_columns - 1) / tc_winograd_columns);
+  return (tc_winograd_count(p) + p->piece - 1) / p->piece * ((p->outputs + p->columns - 1) / p->columns);
 }

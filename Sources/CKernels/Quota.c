@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// What this process may have: processors that it may run on, but no more than the time that its control groups give it
-// is worth (`docker run --cpus 2`, systemd's CPUQuota=), and memory that is free, but no more than its groups have left
+// What this process may have: cores that it may run on, but no more than the time that its control groups give it is
+// worth (`docker run --cpus 2`, systemd's CPUQuota=), and memory that is free, but no more than its groups have left
 // (`docker run --memory 8g`, MemoryMax=).
 
 enum { PATH = 1024 };
@@ -167,20 +167,50 @@ int64_t tc_free_memory(const char *meminfo, const char *groups, const char *moun
   return room + (swap * 1024 < swap_room ? swap * 1024 : swap_room);
 }
 
-// A set of the size that this kernel wants, which is not known beforehand.
-static int allowed_processors(void) {
+// The first processor of the core that a processor belongs to; -1 where the system does not tell. Before 5.3 it has the
+// older name alone.
+static int64_t first_of_core(const char *folder, int processor) {
+  char topology[PATH];
+  int64_t found[2];
+  snprintf(topology, sizeof topology, "%s/cpu%d/topology", folder, processor);
+  if (numbers(topology, "core_cpus_list", found) < 1 && numbers(topology, "thread_siblings_list", found) < 1) return -1;
+  return found[0];
+}
+
+int tc_cores(const char *folder, const int *processors, int count) {
+  int64_t *firsts = calloc((size_t)count, sizeof *firsts);
+  int cores = 0, told = firsts != NULL;
+  for (int i = 0; told && i < count; i++) {
+    int64_t first = first_of_core(folder, processors[i]);
+    int known = 0;
+    for (int j = 0; j < cores; j++) known |= firsts[j] == first;
+    if (!known) firsts[cores++] = first;
+    told = first >= 0;
+  }
+  free(firsts);
+  return told ? cores : count;
+}
+
+// The cores of the processors that the process may run on. Their set has the size that this kernel wants, which is not
+// known beforehand.
+static int allowed_cores(const char *folder) {
   for (int most = 1024; most <= 1 << 20; most *= 4) {
     cpu_set_t *set = CPU_ALLOC((size_t)most);
-    if (!set) return 1;
+    int *processors = malloc((size_t)most * sizeof *processors), count = 0;
     size_t size = CPU_ALLOC_SIZE((size_t)most);
-    int count = sched_getaffinity(0, size, set) == 0 ? CPU_COUNT_S(size, set) : 0;
+    if (set && processors && sched_getaffinity(0, size, set) == 0)
+      for (int i = 0; i < most; i++)
+        if (CPU_ISSET_S((size_t)i, size, set)) processors[count++] = i;
+    int cores = tc_cores(folder, processors, count);
     CPU_FREE(set);
-    if (count) return count;
+    free(processors);
+    if (cores) return cores;
   }
   return 1;
 }
 
 int tc_available_threads(void) {
-  int count = allowed_processors(), limit = tc_processor_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+  int count = allowed_cores("/sys/devices/system/cpu");
+  int limit = tc_processor_quota("/proc/self/cgroup", "/sys/fs/cgroup");
   return limit && limit < count ? limit : count;
 }

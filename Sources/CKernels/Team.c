@@ -24,7 +24,21 @@
 enum {
   SPIN_NS = 30000,
   LOOKS = 16,  // at the word between two at the clock
+  // Bytes between words that different threads wait for: two lines of the cache, which some processors fetch together.
+  APART = 128,
 };
+
+// A word that threads wait for a change of, and how many of them sleep meanwhile.
+typedef struct {
+  _Alignas(APART) _Atomic uint32_t value;
+  _Atomic uint32_t sleepers;
+} awaited;
+
+// A thread beside the one that begins regions. Regions without it do not touch it: it sleeps on.
+typedef struct {
+  awaited calls;  // to regions
+  pthread_t thread;
+} helper;
 
 typedef struct {
   void (*body)(void *);
@@ -33,12 +47,10 @@ typedef struct {
   unsigned active;  // of them, those that take part in the region
   uint32_t float_mode;
   int ends;
-  _Atomic uint32_t begun;    // regions; what the others wait for
-  _Atomic uint32_t working;  // others that are not done yet
-  _Atomic uint32_t arrived;  // at a barrier inside a region
-  _Atomic uint32_t passed;   // barriers
-  _Atomic uint32_t sleepers;
-  pthread_t *others;
+  helper *helpers;
+  awaited working;  // helpers that are not done yet
+  awaited passed;   // barriers inside a region
+  _Alignas(APART) _Atomic uint32_t arrived;  // at the next one
 } team;
 
 typedef struct {
@@ -91,11 +103,11 @@ static int64_t now(void) {
 }
 
 // Waits until the word is no longer `value`; the new value.
-static uint32_t await_change(team *t, _Atomic uint32_t *word, uint32_t value) {
+static uint32_t await_change(awaited *word, uint32_t value) {
   int64_t end = 0;
   for (;;) {
     for (int i = 0; i < LOOKS; i++) {
-      uint32_t found = atomic_load_explicit(word, memory_order_acquire);
+      uint32_t found = atomic_load_explicit(&word->value, memory_order_acquire);
       if (found != value) return found;
       pause_briefly();
     }
@@ -104,16 +116,28 @@ static uint32_t await_change(team *t, _Atomic uint32_t *word, uint32_t value) {
     if (time > end) break;
   }
   // Who changes the word looks at `sleepers` after it, so either sees this sleeper, or the kernel sees the change.
-  atomic_fetch_add(&t->sleepers, 1);
+  atomic_fetch_add(&word->sleepers, 1);
   uint32_t found;
-  while ((found = atomic_load(word)) == value)
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-  atomic_fetch_sub(&t->sleepers, 1);
+  while ((found = atomic_load(&word->value)) == value)
+    syscall(SYS_futex, &word->value, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+  atomic_fetch_sub(&word->sleepers, 1);
   return found;
 }
 
-static void wake(team *t, _Atomic uint32_t *word) {
-  if (atomic_load(&t->sleepers)) syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+static void wake(awaited *word) {
+  if (atomic_load(&word->sleepers)) syscall(SYS_futex, &word->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+// Has the first `count` helpers look at what the team is to do.
+static void call(team *t, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    // Nobody else writes it. Plain stores do not wait for each other's lines.
+    _Atomic uint32_t *calls = &t->helpers[i].calls.value;
+    atomic_store_explicit(calls, atomic_load_explicit(calls, memory_order_relaxed) + 1, memory_order_release);
+  }
+  // Looks at sleepers come after all of the stores.
+  atomic_thread_fence(memory_order_seq_cst);
+  for (unsigned i = 0; i < count; i++) wake(&t->helpers[i].calls);
 }
 
 static void *help(void *argument) {
@@ -121,25 +145,23 @@ static void *help(void *argument) {
   here = *self;
   free(self);
   team *t = here.team;
-  uint32_t begun = 0;
+  awaited *word = &t->helpers[here.number - 1].calls;
+  uint32_t calls = 0;
   for (;;) {
-    begun = await_change(t, &t->begun, begun);
+    calls = await_change(word, calls);
     if (t->ends) return NULL;
-    if ((unsigned)here.number < t->active) {
-      team_set_float_mode(t->float_mode);
-      t->body(t->data);
-    }
-    if (atomic_fetch_sub(&t->working, 1) == 1) wake(t, &t->working);
+    team_set_float_mode(t->float_mode);
+    t->body(t->data);
+    if (atomic_fetch_sub(&t->working.value, 1) == 1) wake(&t->working);
   }
 }
 
 static void end(void *argument) {
   team *t = argument;
   t->ends = 1;
-  atomic_fetch_add(&t->begun, 1);
-  wake(t, &t->begun);
-  for (int i = 0; i < t->count - 1; i++) pthread_join(t->others[i], NULL);
-  free(t->others);
+  call(t, (unsigned)t->count - 1);
+  for (int i = 0; i < t->count - 1; i++) pthread_join(t->helpers[i].thread, NULL);
+  free(t->helpers);
   free(t);
 }
 
@@ -150,7 +172,7 @@ static int grow(team *t) {
   member *other = malloc(sizeof *other);
   if (!other) return ENOMEM;
   *other = (member){t, t->count};
-  pthread_t *thread = &t->others[t->count - 1];
+  pthread_t *thread = &t->helpers[t->count - 1].thread;
   int failure = pthread_create(thread, NULL, help, other);
   if (failure) {
     free(other);
@@ -168,15 +190,18 @@ int team_gather(int count) {
   if (own) end(own);
   own = NULL;
   pthread_setspecific(at_exit, NULL);
-  team *t = calloc(1, sizeof *t);
-  pthread_t *others = calloc((size_t)count, sizeof *others);
-  if (!t || !others) {
+  size_t size = (size_t)(count - 1) * sizeof(helper);
+  team *t = aligned_alloc(APART, sizeof *t);
+  helper *helpers = aligned_alloc(APART, size);
+  if (!t || !helpers) {
     free(t);
-    free(others);
+    free(helpers);
     return ENOMEM;
   }
+  memset(t, 0, sizeof *t);
+  memset(helpers, 0, size);
   t->count = 1;
-  t->others = others;
+  t->helpers = helpers;
   int failure = 0;
   while (!failure && t->count < count) failure = grow(t);
   if (failure) {
@@ -210,14 +235,13 @@ void team_run(void (*body)(void *), void *data, unsigned count) {
   t->data = data;
   t->active = count;
   t->float_mode = team_float_mode();
-  atomic_store_explicit(&t->working, (uint32_t)t->count - 1, memory_order_relaxed);
-  atomic_fetch_add(&t->begun, 1);
-  wake(t, &t->begun);
+  atomic_store_explicit(&t->working.value, count - 1, memory_order_relaxed);
+  call(t, count - 1);
   here = (member){t, 0};
   body(data);
   here = (member){NULL, 0};
   uint32_t working;
-  while ((working = atomic_load_explicit(&t->working, memory_order_acquire))) await_change(t, &t->working, working);
+  while ((working = atomic_load_explicit(&t->working.value, memory_order_acquire))) await_change(&t->working, working);
 }
 
 int team_number(void) { return here.number; }
@@ -228,14 +252,14 @@ int team_most(void) { return most > 0 ? most : (most = tc_available_threads()); 
 static void barrier(void) {
   team *t = here.team;
   if (!t || t->active < 2) return;
-  uint32_t passed = atomic_load(&t->passed);
+  uint32_t passed = atomic_load(&t->passed.value);
   if (atomic_fetch_add(&t->arrived, 1) + 1 < t->active) {
-    await_change(t, &t->passed, passed);
+    await_change(&t->passed, passed);
     return;
   }
   atomic_store(&t->arrived, 0);
-  atomic_fetch_add(&t->passed, 1);
-  wake(t, &t->passed);
+  atomic_fetch_add(&t->passed.value, 1);
+  wake(&t->passed);
 }
 
 // MARK: The entry points of libgomp's stable ABI that oneDNN calls, and a library that FFmpeg loads (soxr).

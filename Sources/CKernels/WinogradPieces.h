@@ -111,7 +111,7 @@ static inline void winograd_piece_products(const tc_winograd *p, winograd_piece 
   }
 }
 
-// Items are pairs of a group of outputs and of `piece` tiles, tiles innermost, of the block that begins at `first`.
+// Items are pairs of `columns` outputs and of `piece` tiles, tiles innermost, of the block that begins at `first`.
 static void winograd_pieces_body(const void *parameters, size_t begin, size_t end, int thread) {
   const tc_winograd *p = parameters;
   float *weights = p->scratch + (size_t)thread * tc_winograd_piece_scratch();
@@ -119,8 +119,8 @@ static void winograd_pieces_body(const void *parameters, size_t begin, size_t en
   size_t count = tc_winograd_count(p), groups = (count + p->piece - 1) / p->piece;
   for (size_t item = begin; item < end; item++) {
     size_t tile = item % groups * p->piece, rows = count - tile < p->piece ? count - tile : p->piece;
-    winograd_piece w = {.weights = weights, .output = item / groups * tc_winograd_columns};
-    w.columns = p->outputs - w.output < tc_winograd_columns ? p->outputs - w.output : tc_winograd_columns;
+    winograd_piece w = {.weights = weights, .output = item / groups * p->columns};
+    w.columns = p->outputs - w.output < p->columns ? p->outputs - w.output : p->columns;
     for (w.line = 0; w.line < 6; w.line += tc_winograd_lines)
       for (w.channel = 0; w.channel < p->channels; w.channel += w.depth) {
         size_t rest = p->channels - w.channel;

@@ -31,10 +31,11 @@ public final class CPUBackend: Backend {
   private let dnnl: DNNL
   private var caches = WeightCaches<Buffer>()
 
-  /// `threads` nil takes what the affinity mask and the control group allow; `fuses` false runs the graph as it
-  /// was written, to find out which of the two is wrong. `settingsBytes`: weights of more bytes that only a change of
-  /// settings needs (text encoders) are read again at each change and do not stay; a model that has so many takes as
-  /// long for a frame. `memory`: bytes that a compilation may fill, nil for what is free by then.
+  /// `threads` nil takes the cores that the affinity mask and the control group allow; `fuses` false runs the
+  /// graph as it was written, to find out which of the two is wrong. `settingsBytes`: weights of more bytes that
+  /// only a change of settings needs (text encoders) are read again at each change and do not stay; a model that
+  /// has so many takes as long for a frame. `memory`: bytes that a compilation may fill, nil for what is free by
+  /// then.
   public init(
     precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true,
     settingsBytes: Int = 256 << 20,
@@ -59,9 +60,14 @@ public final class CPUBackend: Backend {
   public static var hasBfloat16: Bool { DNNL.has(dnnl_cpu_isa_avx512_core_bf16) }
 
   /// Whether it is also quicker with it than in f32, where many convolutions need fewer products (WinogradConvolution).
-  /// Some have instructions for bf16 that are not, which only a clock tells; AMX is quicker by far.
-  public static let prefersBfloat16 =
-    hasBfloat16 && (DNNL.has(dnnl_cpu_isa_avx512_core_amx) || tc_pair_gain() > leastGain)
+  public static let prefersBfloat16 = isBfloat16Quicker(
+    has: hasBfloat16, amx: DNNL.has(dnnl_cpu_isa_avx512_core_amx), gain: tc_pair_gain())
+
+  /// Some have instructions for bf16 that are not quicker, which only a clock tells: `gain` is how many times as
+  /// many products a second they give as those of f32. AMX is quicker by far.
+  public static func isBfloat16Quicker(has: Bool, amx: Bool, gain: @autoclosure () -> Double) -> Bool {
+    has && (amx || gain() > leastGain)
+  }
 
   /// Of products in bf16, for which it is worth being less exact. Processors differ by more from it than a clock errs:
   /// they have half as many, as many or twice as many as of f32.

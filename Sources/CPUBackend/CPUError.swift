@@ -35,7 +35,7 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
     case .threads(let count, let failure):
       return
         "no \(count) threads for the CPU: \(errorText(failure)); raise the limit of processes "
-        + "(ulimit -u, docker's --pids-limit, systemd's TasksMax=), or give fewer processors: taskset -c 0 turbocam ..."
+        + "(ulimit -u, docker's --pids-limit, systemd's TasksMax=), or take fewer: --threads 1"
     case .room(let asked, let free):
       return
         "no memory for the model at this size: it takes \((asked + 999_999) / 1_000_000) MB, and "

@@ -6,11 +6,19 @@ final class GroupNormWork: Runnable {
   private let statistics, apply: tc_body
   private let grain: Int
 
+  /// Numbers that are worth a thread: for fewer it takes longer to wake one.
+  private static let share = 8192
+
+  /// Blocks of rows that statistics are made of at a time.
+  static func blocks(rows: Int, channels: Int, threads: Int) -> Int {
+    max(1, min(rows, threads, rows * channels / share))
+  }
+
   init(_ values: tc_group_norm, keep: [Buffer]) {
     parameters = Parameters(values, keep: keep)
     statistics = tc_kernel(tc_kernel_group_statistics)
     apply = tc_kernel(tc_kernel_group_apply)
-    grain = max(1, 8192 / values.channels)
+    grain = max(1, Self.share / values.channels)
   }
 
   func run() {

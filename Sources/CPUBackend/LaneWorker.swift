@@ -40,13 +40,17 @@ final class LaneWorker {
   }
 
   private let exchange: Exchange
-  private var thread = pthread_t()
+  /// nil where it could not be made.
+  private var thread: pthread_t?
+  /// Whether something was started that nobody has waited for.
+  private var isStarted = false
 
   init(_ body: @escaping () throws -> Void) throws {
     exchange = Exchange(body)
     let argument = Unmanaged.passRetained(exchange)
+    var made = pthread_t()
     let failure = pthread_create(
-      &thread, nil,
+      &made, nil,
       { argument in
         tc_name_thread("lane")
         Unmanaged<Exchange>.fromOpaque(argument!).takeRetainedValue().work()
@@ -56,20 +60,27 @@ final class LaneWorker {
       argument.release()
       throw CPUError.threads(count: 1, failure: failure)
     }
+    thread = made
   }
 
   /// Does it once more; `wait` follows each.
-  func start() { sem_post(exchange.asked) }
+  func start() {
+    isStarted = true
+    sem_post(exchange.asked)
+  }
 
   /// Until what was started is done; throws what it threw.
   func wait() throws {
     Exchange.wait(exchange.done)
+    isStarted = false
     guard let error = exchange.error else { return }
     exchange.error = nil
     throw error
   }
 
   deinit {
+    guard let thread else { return }
+    if isStarted { Exchange.wait(exchange.done) }
     exchange.isOver = true
     sem_post(exchange.asked)
     pthread_join(thread, nil)

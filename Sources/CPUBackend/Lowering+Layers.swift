@@ -200,7 +200,7 @@ extension Lowering {
     let gain = try packer.pack(node.inputs[1], .vector)
     let shift = try packer.pack(node.inputs[2], .vector)
     let factors = try factors(node, after: 3)
-    let blocks = max(1, min(input.rows, threads))
+    let blocks = GroupNormWork.blocks(rows: input.rows, channels: input.columns, threads: threads)
     let parameters = tc_group_norm(
       source: input.pointer, destination: result.pointer,
       gain: gain.pointer.assumingMemoryBound(to: Float.self),

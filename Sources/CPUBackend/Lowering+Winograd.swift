@@ -69,11 +69,16 @@ final class WinogradWork: Runnable {
 
   /// Two rounds of the kernel's six rows, and up to one more.
   private static let fewTiles = 12...18
+  /// One round, for more threads than have two each.
+  private static let fewestTiles = 6
   /// Inputs of many tiles, which stay in the cache that cores share.
   private static let manyBytes = 10 << 20
   /// Pieces for each thread, so that none waits long for the last.
   private static let pieces = 4
   private static let fewestTilesOfPiece = 16
+  /// Where some threads would have none at all.
+  private static let fewestColumns = 16
+  private static let leastTilesOfPiece = 8
 
   init(_ values: tc_winograd, threads: Int, keep: [Buffer]) {
     self.threads = threads
@@ -84,9 +89,19 @@ final class WinogradWork: Runnable {
     place.pointee.block = min(
       values.tiles, max(most, Self.manyBytes / (36 * 4 * values.channels) / most * most))
     place.pointee.piece = most
+    place.pointee.columns = tc_winograd_columns
     while place.pointee.piece > Self.fewestTilesOfPiece,
       tc_winograd_pieces(place) < Self.pieces * threads
     {
+      place.pointee.piece /= 2
+    }
+    // Two threads keep the pieces that were measured on them.
+    guard threads > 2 else { return }
+    while place.pointee.columns > Self.fewestColumns, tc_winograd_pieces(place) < threads {
+      place.pointee.columns /= 2
+    }
+    // Filters are transformed for each piece of tiles: only where twice as many pieces are one turn still.
+    while place.pointee.piece > Self.leastTilesOfPiece, 2 * tc_winograd_pieces(place) <= threads {
       place.pointee.piece /= 2
     }
   }
@@ -98,7 +113,9 @@ final class WinogradWork: Runnable {
       let rest = tiles % block
       return whole % threads == 0 ? whole / threads * block + rest : (whole / threads + 1) * block
     }
-    return fewTiles.min { most($0) < most($1) } ?? fewTiles.lowerBound
+    let isShort = tiles / threads < fewTiles.lowerBound
+    let sizes = isShort ? fewestTiles...fewTiles.upperBound : fewTiles
+    return sizes.min { most($0) < most($1) } ?? fewTiles.lowerBound
   }
 
   private var isInPieces: Bool { place.pointee.filters != nil }

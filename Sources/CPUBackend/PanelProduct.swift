@@ -146,14 +146,18 @@ final class PanelWork: Runnable {
   private static let mostRows = 384
   private static let mostRowsOfFloats = 128
   private static let fewestRows = 96
+  /// Each piece of the weights is unpacked for them, which takes as long as about two of them do.
+  private static let fewestRowsOfFloats = 24
   /// Items for each thread, so that none waits long for the last.
   private static let items = 4
 
   init(_ values: tc_panels, rows: Int, threads: Int, keep: [Buffer]) {
     parameters = Parameters(values, keep: keep)
     let place = parameters.pointer
-    place.pointee.block = min(rows, values.pairs != 0 ? Self.mostRows : Self.mostRowsOfFloats)
-    while place.pointee.block >= 2 * Self.fewestRows, tc_panels_items(place) < Self.items * threads {
+    let (most, fewest) =
+      values.pairs != 0 ? (Self.mostRows, Self.fewestRows) : (Self.mostRowsOfFloats, Self.fewestRowsOfFloats)
+    place.pointee.block = min(rows, most)
+    while place.pointee.block >= 2 * fewest, tc_panels_items(place) < Self.items * threads {
       place.pointee.block /= 2
     }
   }

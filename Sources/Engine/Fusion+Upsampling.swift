@@ -3,7 +3,7 @@ extension Fusion {
   /// the four positions that a result has within a doubled pixel, its nine taps fall on 2x2 source pixels:
   /// four convolutions of the small picture with sums of taps, 16 products in place of 36. They run as one
   /// convolution with four times the filters, whose sums are made when the model is opened. Where the backend's own
-  /// upsamples the picture as it reads it, it needs still fewer.
+  /// upsamples the picture as it reads it, it needs still fewer. Not of int8: sums of taps leave eight bits.
   public static func splitUpsampling(
     _ graph: Graph,
     upsamplesInput: (_ convolution: Node, _ picture: TensorType, _ weight: Node) -> Bool = { _, _, _ in false
@@ -12,7 +12,7 @@ extension Fusion {
     Rewrite.run(graph) { rewrite, value in
       let node = rewrite.old[value]
       guard case .convolution(let settings) = node.op, settings.stride == 1, settings.padding == Padding(1),
-        !settings.epilogue.residual, rewrite.isReadOnce(node.inputs[0])
+        !settings.epilogue.residual, !settings.epilogue.scaled, rewrite.isReadOnce(node.inputs[0])
       else { return nil }
       let (picture, weight) = (rewrite.image(node.inputs[0]), rewrite.image(node.inputs[1]))
       let new = rewrite.new

@@ -48,6 +48,8 @@ struct MemoryPass {
         guard graph[root].cadence == node.cadence, !held[root.index], lastUse[root.index] == value.index,
           !others.contains(root), layouts[victim.index].offset == 0,
           layouts[victim.index].rowStride == graph.type(victim).columns,
+          // Each element in its own place: of a part that grows to the whole, some would be lost unread.
+          graph.type(victim).byteCount == node.type.byteCount,
           graph.type(root).byteCount == node.type.byteCount, masks[root.index] == masks[value.index]
         else { continue }
         lastUse[root.index] = lastUse[value.index]

@@ -16,7 +16,7 @@ public struct Plan {
   public let layouts: [Layout]
   /// By the index of a root.
   public let residences: [Residence]
-  /// For each value of settings cadence, the settings inputs it depends on, a bit each.
+  /// For each value of settings cadence, the settings inputs it depends on, a bit each; 0 for others.
   public let masks: [UInt64]
   /// Values to be computed, in order, in each program. Inputs, views and what is assembled of its parts are not among
   /// them.
@@ -99,7 +99,8 @@ enum SettingsMasks {
         mask = 1 << UInt64(min(next, 63))
         next += 1
       }
-      masks.append(mask)
+      // A frame's steps all run, whatever was written.
+      masks.append(node.cadence == .settings ? mask : 0)
     }
     return masks
   }

@@ -79,6 +79,27 @@ let productElements: [ElementType] = CPUBackend.runsBfloat16 ? [.f32, .bf16] : [
     }
   }
 
+  /// So many threads share work out in smaller pieces than two do.
+  @Test(arguments: [3, 16]) func manyThreadsAgreeWithTheReference(threads: Int) throws {
+    let test = Case(seed: 6)
+    // Filters that are transformed in every frame, and filters that are when the model is opened.
+    for (side, channels, filters) in [(16, 64, 80), (32, 32, 48)] {
+      let weight = test.weight([filters, 3, 3, channels])
+      let y = test.graph.convolution(
+        test.input([side, side, channels]), weight: weight, bias: nil, padding: Padding(1))
+      test.graph.output("tiles of \(side)", y)
+    }
+    for rows in [64, 77] {
+      let weight = test.weight([640, 512], .f32, stored: .f16)
+      test.graph.output(
+        "halves of \(rows)", test.graph.linear(test.input([rows, 512]), weight: weight, bias: nil))
+    }
+    let norm = test.graph.groupNorm(
+      test.input([40, 40, 96]), groups: 4, epsilon: 1e-5, gain: test.weight([96]), shift: test.weight([96]))
+    test.graph.output("norm", norm)
+    #expect(try test.error(of: CPUBackend(precision: .f32, threads: threads, overlap: .never)) <= 1e-5)
+  }
+
   @Test(.enabled(if: CPUBackend.hasInt8), arguments: OpCase.int8) func int8AgreesWithTheReference(op: OpCase)
     throws
   {

@@ -315,7 +315,15 @@ import Testing
     #expect((peak[.i8] != nil) == CPUBackend.hasInt8)
   }
 
-  @Test func bfloat16IsTakenOnlyWhereItIsQuicker() throws {
+  @Test(arguments: [
+    (false, false, 2.0, false), (true, false, 1.0, false), (true, false, 2.0, true), (true, true, 1.0, true),
+    (true, true, 2.0, true),
+  ])
+  func bfloat16IsTakenOnlyWhereItIsQuicker(has: Bool, amx: Bool, gain: Double, isTaken: Bool) {
+    #expect(CPUBackend.isBfloat16Quicker(has: has, amx: amx, gain: gain) == isTaken)
+  }
+
+  @Test func whatIsQuickerIsTakenHere() throws {
     #expect((tc_pair_gain() > 0) == (tc_multiplies_pairs() != 0))
     #expect(CPUBackend.hasBfloat16 || !CPUBackend.prefersBfloat16)
     #expect(try CPUBackend().preferredElement == (CPUBackend.prefersBfloat16 ? .bf16 : .f32))

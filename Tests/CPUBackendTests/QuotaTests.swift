@@ -154,6 +154,24 @@ struct QuotaTests {
     #expect(free > Self.megabyte && free < 1 << 50)
   }
 
+  /// Threads of a core count once. Where the system does not tell of one, all count.
+  @Test func coresAreCountedOnce() throws {
+    let files = [
+      "cpu0/topology/core_cpus_list": "0,4\n", "cpu4/topology/core_cpus_list": "0,4\n",
+      "cpu1/topology/core_cpus_list": "1,5\n", "cpu2/topology/thread_siblings_list": "2-3\n",
+      "cpu3/topology/thread_siblings_list": "2-3\n", "cpu6/topology/core_cpus_list": "6\n",
+      "cpu7/topology/core_cpus_list": "words\n",
+    ]
+    try withFiles(files) { root in
+      func cores(_ processors: [Int32]) -> Int32 { tc_cores(root, processors, Int32(processors.count)) }
+      #expect(cores([0, 1, 2, 3, 4, 6]) == 4)
+      // What else is of its core is not allowed.
+      #expect(cores([4]) == 1)
+      #expect(cores([0, 4, 7]) == 3)
+      #expect(cores([9, 0, 4]) == 3)
+    }
+  }
+
   @Test func thereIsAtLeastOneThread() {
     #expect(tc_available_threads() >= 1 && tc_available_threads() <= sysconf(Int32(_SC_NPROCESSORS_ONLN)))
   }

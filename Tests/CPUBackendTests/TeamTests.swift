@@ -127,6 +127,51 @@ import Testing
     }
   }
 
+  /// Regions of fewer threads than there are between full ones: no share is missed or done twice, and nobody
+  /// waits for those who are not there.
+  @Test func smallRegionsBetweenFullOnes() throws {
+    let members = Roll()
+    let counts: [UInt32] = [8, 2, 3, 8, 1, 5, 2]
+    for round in 0..<700 {
+      let count = counts[round % counts.count]
+      let seen = try members.begin(count) { data in
+        typealias Barrier = @convention(c) () -> Void
+        let (roll, barrier) = (Roll.of(data), try! TeamTests.entry("GOMP_barrier", Barrier.self))
+        roll.sign()
+        barrier()
+        let signed = roll.seen.withLock { $0.count }
+        if signed < Roll.place[1] { roll.seen.withLock { $0.append([-1]) } }
+      }
+      #expect(seen == (0..<Int(count)).map { [$0, Int(count), count > 1 ? 1 : 0] })
+    }
+  }
+
+  /// A region wakes only those who take part in it.
+  @Test func othersSleepOn() throws {
+    let members = Roll()
+    let places = try members.begin(6) { data in
+      typealias Number = @convention(c) () -> Int32
+      let thread = try! TeamTests.entry("gettid", Number.self)()
+      Roll.of(data).seen.withLock { $0.append([Roll.place[0], Int(thread)]) }
+    }
+    let others = places.dropFirst(2).map { $0[1] }
+    let before = try others.map(Self.sleeps)
+    for _ in 0..<50 {
+      let seen = try members.begin(2) { Roll.of($0).sign() }
+      #expect(seen.count == 2)
+      usleep(200)  // longer than a thread looks for the next one before it sleeps
+    }
+    // Who was still looking when they were counted has gone to sleep once.
+    for (thread, count) in zip(others, before) { #expect(try Self.sleeps(thread) <= count + 1) }
+  }
+
+  /// How often a thread has gone to sleep.
+  private static func sleeps(_ thread: Int) throws -> Int {
+    let line = try #require(
+      output(of: "grep ^voluntary_ctxt_switches /proc/\(getpid())/task/\(thread)/status"))
+    return try #require(line.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) })
+  }
+
   /// Threads that come and go each have helpers of their own, which end with them.
   /// In a process where nobody else has any.
   @Test func everyThreadHasItsOwn() async {

@@ -187,6 +187,26 @@ import Testing
     #expect(relativeError(try #require(found["y"]), try #require(expected["y"])) <= 1e-6)
   }
 
+  /// Sums of taps would leave eight bits.
+  @Test func convolutionsOfEightBitsAreNotSplit() throws {
+    let test = Case(seed: 12)
+    let x = test.graph.upsampleNearest(
+      test.input([5, 7, 3], .i8, .frame, -99...99), height: 10, width: 14)
+    let product = test.graph.convolution(
+      x, weight: test.weight([4, 3, 3, 3], .i8, stored: .i8, -99...99), scale: test.weight([4]),
+      bias: test.weight([4]), stride: 1, padding: Padding(1), element: .f32)
+    test.graph.output("y", product)
+    let fused = Fusion.run(test.graph)
+    let plan = Plan(fused)
+    let epilogue = Epilogue(bias: true, scaled: true)
+    #expect(
+      plan.frame.map { plan.graph[$0].op } == [
+        .upsampleNearest(height: 10, width: 14),
+        .convolution(Convolution(padding: Padding(1), epilogue: epilogue)),
+      ])
+    #expect(try test.run(ReferenceBackend(), fused) == test.run(ReferenceBackend()))
+  }
+
   /// Up-sampling in one convolution, where a backend asks for it, means the same.
   @Test func joinedPhasesMeanTheSame() throws {
     let test = Case(seed: 9)

@@ -89,6 +89,39 @@ import Testing
     #expect(plan.arenaSize == 2 * 64 * 4)
   }
 
+  /// A part of a value may become as large as the whole. It is written from the beginning, over what is yet to
+  /// be read.
+  @Test(arguments: [false, true]) func aPartThatGrowsTakesNoMemory(isCast: Bool) {
+    let graph = Graph()
+    let whole = graph.activation(graph.input("x", [16], .f16, .frame), .silu)
+    let part = graph.slice(whole, axis: 0, start: 0, count: 8)
+    let wide =
+      isCast ? graph.cast(part, .f32) : graph.affine(part, scale: 2, offset: 1, element: .f32)
+    graph.output("y", graph.activation(wide, .relu))
+    let plan = Plan(graph, rules: Self.anywhere)
+    #expect(plan.layouts[part.index] == Layout(root: whole, rowStride: 8))
+    #expect(plan.layouts[wide.index].root == wide)
+  }
+
+  /// Which settings a frame's values depend on says nothing about their memory.
+  @Test func aResidualGivesItsMemoryToWhatDependsOnMoreSettings() throws {
+    let written = Graph()
+    let x = written.activation(written.input("x", [8, 8, 4], .f32, .frame), .silu)
+    let first = written.convolution(x, weight: written.weight("v", [4, 3, 3, 4], .f32), padding: Padding(1))
+    let second = written.convolution(
+      first, weight: written.weight("w", [4, 3, 3, 4], .f32),
+      bias: written.input("time", [4], .f32, .settings), padding: Padding(1))
+    written.output("y", written.affine(written.add(second, x), scale: 2, offset: 1))
+    let graph = Fusion.run(written)
+    let plan = Plan(graph, rules: Self.anywhere)
+    let epilogue = Epilogue(bias: true, residual: true)
+    let sum = try #require(
+      plan.frame.first { graph[$0].op == .convolution(Convolution(padding: Padding(1), epilogue: epilogue)) })
+    let residual = try #require(graph[sum].inputs.last)
+    #expect(plan.layouts[sum.index].root == plan.layouts[residual.index].root)
+    #expect(plan.masks[sum.index] == 0)
+  }
+
   private static let anywhere = LayoutRules(
     readsStrided: { _, _ in true }, writesStrided: { _ in true }, overwrites: LayoutRules.inPlace)
 

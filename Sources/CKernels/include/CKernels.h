@@ -42,8 +42,12 @@ const char *tc_instruction_set(void);
 
 // MARK: Threads
 
-/// Threads worth using: the affinity mask, limited by the control group's quota.
+/// Threads worth using: one for each core that the affinity mask leaves, limited by the control group's quota. A second
+/// one on a core takes the first one's units and cache.
 int tc_available_threads(void);
+/// Cores that processors belong to, as the system tells in `folder` (/sys/devices/system/cpu); `count` where it does
+/// not tell of all.
+int tc_cores(const char *folder, const int *processors, int count);
 /// Whole processors that the control groups of a process allow, 0 where there is no limit: those in the file `groups`
 /// (/proc/self/cgroup), of version 1 or 2 as they are mounted at `mounted`, and those that they lie in.
 int tc_processor_quota(const char *groups, const char *mounted);
@@ -234,8 +238,9 @@ typedef struct {
   /// Whether the picture counts as `[2*height, 2*width, channels]`, each pixel four times; `top` and `left` are 1 then.
   int doubles;
   size_t result_height, result_width, residual_stride, destination_stride;
-  /// Of a block's tiles, `piece` are one thread's at a time, at most `tc_winograd_tiles`.
-  size_t tiles_across, tiles, block, piece, first;
+  /// Of a block's tiles, `piece` are one thread's at a time, at most `tc_winograd_tiles`, for `columns` of the outputs,
+  /// a multiple of 16, at most `tc_winograd_columns`.
+  size_t tiles_across, tiles, block, piece, columns, first;
   tc_element element, stored;
   tc_function activation;
   /// `tc_winograd_scratch` floats for each thread, or with filters `tc_winograd_piece_scratch`.
