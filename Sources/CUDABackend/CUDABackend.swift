@@ -84,9 +84,14 @@ public final class CUDABackend: Backend {
     // Releasing the last hold on the primary context ended it; other programs' parts of this process may hold it too.
     _ = driver.library.find("cuDevicePrimaryCtxReset_v2", tc_cuDevicePrimaryCtxReset_v2.self)?(
       Int32(device.ordinal))
-    let new = try makeSession(driver)
-    session = new
-    return new
+    do {
+      let new = try makeSession(driver)
+      session = new
+      return new
+    } catch CUDAError.device(let fact, _) {
+      // It was ours, and may be again.
+      throw CUDAError.lost(fact)
+    }
   }
 
   private static func range(_ count: Int) -> String {
@@ -97,22 +102,41 @@ public final class CUDABackend: Backend {
     }
   }
 
-  /// On the first GPU that kernels run on. Errors: `CUDAError`, where there is none that of the first.
+  /// On the first GPU that kernels run on and that no other program has to itself. Errors: `CUDAError`, where
+  /// there is none that of the first.
   public static func first(prebuilt: PrebuiltKernels? = nil, products: ProductFormat = ProductFormat()) throws
     -> CUDABackend
   {
-    let driver = try Driver()
-    let count = try GPUDevice.count(driver)
-    let ordinal = (0..<count).first { ordinal in
-      (try? GPUDevice(driver, ordinal).checkSupport()) != nil
+    do {
+      return try CUDABackend(ordinal: 0, prebuilt: prebuilt, products: products)
+    } catch {
+      let count = (try? GPUDevice.count(Driver())) ?? 0
+      for ordinal in 1..<max(1, count) {
+        if let other = try? CUDABackend(ordinal: ordinal, prebuilt: prebuilt, products: products) {
+          return other
+        }
+      }
+      throw error
     }
-    return try CUDABackend(ordinal: ordinal ?? 0, prebuilt: prebuilt, products: products)
   }
 
   /// Throws where kernels could not be had when they are needed: NVRTC is missing or does not know the GPU, and they
-  /// were not compiled beforehand.
+  /// were not compiled beforehand, or for later drivers.
   public func checkCompiler() throws {
-    if let prebuilt, prebuilt.isComplete(for: device.capability) { return }
+    guard let prebuilt, prebuilt.isComplete(for: device.capability) else { return try requireCompiler() }
+    let session = try working()
+    try session.context.enter()
+    do { try session.library.checkPrebuilt() } catch let refusal as CUDAError where !refusal.endsPrograms {
+      // Those that are compiled here do as well.
+      do { try requireCompiler() } catch let missing as CUDAError {
+        throw CUDAError.unsupported(
+          "the driver does not take the kernels in \(prebuilt.folder) (\(refusal.fact)), and \(missing.fact)",
+          remedy: missing.remedy)
+      }
+    }
+  }
+
+  private func requireCompiler() throws {
     let compiler = try CUDASystem.compiler(driver: version).get()
     if let obstacle = compiler.obstacle(for: device, driver: version) { throw obstacle }
   }

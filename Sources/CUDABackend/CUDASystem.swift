@@ -67,10 +67,7 @@ public struct CUDASystem: Sendable {
   }
 
   static func compiler(driver version: Int?) -> Result<Library, CUDAError> {
-    capture { try Compiler(driver: version) }.map {
-      Library(
-        path: $0.library.file("nvrtcVersion"), version: $0.version, architectures: $0.architectures())
-    }
+    capture { try Compiler(driver: version) }.map { Library($0) }
   }
 
   private static func gpus(_ driver: Driver) throws -> [GPU] {
@@ -96,5 +93,13 @@ public struct CUDASystem: Sendable {
     do { return .success(try body()) } catch let error as CUDAError { return .failure(error) } catch {
       return .failure(.call("survey", code: 0, text: "\(error)", for: "looking for CUDA"))
     }
+  }
+}
+
+extension CUDASystem.Library {
+  init(_ compiler: Compiler) {
+    self.init(
+      path: compiler.library.file("nvrtcVersion"), version: compiler.version,
+      architectures: compiler.architectures())
   }
 }

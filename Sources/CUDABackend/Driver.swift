@@ -1,4 +1,5 @@
 import CCUDA
+import Glibc
 import Synchronization
 
 /// The CUDA driver API, each function looked up when it is first needed: an old driver lacks only what is newer.
@@ -18,6 +19,9 @@ final class Driver: Sendable {
 
   /// Opens the driver. Errors: `CUDAError` where there is none, none that works, or too old a one.
   init() throws {
+    // Drivers before CUDA 12.2 otherwise load all kernels of a library at once, of which cuBLASLt has hundreds
+    // of megabytes. What the user has set stays.
+    setenv("CUDA_MODULE_LOADING", "LAZY", 0)
     library = try LibrarySearch.driver()
     let code = try library.get("cuInit", tc_cuInit.self)(0)
     guard code == 0 else {

@@ -32,10 +32,18 @@ final class GPUContext: @unchecked Sendable {
     self.driver = driver
     self.device = device
     var context: tc_CUcontext?
-    try driver.check(
-      driver.get("cuDevicePrimaryCtxRetain", tc_cuDevicePrimaryCtxRetain.self)(
-        &context, Int32(device.ordinal)),
-      "cuDevicePrimaryCtxRetain", device.name)
+    let code = try driver.get("cuDevicePrimaryCtxRetain", tc_cuDevicePrimaryCtxRetain.self)(
+      &context, Int32(device.ordinal))
+    // So drivers answer where a GPU is set to one program (nvidia-smi's "Exclusive Process") or to none. Of a
+    // context that is there the same codes would say that it is lost.
+    guard code != TC_CUDA_ERROR_DEVICE_UNAVAILABLE, code != TC_CUDA_ERROR_UNKNOWN else {
+      throw CUDAError.device(
+        "cuDevicePrimaryCtxRetain gives error \(code) for cuda:\(device.ordinal), \(device.name): another "
+          + "program has it to itself, or it is set to be used by none",
+        remedy: "let several use it (sudo nvidia-smi -c DEFAULT), choose another (--device cuda:N), "
+          + "or compute with --device cpu")
+    }
+    try driver.check(code, "cuDevicePrimaryCtxRetain", device.name)
     self.context = context
     setCurrent = try driver.get("cuCtxSetCurrent", tc_cuCtxSetCurrent.self)
     try enter()

@@ -17,8 +17,9 @@ final class KernelLibrary {
   private let cache: KernelCache
   private let prebuilt: PrebuiltKernels?
   let format: ProductFormat
-  /// Opened when something has to be compiled.
-  private lazy var compiler = Result { try Compiler(driver: context.driver.version) }
+  /// Opened when something has to be compiled. One whose code would not load is none: with it everything
+  /// would be compiled at every start, before what was compiled beforehand is taken.
+  private lazy var compiler = Result { try openCompiler() }
   private var modules: [KernelModule: tc_CUmodule?] = [:]
   /// What the compiler refused: it would refuse it again.
   private var refused: [KernelModule: CUDAError] = [:]
@@ -124,6 +125,23 @@ final class KernelLibrary {
     let loaded = try open(code, module)
     cache.write(key, code)
     return loaded
+  }
+
+  private func openCompiler() throws -> Compiler {
+    let version = context.driver.version
+    let compiler = try Compiler(driver: version)
+    let obstacle = CUDASystem.Library(compiler).obstacle(for: context.device, driver: version)
+    if let obstacle { throw obstacle }
+    return compiler
+  }
+
+  /// Throws where the driver does not take what was compiled beforehand: PTX of a later CUDA than its own.
+  /// Errors: `CUDAError`.
+  func checkPrebuilt() throws {
+    // The smallest. It stays loaded beside the one that programs ask for.
+    let module = KernelModule("product_finish.cu")
+    guard let code = prebuilt?.read(module, capability: context.device.capability) else { return }
+    _ = try open(code, module)
   }
 
   private func open(_ code: [UInt8], _ module: KernelModule) throws -> tc_CUmodule? {

@@ -26,7 +26,7 @@ enum LibrarySearch {
   }
 
   /// What the dynamic linker knows, then toolkits, then Python's wheels. First those that are no newer than the
-  /// driver (12040 for 12.4), which does not load what a later NVRTC makes.
+  /// driver (12040 for 12.4), which does not load what a later NVRTC makes; of later ones the oldest.
   static func compiler(driver: Int?) throws -> DynamicLibrary {
     let names = ordered([(13, "libnvrtc.so.13"), (12, "libnvrtc.so.12"), (11, "libnvrtc.so.11.2")], driver)
     let library = try DynamicLibrary(
@@ -55,9 +55,11 @@ enum LibrarySearch {
     )
   }
 
+  /// `names`: newest first.
   private static func ordered(_ names: [(major: Int, name: String)], _ driver: Int?) -> [String] {
     let most = (driver ?? .max) / 1000
-    return (names.filter { $0.major <= most } + names.filter { $0.major > most }).map(\.name)
+    let (older, newer) = (names.filter { $0.major <= most }, names.filter { $0.major > most })
+    return (older + newer.reversed()).map(\.name)
   }
 
   private static func override(_ variable: String) -> [String]? {

@@ -29,10 +29,10 @@ final class PinnedBuffer {
     self.context = context
     self.byteCount = byteCount
     var memory: UnsafeMutableRawPointer?
-    try context.driver.check(
-      context.driver.get("cuMemHostAlloc", tc_cuMemHostAlloc.self)(&memory, max(byteCount, 1), 0),
-      "cuMemHostAlloc",
-      "\(byteCount) bytes")
+    let code = try context.driver.get("cuMemHostAlloc", tc_cuMemHostAlloc.self)(
+      &memory, max(byteCount, 1), 0)
+    guard code != TC_CUDA_ERROR_OUT_OF_MEMORY else { throw CUDAError.hostMemory(byteCount: byteCount) }
+    try context.driver.check(code, "cuMemHostAlloc", "\(byteCount) bytes")
     guard let memory else {
       throw CUDAError.call("cuMemHostAlloc", code: 0, text: "no memory", for: "\(byteCount) bytes")
     }

@@ -158,4 +158,19 @@ import Testing
     #expect(exact < 3e-4)
     #expect(error > exact && error < 1.2e-3, "\(error)")
   }
+
+  /// Rows around 16 with a deviation of 1, whose mean only the end of a product takes away: sums of f16 would
+  /// keep too little beside it, and are not for them.
+  @Test func halfSumsAreOnlyForCentredRows() throws {
+    let test = Case(seed: 16)
+    let spread = Float(3).squareRoot()
+    let x = test.input([64, 320], .f16, .frame, 16 - spread...16 + spread)
+    let norm = test.graph.layerNorm(x, epsilon: 1e-5, gain: test.weight([320]), shift: test.weight([320]))
+    test.graph.output("y", test.graph.linear(norm, weight: test.weight([64, 320], .f16, stored: .f16)))
+    let backend = try CUDABackend(products: ProductFormat(sums: .f16))
+    let error = try test.error(of: backend)
+    #expect(error < 2e-3, "\(error)")
+    #expect(backend.modules.contains { $0.hasPrefix("product.cu") })
+    #expect(!backend.modules.contains { $0.contains("SUMS=TC_F16") })
+  }
 }

@@ -213,6 +213,7 @@ void write_image(const Program &program, bool portable, char *to) {
   memcpy(header.magic, simulator::image_magic, sizeof header.magic);
   header.arch = (uint32_t)program.arch;
   header.portable = portable;
+  header.version = (uint64_t)simulator::configuration().nvrtc;
   header.bytes = program.library.size();
   header.hash = simulator::image_hash(program.library.data(), program.library.size());
   memcpy(to, &header, sizeof header);

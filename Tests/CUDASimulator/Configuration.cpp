@@ -57,6 +57,9 @@ void read() {
   values.driver = (int)number("TURBOCAM_SIMULATOR_DRIVER", 12040);
   values.nvrtc = (int)number("TURBOCAM_SIMULATOR_NVRTC", 12040);
   values.memory_bytes = number("TURBOCAM_SIMULATOR_MEMORY", (uint64_t)16 << 30);
+  values.host_bytes = number("TURBOCAM_SIMULATOR_HOST_MEMORY", SIZE_MAX);
+  values.taken.clear();
+  for (const std::string &part : list("TURBOCAM_SIMULATOR_TAKEN")) values.taken.push_back(atoi(part.c_str()));
   values.seed = number("TURBOCAM_SIMULATOR_SEED", 1);
   unsigned processors = std::thread::hardware_concurrency();
   values.threads = (unsigned)number("TURBOCAM_SIMULATOR_THREADS", processors ? processors : 1);

@@ -11,7 +11,8 @@ struct Configuration {
   std::vector<int> archs;  // one a GPU: 80 for 8.0
   int driver;
   int nvrtc;
-  size_t memory_bytes;
+  size_t memory_bytes, host_bytes;
+  std::vector<int> taken;  // GPUs that another process has to itself
   uint64_t seed;
   unsigned threads;
 };

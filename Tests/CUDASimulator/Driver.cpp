@@ -1,4 +1,5 @@
 // Initialisation, devices, contexts and errors' names.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -233,6 +234,8 @@ CUDA_API(cuDevicePrimaryCtxRetain, tc_CUcontext *context, tc_CUdevice device) {
   Context &primary = contexts[device];
   if (primary.error) return primary.error;
   if (int error = injected("context")) return error;
+  const std::vector<int> &taken = configuration().taken;
+  if (std::find(taken.begin(), taken.end(), device) != taken.end()) return device_unavailable;
   primary.device = device;
   primary.retained++;
   *context = (tc_CUcontext)&primary;

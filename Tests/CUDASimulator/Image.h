@@ -9,11 +9,12 @@ struct ImageHeader {
   char magic[8];
   uint32_t arch;      // 80 for sm_80
   uint32_t portable;  // 1: "PTX", for this and later architectures
+  uint64_t version;   // of the CUDA that made it: 12040 for 12.4
   uint64_t bytes;     // of the library
   uint64_t hash;      // FNV-1a of it
 };
 
-constexpr char image_magic[8] = {'T', 'C', 'S', 'I', 'M', '0', '0', '1'};
+constexpr char image_magic[8] = {'T', 'C', 'S', 'I', 'M', '0', '0', '2'};
 
 inline uint64_t image_hash(const char *bytes, size_t count) {
   uint64_t hash = 0xcbf29ce484222325;

@@ -23,7 +23,7 @@ class Memory {
     int device;
   };
 
-  // 0 where there is none left. Memory of a GPU counts against `limit`.
+  // 0 where there is none left: all of a GPU's, or of the host's, counts against `limit`.
   uintptr_t allocate(size_t bytes, int device, size_t limit);
   // False where nothing begins at this address on this device.
   bool free(uintptr_t base, int device);

@@ -55,7 +55,7 @@ CUDA_API(cuMemHostAlloc, void **pointer, size_t bytes, unsigned) {
   BEGIN("host");
   if (int refused = refuse_in_capture()) return refused;
   if (!pointer || bytes == 0) return invalid_value;
-  *pointer = (void *)memory().allocate(bytes, Memory::host, SIZE_MAX);
+  *pointer = (void *)memory().allocate(bytes, Memory::host, configuration().host_bytes);
   return *pointer ? success : out_of_memory;
 }
 

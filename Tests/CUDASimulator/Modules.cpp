@@ -76,6 +76,13 @@ bool runs_on(const ImageHeader &header, int arch) {
   return header.portable ? own <= arch : own / 10 == arch / 10 && own <= arch;
 }
 
+// A driver takes PTX that is no newer than it is, and a CUBIN of its own major version or an earlier one.
+int refusal(const ImageHeader &header) {
+  uint64_t driver = (uint64_t)configuration().driver;
+  if (header.portable) return header.version > driver ? unsupported_ptx_version : success;
+  return header.version / 1000 > driver / 1000 ? invalid_image : success;
+}
+
 int load(const char *image, int arch, std::shared_ptr<Module> &module) {
   if (!has_magic(image)) return invalid_image;
   ImageHeader header;
@@ -85,6 +92,7 @@ int load(const char *image, int arch, std::shared_ptr<Module> &module) {
   module->file = write_library(image + sizeof header, header.bytes);
   if (module->file < 0 || !has_hash(module->file, header)) return invalid_image;
   if (!runs_on(header, arch)) return no_binary_for_gpu;
+  if (int refused = refusal(header)) return refused;
   // The file stays open as long as the library: dlopen would take another library with the same path for this one.
   std::string path = "/proc/self/fd/" + std::to_string(module->file);
   module->library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -45,6 +45,12 @@ extension SimulatorTests {
       withExtendedLifetime(session) {}
     }
 
+    @Test func aGPUMayBeTaken() throws {
+      let settings = ["DEVICES": "2", "TAKEN": "0"]
+      #expect(throws: CUDAFailure(code: 46)) { try Session(settings) }
+      _ = try Session(settings, device: 1)
+    }
+
     @Test func noDevices() {
       #expect(throws: CUDAFailure(code: 100)) { try Session(["DEVICES": "0"]) }
     }
@@ -72,6 +78,17 @@ extension SimulatorTests {
       try session.free(half)
       #expect(throws: CUDAFailure(code: 1)) { try session.free(half) }
       _ = try session.allocate(1 << 20)
+    }
+
+    @Test func hostMemoryEndsWhereItIsSaidTo() throws {
+      let session = try Session(["HOST_MEMORY": "1048576"])
+      let allocate = simulator.call("cuMemHostAlloc", as: tc_cuMemHostAlloc.self)
+      var all: UnsafeMutableRawPointer?
+      var more: UnsafeMutableRawPointer?
+      try Session.check(allocate(&all, 1 << 20, 0))
+      #expect(throws: CUDAFailure(code: 2)) { try Session.check(allocate(&more, 1, 0)) }
+      try Session.check(simulator.call("cuMemFreeHost", as: tc_cuMemFreeHost.self)(all))
+      withExtendedLifetime(session) {}
     }
 
     @Test(arguments: [4, 100, 256, 4096, 70000, 1 << 20])
@@ -198,6 +215,7 @@ extension SimulatorTests {
       }
     }
 
+    /// And on a driver that is not too old for them.
     @Test func imagesRunOnTheirArchitecture() throws {
       let source = try Self.source.get()
       let cubin: [UInt8], ptx: [UInt8]
@@ -207,12 +225,13 @@ extension SimulatorTests {
         ptx = session.compile(source, ["-arch=compute_80"], ptx: true).image
         #expect(throws: CUDAFailure(code: 500)) { try session.function("absent", in: session.load(cubin)) }
       }
-      for (arch, native, portable) in [("86", 0, 0), ("75", 209, 209), ("90", 209, 0)]
-        as [(String, Int32, Int32)]
-      {
-        let session = try Session(["ARCH": arch])
-        #expect(failure { _ = try session.load(cubin) } == native, "sm_\(arch)")
-        #expect(failure { _ = try session.load(ptx) } == portable, "sm_\(arch)")
+      for (arch, driver, native, portable) in [
+        ("86", "12040", 0, 0), ("75", "12040", 209, 209), ("90", "12040", 209, 0), ("80", "13000", 0, 0),
+        ("80", "12030", 0, 222), ("80", "11080", 200, 222),
+      ] as [(String, String, Int32, Int32)] {
+        let session = try Session(["ARCH": arch, "DRIVER": driver])
+        #expect(failure { _ = try session.load(cubin) } == native, "sm_\(arch), \(driver)")
+        #expect(failure { _ = try session.load(ptx) } == portable, "sm_\(arch), \(driver)")
       }
     }
 

@@ -16,7 +16,7 @@ final class Session {
 
   /// Settings as in the environment, without TURBOCAM_SIMULATOR_.
   init(_ settings: [String: String] = [:], device ordinal: Int32 = 0) throws {
-    for name in ["DEVICES", "ARCH", "DRIVER", "MEMORY", "SEED", "FAULT"] {
+    for name in ["DEVICES", "ARCH", "DRIVER", "MEMORY", "HOST_MEMORY", "TAKEN", "SEED", "FAULT"] {
       simulator.set(name, settings[name] ?? (name == "SEED" ? "1" : ""))
     }
     try Self.check(simulator.call("cuInit", as: tc_cuInit.self)(0))

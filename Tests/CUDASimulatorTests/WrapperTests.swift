@@ -14,19 +14,20 @@ extension SimulatorTests {
       try session.launch(function, block: block, shared: shared, parameters)
     }
 
-    /// Small numbers that every element type holds exactly.
+    /// Small numbers that every element type holds exactly. Products of two are sixteenths to 4, so that f16
+    /// holds sums of 16 of them.
     private func numbers(_ count: Int, _ factor: Int) -> [Float] {
       (0..<count).map { Float(($0 * factor + 5) % 17 - 8) / 4 }
     }
 
     /// Fragments as PTX ISA draws them for mma.m16n8k16: lane 4g + t holds columns 2t, 2t + 1 of row g.
-    @Test(arguments: ["multiply_half", "multiply_brain"], [80, 75])
+    @Test(arguments: ["multiply_half", "multiply_halves", "multiply_brain"], [80, 75])
     func multiplies(kernel: String, arch: Int) throws {
       if kernel == "multiply_brain" && arch == 75 { return }
       let session = try Session(["ARCH": "\(arch)"])
       let a = numbers(16 * 16, 7), b = numbers(8 * 16, 11), c = numbers(16 * 8, 3)
       func bits(_ x: Float) -> UInt32 {
-        kernel == "multiply_half" ? UInt32(Float16(x).bitPattern) : x.bitPattern >> 16
+        kernel == "multiply_brain" ? x.bitPattern >> 16 : UInt32(Float16(x).bitPattern)
       }
       func pair(_ row: [Float], _ at: Int) -> UInt32 { bits(row[at]) | bits(row[at + 1]) << 16 }
       var first: [UInt32] = [], second: [UInt32] = [], sums: [Float] = []
@@ -50,6 +51,20 @@ extension SimulatorTests {
           #expect(found[lane * 4 + i] == expected)
         }
       }
+    }
+
+    /// Sums of f16 are rounded after 16 of k, on Turing after 8: of 2048 + 1 and 1 more it keeps neither 1.
+    @Test(arguments: [(arch: 80, sum: Float(2050)), (75, 2048)])
+    func halvesAreRoundedAsOften(arch: Int, sum: Float) throws {
+      let session = try Session(["ARCH": "\(arch)"])
+      func bits(_ x: Float) -> UInt32 { UInt32(Float16(x).bitPattern) }
+      // Row 0 of `a` is 2048, 1 and, 8 on, 1: the first lane's first and third registers. All of `b` is 1.
+      var a = [UInt32](repeating: 0, count: 128)
+      (a[0], a[2]) = (bits(2048) | bits(1) << 16, bits(1))
+      let b = [UInt32](repeating: bits(1) | bits(1) << 16, count: 64)
+      let result = try session.upload([Float](repeating: 0, count: 128))
+      try run("multiply_halves", [session.upload(a), session.upload(b), result, 0], session, arch: arch)
+      #expect(try session.download(result, Float.self, count: 3) == [sum, sum, 0])
     }
 
     @Test(arguments: [false, true])

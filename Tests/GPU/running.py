@@ -45,7 +45,7 @@ class Runner:
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, env=self.environment | more, cwd=ROOT,
-                process_group=0,
+                start_new_session=True,
             )
             self.groups.add(process.pid)
             try:

@@ -147,6 +147,7 @@ DEVICE void consume(const Pipeline &pipeline, const Part &part, int group, float
     before = turn.stage;
     turn.advance();
   }
+  sync_warp();  // the lane that told comes back to the others
   warpgroup_wait<0>();
 }
 

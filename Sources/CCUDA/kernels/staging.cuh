@@ -10,7 +10,8 @@ DEVICE void store_partial(const tc_cuda_product &p, long long row, int n, const 
 }
 
 // Fragments hold two neighbouring columns; memory wants 16 bytes. So each warp lays its part of the result into shared
-// memory and takes it up again in rows of 8 columns. 8 floats between rows keep both from meeting in a bank.
+// memory and takes it up again in rows of 8 columns. 8 floats between rows keep what is laid down from meeting in
+// a bank; for what is taken up see `take`.
 template <int ROWS, int COLUMNS> struct Staging {
   static constexpr int pitch = COLUMNS + 8, floats = ROWS * pitch;
   float *memory;
@@ -28,6 +29,21 @@ template <int ROWS, int COLUMNS> struct Staging {
     sync_warp();
   }
 
+  // 8 floats. A warp reads 16 bytes of eight lanes at a time, and theirs begin 32 bytes apart: all in one half
+  // of the banks. So four of them take their later 16 bytes first. Rows of 16 columns, and ends of rows of 80,
+  // still meet by twos.
+  static DEVICE void take(float *to, const float *from) {
+    bool turns = (lane_index() & 4) != 0;
+    float first[4], second[4];
+    load_floats<4>(first, from + (turns ? 4 : 0));
+    load_floats<4>(second, from + (turns ? 0 : 4));
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      to[i] = turns ? second[i] : first[i];
+      to[4 + i] = turns ? first[i] : second[i];
+    }
+  }
+
   // Finishes and stores all rows, from column n0 of the result on. `place` tells which row of the result a row is, or -1
   // where it is none.
   template <class Place>
@@ -42,7 +58,7 @@ template <int ROWS, int COLUMNS> struct Staging {
       int m = place(row);
       if (m < 0) continue;
       float values[8];
-      load_floats<8>(values, memory + row * pitch + column);
+      take(values, memory + row * pitch + column);
       if (p.splits > 1) {
         store_partial(p, (long long)split * product_rows(p) + m, n, values);
       } else {

@@ -321,11 +321,28 @@ template <class T> DEVICE void mma_16x8x16(float *c, const u32 *a, const u32 *b)
   for (int i = 0; i < 2; i++) memcpy(c + 2 * i, &warp.c[i][2 * lane.number], 8);
 }
 
-DEVICE void mma_16x8x16_halves(u32 *c, const u32 *a, const u32 *b) {
+namespace simulator {
+
+// Rounds once.
+DEVICE void multiply_to_halves(u32 *c, const u32 *a, const u32 *b) {
   float sums[4];
   unpack2(sums, c[0]);
   unpack2(sums + 2, c[1]);
   mma_16x8x16<f16>(sums, a, b);
   c[0] = pack2<f16>(sums[0], sums[1]);
   c[1] = pack2<f16>(sums[2], sums[3]);
+}
+
+}  // namespace simulator
+
+DEVICE void mma_16x8x16_halves(u32 *c, const u32 *a, const u32 *b) {
+#if __CUDA_ARCH__ >= 800
+  simulator::multiply_to_halves(c, a, b);
+#else
+  // Turing multiplies half as deep, and so rounds after 8 of k, too.
+  for (int half = 0; half < 2; half++) {
+    const u32 some[4] = {a[2 * half], a[2 * half + 1], 0, 0}, others[2] = {b[half], 0};
+    simulator::multiply_to_halves(c, some, others);
+  }
+#endif
 }

@@ -12,8 +12,10 @@
 //   TURBOCAM_SIMULATOR_DEVICES  number of GPUs (1)
 //   TURBOCAM_SIMULATOR_ARCH     capability (80), or a list: 75,86 gives the first GPU 7.5 and the others 8.6
 //   TURBOCAM_SIMULATOR_DRIVER   what cuDriverGetVersion says (12040)
-//   TURBOCAM_SIMULATOR_NVRTC    what nvrtcVersion says, in the same form (12040)
+//   TURBOCAM_SIMULATOR_NVRTC    what nvrtcVersion says, in the same form (12040); its PTX is for no older driver
 //   TURBOCAM_SIMULATOR_MEMORY   bytes of each GPU (16 GiB)
+//   TURBOCAM_SIMULATOR_HOST_MEMORY  bytes of the host that can be page-locked (any)
+//   TURBOCAM_SIMULATOR_TAKEN    numbers of GPUs that another process has to itself: 0,2 (none)
 //   TURBOCAM_SIMULATOR_SEED     of the shuffled orders (1)
 //   TURBOCAM_SIMULATOR_THREADS  host threads that run blocks (one a processor)
 //   TURBOCAM_SIMULATOR_FAULT    a list of call=error or call@n=error: what the calls, or the n-th call of that kind since

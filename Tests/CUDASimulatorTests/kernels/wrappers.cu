@@ -12,6 +12,14 @@ KERNEL(multiply_half, Buffers, 32) {
   multiply_f16((float *)p.result + 4 * threadIdx.x, (const u32 *)p.first + 4 * threadIdx.x,
                (const u32 *)p.second + 2 * threadIdx.x);
 }
+// The same with sums of f16.
+KERNEL(multiply_halves, Buffers, 32) {
+  float *result = (float *)p.result + 4 * threadIdx.x;
+  u32 sums[2] = {pack2<f16>(result[0], result[1]), pack2<f16>(result[2], result[3])};
+  mma_16x8x16_halves(sums, (const u32 *)p.first + 4 * threadIdx.x, (const u32 *)p.second + 2 * threadIdx.x);
+  unpack2(result, sums[0]);
+  unpack2(result + 2, sums[1]);
+}
 #if __CUDA_ARCH__ >= 800
 KERNEL(multiply_brain, Buffers, 32) {
   mma_16x8x16<bf16>((float *)p.result + 4 * threadIdx.x, (const u32 *)p.first + 4 * threadIdx.x,

@@ -32,6 +32,7 @@ final class Fragments {
     try check("copy_groups") { try self.copiesGroups() }
     try check("reverse") { try self.barriers() }
     try check("convert") { try self.converts() }
+    try check("multiply_halves") { try self.multiplies("multiply_halves", .f16) }
     guard probe.device.capability == 90 else { return report }
     let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
       separator: "/")
@@ -152,7 +153,8 @@ final class Fragments {
 
   // MARK: Numbers
 
-  /// Small numbers that every element type holds exactly.
+  /// Small numbers that every element type holds exactly. Products of two are sixteenths to 4, so that f16
+  /// holds sums of 16 of them.
   private func numbers(_ count: Int, _ factor: Int) -> [Float] {
     (0..<count).map { Float(($0 * factor + 5) % 17 - 8) / 4 }
   }

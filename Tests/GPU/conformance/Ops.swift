@@ -77,6 +77,7 @@ struct Ops {
     case .plain:
       let backend = try CUDABackend(tuning: .off)
       return cases.flatMap { op in [.f16, .f32, .bf16].map { trial(op, $0, "our kernels") { backend } } }
+        + [halfSums()]
     case .cublaslt:
       _ = try CUDASystem.survey().products.get()
       let backend = try CUDABackend(tuning: .library)
@@ -107,6 +108,19 @@ struct Ops {
     Trial(
       name: "\(op) in \(element) by \(way)", tolerance: op.tolerance(element),
       make: { op.make(element) }, backend: backend)
+  }
+
+  /// The same with tiles of k summed in f16, whose error does not grow with the depth.
+  private static func halfSums() -> Trial {
+    Trial(
+      name: "deep-linear 5120 in f16 by our kernels with sums of f16", tolerance: 1.2e-3,
+      make: {
+        let test = Case(seed: 5120)
+        let limit = (3 / Float(5120)).squareRoot()
+        let weight = test.weight([64, 5120], .f16, stored: .f16, -limit...limit)
+        test.graph.output("y", test.graph.linear(test.input([64, 5120], .f16), weight: weight))
+        return test
+      }, backend: { try CUDABackend(products: ProductFormat(sums: .f16), tuning: .off) })
   }
 
   /// A transformer's widest layer: Hopper sums products of eight bits in fewer bits than f32 has, which shows where many
