@@ -64,7 +64,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       let isBehind = frame != nil
       if !isBehind {
         try drainReporting(painter, link)
-        if self.painter == nil { continue }
+        if self.painter == nil || link.isOver { continue }
         frame = link.mailbox.take(timeout: NoticePublisher.interval)
       }
       guard let frame = frame.take() else {
@@ -220,7 +220,6 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   ) throws {
     do {
       try repaint(frame, painter, overlaps: overlaps && painter.depth > 1, link)
-      noteSuccess(link)
     } catch {
       try handle(error, painter, link)
     }
@@ -231,13 +230,13 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     while let picture = underWay.takeFirst() {
       do {
         try finish(picture, painter, link)
-        noteSuccess(link)
       } catch {
         try handle(error, painter, link)
       }
     }
   }
 
+  /// A picture is out. One that was only begun tells nothing: a GPU may fail at each.
   private func noteSuccess(_ link: FilterLink) {
     outage = nil
     notices.pictureWasShown()
@@ -261,7 +260,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     _ frame: borrowing Frame, _ painter: any Painter, overlaps: Bool, _ link: FilterLink
   ) throws {
     if !overlaps { try drain(painter, link) }
-    guard let pool, let converter, let canvas else { return }
+    guard !link.isOver, let pool, let converter, let canvas else { return }
     guard let draft = pool.take() else {
       link.counters.starved.wrappingAdd(1, ordering: .relaxed)
       return
@@ -282,6 +281,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     stamps.pass(.prepared)
     guard isChanged else {
       try drain(painter, link)
+      if link.isOver { return }
       link.counters.still.wrappingAdd(1, ordering: .relaxed)
       return try publish(draft, stamps, frame.sequence, painter, link)
     }
@@ -322,5 +322,6 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     try painter.withPicture { canvas.drawPainted($0, on: target) }
     draft.stamps = stamps
     link.publish(draft.finish(canvas.format, byteCount: canvas.byteCount, sequence: sequence))
+    noteSuccess(link)
   }
 }

@@ -58,8 +58,7 @@ extension Settings {
     case ("steps", .number(let number)): steps = try Self.whole(name, number)
     case ("seed", .number(let number)): seed = UInt64(try Self.whole(name, number))
     case ("size", .string(let text)): size = try PictureSize(text)
-    case ("fit", .string("cover")): fit = .cover
-    case ("fit", .string("contain")): fit = .contain
+    case ("fit", .string(let text)) where Fit(rawValue: text) != nil: fit = Fit(rawValue: text) ?? fit
     case ("mirror", .bool(let flag)): mirror = flag
     case ("steady", .number(let number)): steady = number
     case ("still", .number(let number)): still = number
@@ -83,7 +82,7 @@ extension Settings {
     .object([
       "prompt": .string(prompt), "strength": .number(strength), "steps": .integer(steps),
       "seed": .integer(Int(seed)), "size": .string(size.description),
-      "fit": .string(fit == .cover ? "cover" : "contain"), "mirror": .bool(mirror),
+      "fit": .string(fit.rawValue), "mirror": .bool(mirror),
       "steady": .number(steady), "still": .number(still), "compare": .bool(compare),
     ])
   }

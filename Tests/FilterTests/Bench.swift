@@ -2,6 +2,8 @@ import Filter
 import Frames
 import Glibc
 import Synchronization
+import TestSupport
+import Testing
 
 /// A filter stage on its thread, with a hand at each end.
 final class Bench: Sendable {
@@ -28,20 +30,21 @@ final class Bench: Sendable {
     }
   }
 
-  /// Gives any bytes as a picture.
+  /// Gives any bytes as a picture. There are more buffers than mailbox and stage hold; a test would wait for
+  /// a picture that was left out.
   func put(_ bytes: [UInt8], _ format: PictureFormat, sequence: UInt64) {
-    guard let draft = pool.take() else { return }
+    guard let draft = pool.take() else {
+      Issue.record("no buffer is free for picture \(sequence)")
+      return
+    }
     draft.bytes.copyBytes(from: bytes)
     link.mailbox.put(draft.finish(format, byteCount: bytes.count, sequence: sequence))
   }
 
   /// Gives a grey picture of 64 by 64.
   func put(_ grey: UInt8, sequence: UInt64 = 1) {
-    guard let draft = pool.take() else { return }
-    draft.bytes.initializeMemory(as: UInt8.self, repeating: grey)
-    link.mailbox.put(
-      draft.finish(
-        PictureFormat(.rgb24, width: 64, height: 64), byteCount: pool.capacity, sequence: sequence))
+    let bytes = [UInt8](repeating: grey, count: pool.capacity)
+    put(bytes, PictureFormat(.rgb24, width: 64, height: 64), sequence: sequence)
   }
 
   /// What comes out next, waiting so many nanoseconds.
@@ -50,12 +53,29 @@ final class Bench: Sendable {
     return Picture(frame)
   }
 
-  /// The next repainted picture; notices have sequence 0 and are passed over.
+  /// The next repainted picture; notices have sequence 0 and are passed over. nil where none comes: a stage
+  /// that paints nothing still gives notices.
   func picture() -> Picture? {
-    while let picture = next() {
+    let deadline = Clock.now() + 20_000_000_000
+    while case let now = Clock.now(), now < deadline, let picture = next(deadline - now) {
       if picture.sequence > 0 { return picture }
     }
     return nil
+  }
+
+  /// Whether a notice of 64 by 64 says one of `texts` before long; other pictures are passed over. Meanwhile
+  /// frames as grey as `feeding` are put, where it is given.
+  func tells(_ texts: String..., feeding grey: UInt8? = nil) -> Bool {
+    let wanted = texts.map { text in
+      var bytes = [UInt8](repeating: 0, count: pool.capacity)
+      bytes.withUnsafeMutableBytes { Notice.draw(text, width: 64, height: 64, into: $0) }
+      return bytes
+    }
+    return eventually {
+      if let grey { put(grey) }
+      guard let picture = next(1_000_000), picture.sequence == 0 else { return false }
+      return wanted.contains(picture.bytes)
+    }
   }
 
   /// Feeds until the stage gives a picture of `width`.

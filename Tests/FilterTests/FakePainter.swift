@@ -2,6 +2,7 @@ import Engine
 import Filter
 import Frames
 import Synchronization
+import TestSupport
 
 /// Turns every byte round, so that a test sees that the picture went through it.
 final class FakePainter: Painter {
@@ -31,6 +32,10 @@ final class FakePainter: Painter {
   var depth: Int { log.depth.load(ordering: .relaxed) }
 
   func start() throws {
+    let number = log.asked.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue
+    guard eventually({ log.allowed.load(ordering: .acquiring) >= number }) else {
+      throw PainterFailure(text: "picture \(number) was never let through")
+    }
     begun.append(Array(image))
     log.most.max(begun.count, ordering: .relaxed)
   }
@@ -44,7 +49,7 @@ final class FakePainter: Painter {
     let bytes = begun.removeFirst()
     Clock.sleep(UInt64(log.nanoseconds.load(ordering: .relaxed)))
     log.runs.wrappingAdd(1, ordering: .relaxed)
-    if log.isLost.exchange(false, ordering: .relaxed) { throw LostGPU() }
+    if log.isLost.exchange(log.staysLost.load(ordering: .relaxed), ordering: .relaxed) { throw LostGPU() }
     if log.fails.load(ordering: .relaxed) { throw PainterFailure(text: "no memory") }
     picture = bytes.map { 255 - $0 }
   }
@@ -60,6 +65,12 @@ final class PainterLog: Sendable {
   let fails = Atomic<Bool>(false)
   /// Loses the GPU at the next picture.
   let isLost = Atomic<Bool>(false)
+  /// And at every one after it.
+  let staysLost = Atomic<Bool>(false)
+  /// Pictures that were asked for, and how many of them may be begun: the next one waits in `start`, so that
+  /// a test can do something before it.
+  let asked = Atomic<Int>(0)
+  let allowed = Atomic<Int>(.max)
   /// How long a picture takes.
   let nanoseconds = Atomic<Int>(0)
   /// Pictures that may be under way, and the most that were.

@@ -4,8 +4,8 @@ import TestSupport
 import Testing
 
 @Suite struct RepaintStageTests {
-  private func stage(_ maker: FakeMaker, _ box: SettingsBox, prefersLatency: Bool = false) -> RepaintStage {
-    RepaintStage(box, PainterLoader(maker), prefersLatency: prefersLatency)
+  private func stage(_ maker: FakeMaker, _ box: SettingsBox) -> RepaintStage {
+    RepaintStage(box, PainterLoader(maker))
   }
   private func box() throws -> SettingsBox { SettingsBox(try SettingsTests.settings()) }
 
@@ -29,6 +29,7 @@ import Testing
     #expect(notice.sequence == 0)
     #expect(notice.format == PictureFormat(.rgb24, width: 64, height: 64))
     #expect(eventually { bench.link.status.current == .loading("loading fake", 0.43) })
+    #expect(bench.tells("loading fake 43%"))
     maker.isOpen.store(true, ordering: .relaxed)
     #expect(bench.pictureOf(width: 64) != nil)
     #expect(eventually { bench.link.status.current == .live })
@@ -40,8 +41,7 @@ import Testing
     let bench = Bench(stage(maker, try box()))
     bench.link.source.set(.waiting("camera unplugged"))
     #expect(eventually { bench.link.status.current == .live })
-    let notice = try #require(bench.next())
-    #expect(notice.sequence == 0)
+    #expect(bench.tells("camera unplugged"))
     #expect(maker.log.runs.load(ordering: .relaxed) == 0)
     try bench.end()
   }
@@ -54,7 +54,7 @@ import Testing
     bench.link.source.interval.store(interval, ordering: .relaxed)
     #expect(bench.pictureOf(width: 64) != nil)
     while bench.next(100_000_000)?.sequence ?? 0 > 0 {}
-    let notice = bench.next(3_000_000_000)
+    let notice = bench.next(interval == 0 ? 20_000_000_000 : 3_000_000_000)
     #expect(notice?.sequence == (interval == 0 ? 0 : nil))
     try bench.end()
   }
@@ -166,6 +166,7 @@ import Testing
       eventually {
         bench.put(2); return bench.link.status.current == .trouble("no memory")
       })
+    #expect(bench.tells("no memory", feeding: 2))
     maker.log.fails.store(false, ordering: .relaxed)
     #expect(bench.pictureOf(width: 64) != nil)
     #expect(eventually { bench.link.status.current == .live })
@@ -192,6 +193,7 @@ import Testing
       })
     #expect(eventually { maker.log.alive.load(ordering: .relaxed) == 0 })
     #expect(eventually { isTold("still gone") })
+    #expect(bench.tells("still gone; trying again in 2 s", "still gone; trying again in 1 s"))
     #expect(maker.log.made.load(ordering: .relaxed) == 1)
     #expect(bench.pictureOf(width: 64) != nil)
     #expect(eventually { bench.link.status.current == .live })
@@ -220,6 +222,27 @@ import Testing
       #expect(throws: PainterFailure(text: "still gone")) { try bench.join() }
       #expect(maker.log.begun.load(ordering: .relaxed) == 1 + 6)
     }
+  }
+
+  /// One that is there again each time and fails at each picture: that one can be begun is no success.
+  @Test(arguments: [1, 2]) func aGPUThatPaintsNothingEndsTheRun(depth: Int) throws {
+    let maker = FakeMaker()
+    maker.log.depth.store(depth, ordering: .relaxed)
+    maker.log.isLost.store(true, ordering: .relaxed)
+    maker.log.staysLost.store(true, ordering: .relaxed)
+    let bench = Bench(RepaintStage(try box(), PainterLoader(maker), lossPause: 1_000_000))
+    let feeder = StageThread("feeder") {
+      while !bench.link.stop.isSet {
+        bench.put(2)
+        rest()
+      }
+    }
+    #expect(eventually { bench.outbox.isClosed })
+    bench.link.stop.set()
+    feeder.join()
+    #expect(throws: LostGPU.self) { try bench.join() }
+    #expect(maker.log.made.load(ordering: .relaxed) == 1 + 6)
+    #expect(bench.warnings.list.withLock { $0 } == ["the GPU is gone"])
   }
 
   @Test func aLostGPUEndsARunOfEveryFrame() throws {
@@ -345,72 +368,26 @@ import Testing
     try bench.end()
   }
 
-  /// Also where others are begun before the first is finished.
-  @Test(arguments: [1, 2, 5]) func aRunOfEveryFrameLosesNone(depth: Int) throws {
+  /// Also where the last picture was under way and another frame comes right after it.
+  @Test func theLimitHoldsForWhatIsUnderWay() throws {
     let maker = FakeMaker()
-    maker.log.depth.store(depth, ordering: .relaxed)
-    let bench = Bench(stage(maker, try box()), takesEvery: true)
-    let feeder = StageThread("feeder") {
-      for number in 1...40 as ClosedRange<UInt64> { bench.put(UInt8(number), sequence: number) }
-      bench.link.mailbox.close()
+    maker.log.depth.store(2, ordering: .relaxed)
+    maker.log.nanoseconds.store(30_000_000, ordering: .relaxed)
+    let bench = Bench(stage(maker, try box()), limit: 3)
+    func isOut(_ count: Int) -> Bool {
+      eventually { bench.link.counters.framesOut.load(ordering: .relaxed) >= count }
     }
-    var numbers: [UInt64] = []
-    while let frame = bench.picture() {
-      #expect(frame.bytes.first == 255 - UInt8(frame.sequence))
-      numbers.append(frame.sequence)
-    }
-    feeder.join()
+    #expect(eventually { bench.link.status.current == .live })
+    bench.put(10)
+    #expect(eventually { maker.log.most.load(ordering: .relaxed) > 0 })
+    bench.put(60)
+    #expect(isOut(1))
+    rest()
+    bench.put(110)
+    #expect(isOut(3))
+    bench.put(160)
     try bench.join()
-    #expect(numbers == Array(1...40))
-    #expect(maker.log.most.load(ordering: .relaxed) == depth)
-  }
-
-  /// A camera that is faster than the painter has a second picture begun, unless the age of pictures counts for more;
-  /// one that is slower never has.
-  @Test(arguments: [(1, false, 2, 2), (1, false, 3, 3), (1, true, 2, 1), (30, false, 2, 1)])
-  func aSecondPictureIsBegunWhereThePainterIsBehind(
-    every milliseconds: UInt64, prefersLatency: Bool, depth: Int, most: Int
-  ) throws {
-    let maker = FakeMaker()
-    maker.log.depth.store(depth, ordering: .relaxed)
-    maker.log.nanoseconds.store(8_000_000, ordering: .relaxed)
-    let bench = Bench(stage(maker, try box(), prefersLatency: prefersLatency))
-    let isOver = StopFlag()
-    let camera = StageThread("camera") {
-      var number: UInt64 = 0
-      while !isOver.isSet {
-        number += 1
-        bench.put(UInt8(number % 200), sequence: number)
-        Clock.sleep(milliseconds * 1_000_000)
-      }
-    }
-    var last: UInt64 = 0
-    for _ in 0..<8 {
-      let frame = try #require(bench.picture())
-      #expect(frame.sequence > last && frame.bytes.first == 255 - UInt8(frame.sequence % 200))
-      last = frame.sequence
-    }
-    isOver.set()
-    camera.join()
-    try bench.end()
-    #expect(maker.log.most.load(ordering: .relaxed) == most)
-  }
-
-  /// What is under way when pictures stop coming is shown.
-  @Test(arguments: [2, 3]) func theLastPictureIsNotKeptBack(depth: Int) throws {
-    let maker = FakeMaker()
-    maker.log.depth.store(depth, ordering: .relaxed)
-    maker.log.nanoseconds.store(20_000_000, ordering: .relaxed)
-    let bench = Bench(stage(maker, try box()))
-    _ = try #require(bench.pictureOf(width: 64))
-    for number in 2...12 as ClosedRange<UInt64> {
-      bench.put(UInt8(number), sequence: number)
-      Clock.sleep(4_000_000)
-    }
-    var last: UInt64 = 0
-    while last < 12 { last = try #require(bench.picture()).sequence }
-    try bench.end()
-    #expect(maker.log.most.load(ordering: .relaxed) == depth)
+    #expect(bench.link.counters.framesOut.load(ordering: .relaxed) == 3)
   }
 
   @Test func theLimitEndsTheRun() throws {
