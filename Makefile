@@ -1,4 +1,4 @@
-# turbocam: make run, test, build, install, clean, format, lint, gpu-check, spark, spark-eval
+# turbocam: make run, test, build, install, clean, format, lint, install-check, gpu-check, spark, spark-eval
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -21,8 +21,8 @@ LINKS = $(shell cd Fixtures && find models clips sizes -type l)
 SHARE := $(DESTDIR)$(PREFIX)/share/turbocam
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
-.PHONY: all run build static kernels test install uninstall clean format lint gpu-check packages test-packages spark \
-  spark-eval
+.PHONY: all run build static kernels test install install-check uninstall clean format lint gpu-check packages \
+  test-packages spark spark-eval
 all: build
 
 run: build
@@ -61,6 +61,10 @@ uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/turbocam" $(patsubst systemd/%,"$(UNITS)/%",$(wildcard systemd/*.service))
 	rm -rf "$(SHARE)"
 
+# Installs into a folder of its own, tries what is there, and uninstalls it.
+install-check: static
+	@Tests/Install/check
+
 clean:
 	rm -rf .build .build-gpu .build-gpu-state .build-static .build-tsan Tests/output
 
@@ -71,7 +75,7 @@ spark: .venv/ready
 
 # The figures of the model card, of the last training run.
 spark-eval: .venv/ready
-	.venv/bin/python Training/figures.py Training/runs/spark Fixtures/models/spark $(ARGS)
+	.venv/bin/python Training/figures.py Training/runs/spark $(or $(STUDENT),Fixtures/models/spark) $(ARGS)
 
 .venv/ready: Training/requirements.txt
 	@.ci/packages python3-venv

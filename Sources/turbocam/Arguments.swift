@@ -1,4 +1,5 @@
 import Filter
+import Frames
 
 /// A long option.
 struct Option: Sendable {
@@ -112,6 +113,11 @@ struct Arguments {
     } catch {
       throw fail("--\(name) \(error.reason)")
     }
+  }
+
+  /// `--fit`, which fills the picture where it is not given.
+  func fit() throws(UsageError) -> Fit {
+    try choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
   }
 
   /// Refuses operands beyond `count`, and fewer.

@@ -55,6 +55,9 @@ struct BenchCommand: Subcommand {
       throw arguments.fail("--predict must be one of \(cards), not '\(name)'")
     }
     guard device != .cpu else { throw arguments.fail("--predict calculates for --device cuda") }
+    for name in ["suite", "seconds", "ops"] where arguments.has(name) {
+      throw arguments.fail("--predict measures nothing, so --\(name) is not for it")
+    }
     return card
   }
 

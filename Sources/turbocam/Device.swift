@@ -56,22 +56,23 @@ enum Device: Equatable, CustomStringConvertible {
     var note: String? { reason.flatMap { GPU.hasNVIDIA ? "computing on the CPU: \($0)" : nil } }
   }
 
-  /// Makes a backend. `automatic` never throws for want of a GPU. `products`: what a GPU's tensor cores multiply and sum in.
-  func choose(products: ProductFormat = ProductFormat()) throws -> Choice {
+  /// Makes a backend. `automatic` never throws for want of a GPU. `products`: what a GPU's tensor cores multiply and sum
+  /// in; `threads`: of the processor's.
+  func choose(products: ProductFormat = ProductFormat(), threads: Int? = nil) throws -> Choice {
     switch self {
-    case .cpu: return Choice(backend: try Self.processor())
+    case .cpu: return Choice(backend: try Self.processor(threads))
     case .cuda(let numbers): return Choice(backend: try Self.gpus(numbers, products))
     case .automatic:
       do {
         return Choice(backend: try Self.gpu(nil, products))
       } catch {
-        return Choice(backend: try Self.processor(), reason: "\(error)")
+        return Choice(backend: try Self.processor(threads), reason: "\(error)")
       }
     }
   }
 
-  private static func processor() throws -> CPUBackend {
-    try CPUBackend(precision: .automatic, threads: nil)
+  private static func processor(_ threads: Int?) throws -> CPUBackend {
+    try CPUBackend(precision: .automatic, threads: threads)
   }
 
   private static func gpus(_ numbers: [Int], _ products: ProductFormat) throws -> any Backend {

@@ -148,9 +148,9 @@ struct Check {
   /// A line for each thing that computing on a GPU needs, and for what `--device auto` comes to.
   private static var cuda: [Check] {
     let cuda = CUDASystem.survey()
+    // NVIDIA's libraries are missed only where there is a card for them.
     let isThere = !cuda.gpus.isEmpty || GPU.hasNVIDIA
-    let libraries = cuda.parts.map { check($0, isThere: isThere) }
-    return [gpu(cuda)] + libraries + [device]
+    return [gpu(cuda)] + (isThere ? cuda.parts.map(check) : []) + [device]
   }
 
   private static func gpu(_ cuda: CUDASystem) -> Check {
@@ -166,19 +166,19 @@ struct Check {
     }
     let gpus = GPU.list()
     guard let first = gpus.first(where: \.isNVIDIA) ?? gpus.first else {
-      return Check(name: "GPU", isFound: false, fact: "none")
+      return Check(name: "GPU", isFound: false, fact: "none (one of NVIDIA's would be quicker)")
     }
     return Check(
       name: "GPU", isFound: false,
       fact: first.isNVIDIA ? "\(first.name) (\(first.driver)), without a driver that works" : first.text)
   }
 
-  private static func check(_ part: CUDASystem.Part, isThere: Bool) -> Check {
+  private static func check(_ part: CUDASystem.Part) -> Check {
     let name = part.key == "driver" ? "NVIDIA driver" : part.name
     switch part.found {
     case .success(let library): return Check(name: name, isFound: true, fact: part.fact(library))
     case .failure(let error):
-      return Check(name: name, isFound: false, fact: error.fact, remedy: isThere ? error.remedy : "")
+      return Check(name: name, isFound: false, fact: error.fact, remedy: error.remedy)
     }
   }
 
@@ -200,7 +200,23 @@ struct Check {
       return Check(
         name: "SDXL-Turbo", isFound: false,
         fact: "not downloaded; for non-commercial use (Stability AI's licence)",
-        remedy: (error as? DiffusionError)?.remedy ?? "")
+        remedy: download)
+    }
+  }
+
+  /// Where pipx puts programs is on the path only after the next login.
+  private static var download: String {
+    let files = #"stabilityai/sdxl-turbo "*.json" "*.txt" "*/*.fp16.safetensors""#
+    let tiny = "madebyollin/taesdxl config.json diffusion_pytorch_model.safetensors"
+    let isThere = isOnPath("hf")
+    let hf = isThere ? "hf" : "~/.local/bin/hf"
+    return (isThere ? "" : "sudo apt-get install pipx && pipx install huggingface_hub\n")
+      + "\(hf) download \(files)\n\(hf) download \(tiny)    # its small autoencoder, for --vae"
+  }
+
+  private static func isOnPath(_ program: String) -> Bool {
+    (FileSystem.environment("PATH") ?? "").split(separator: ":").contains {
+      access("\($0)/\(program)", X_OK) == 0
     }
   }
 }

@@ -12,6 +12,16 @@ enum ExitCode {
   static let dataError: Int32 = 65
   static let unavailable: Int32 = 69
   static let software: Int32 = 70
+  static let configuration: Int32 = 78
+}
+
+/// A model that was asked for and is not there, or of a kind that is not known, is a matter of configuration: unlike a
+/// camera, which has the same codes, it does not come by trying again (systemd/turbocam@.service).
+private func exitCode(of kind: DiffusionError.Kind) -> Int32 {
+  switch kind {
+  case .noInput, .unavailable: return ExitCode.configuration
+  default: return kind.rawValue
+  }
 }
 
 /// What the process ends with after `error`.
@@ -20,7 +30,7 @@ func exitCode(of error: any Error) -> Int32 {
   case is UsageError, is SettingsError: return ExitCode.usage
   case let error as InputError: return error.exitCode
   case let error as OutputError: return error.exitCode
-  case let error as DiffusionError: return error.exitCode
+  case let error as DiffusionError: return exitCode(of: error.kind)
   case let error as CPUError: return error.exitCode
   case let error as CUDAError: return error.exitCode
   case let error as BenchError: return error.code

@@ -29,24 +29,25 @@ struct ImageCommand: Subcommand {
   init(_ arguments: Arguments) throws {
     try arguments.expectOperands(["INPUT"])
     input = arguments.operands[0]
-    output = try Still.output(arguments)
+    output = try OnePicture.output(arguments)
     model = try ModelOptions(arguments)
     posterior = try arguments.choice("posterior", ["sample", "mean"]) == "mean" ? .mean : .sample
-    fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
+    fit = try arguments.fit()
+    try Place.checkApart(input: input, [output], arguments)
     guard !model.isNone else { throw arguments.fail("--model none repaints nothing") }
   }
 
   func run() throws -> Int32 {
     let folder = try model.open()
     let settings = try model.settings(native: folder.nativePicture, fit: fit)
-    try Still.check(output)
-    let frame = try Still.first(of: input)
-    let painter = try Still.painter(folder, model, settings, .imageToImage, posterior)
+    try OnePicture.check(output)
+    let frame = try OnePicture.first(of: input)
+    let painter = try OnePicture.painter(folder, model, settings, .imageToImage, posterior)
     let format = PictureFormat(.rgb24, width: settings.size.width, height: settings.size.height)
     let converter = try PictureConverter(to: format, fit: fit, mirror: false)
     try painter.withImage { try converter.convert(frame.bytes, frame.format, into: $0) }
     try painter.run()
-    try Still.write(painter, to: output)
+    try OnePicture.write(painter, to: output)
     return 0
   }
 }

@@ -10,7 +10,9 @@ import Glibc
 /// the memory they take.
 final class Machine {
   let backend: any Backend
-  private lazy var peak = Result { try Self.measurePeak() }
+  /// Of the processor's backend; nil for a GPU's.
+  private var threads: Int? { (backend as? CPUBackend)?.threads }
+  private lazy var peak = Result { try Self.measurePeak(threads: threads) }
   /// A GPU's peaks are its maker's.
   private let card: Card?
   private lazy var copyRate = Self.measureCopying()
@@ -64,9 +66,9 @@ final class Machine {
   func floor(bytes: Int) -> Double { Double(bytes) / copyRate }
 
   /// The best of a few measurements: other work on the machine would lower one, and flatter every ratio.
-  private static func measurePeak() throws -> [ElementType: Double] {
+  private static func measurePeak(threads: Int?) throws -> [ElementType: Double] {
     var best: [ElementType: Double] = [:]
-    for _ in 0..<4 { best.merge(try CPUBackend.measurePeak(), uniquingKeysWith: max) }
+    for _ in 0..<4 { best.merge(try CPUBackend.measurePeak(threads: threads), uniquingKeysWith: max) }
     return best
   }
 

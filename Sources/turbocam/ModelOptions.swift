@@ -43,6 +43,10 @@ struct ModelOptions {
       "where to compute: auto takes an NVIDIA GPU where that works,\nelse the CPU (default auto); 'turbocam devices' numbers them;\ncuda:0,1 has two take frames in turns"
     ),
     Option(
+      "threads", "N",
+      "on the CPU: how many compute (default: one on each core that it\nmay use)"
+    ),
+    Option(
       "sums", "f32|f16",
       "with CUDA: what tensor cores sum in; f16 (for short pieces) is up\nto twice as fast on GeForce cards and a little less exact\n(default f32)"
     ),
@@ -54,6 +58,7 @@ struct ModelOptions {
   /// What `--model none` would do nothing with, of all commands.
   private static let needingModel = [
     "vae", "lora", "prompt", "strength", "steps", "seed", "steady", "still", "compare", "latency", "fit",
+    "device", "threads", "sums", "linears",
   ]
   /// The embedded one.
   static let defaultModel = "spark"
@@ -69,6 +74,8 @@ struct ModelOptions {
   let seed: UInt64?
   let size: PictureSize?
   let device: Device
+  /// On the processor; nil for what it has.
+  let threads: Int?
   /// What a GPU's tensor cores multiply and sum in.
   let products: ProductFormat
 
@@ -83,6 +90,7 @@ struct ModelOptions {
     seed = try arguments.integer("seed", in: seeds).map(UInt64.init)
     size = try arguments.size("size")
     device = try Self.device(arguments)
+    threads = try arguments.integer("threads", in: 1...1024)
     products = try Self.products(arguments, device)
     guard !model.isEmpty else { throw arguments.fail("--model needs a name or a folder") }
     for name in Self.needingModel where isNone && arguments.has(name) {
@@ -153,11 +161,14 @@ struct ModelOptions {
   /// there is.
   func chooseDevice(for folder: ModelFolder) throws -> Device.Choice {
     let isLeftToUs = device == .automatic && folder.isInt8
-    var choice = try (isLeftToUs ? .cpu : device).choose(products: products)
+    var choice = try (isLeftToUs ? .cpu : device).choose(products: products, threads: threads)
     if isLeftToUs { choice.reason = "\(folder.name) has weights of eight bits" }
     if let note = choice.note { Terminal.say("turbocam: \(note)") }
     if products != ProductFormat(), choice.backend is CPUBackend {
       Terminal.say("turbocam: --sums and --linears are for a GPU; the CPU computes without them")
+    }
+    if threads != nil, !(choice.backend is CPUBackend) {
+      Terminal.say("turbocam: --threads is for the CPU; the GPU computes without it")
     }
     return choice
   }

@@ -1,3 +1,4 @@
+import Base
 import Frames
 import Glibc
 
@@ -5,7 +6,7 @@ import Glibc
 enum Place {
   /// A file or standard output: it can be read or written at any speed.
   static func isFile(_ spec: String) -> Bool {
-    !spec.hasPrefix("/dev/") && !spec.contains("://") && spec != "camera" && spec != "test"
+    !isDevice(spec) && !spec.contains("://") && spec != "camera" && spec != "test"
   }
 
   /// Refuses to write over what is still being read, and to write two outputs into one file or device, where

@@ -54,9 +54,16 @@ enum Program {
       return 0
     case _ where first.hasPrefix("-"):
       return try start(RunCommand.self, words)
+    case _ where isInput(first):
+      throw UsageError("unknown command '\(first)'; did you mean --input \(first)?")
     default:
       return try start(try subcommand(first), words.dropFirst())
     }
+  }
+
+  /// Whether a word that is no command's name is a file, a device or an address.
+  private static func isInput(_ word: String) -> Bool {
+    !subcommands.contains { $0.name == word } && (word.contains("://") || fileExists(word))
   }
 
   private static func subcommand(_ name: String) throws(UsageError) -> any Subcommand.Type {

@@ -7,6 +7,8 @@ final class Reporter {
   private let isQuiet: Bool
   private let json: Bool
   private var lastReport: UInt64 = 0
+  /// Whether the run began: what is refused before it has no numbers.
+  private var isAnnounced = false
 
   init(_ board: Board, isQuiet: Bool, json: Bool) {
     self.board = board
@@ -16,6 +18,7 @@ final class Reporter {
 
   /// Says where the picture is to be seen.
   func announce(_ outputs: [any Output]) {
+    isAnnounced = true
     guard !isQuiet else { return }
     let way = board.loader == nil ? "passed through unchanged" : "\(board.model) (\(board.device))"
     Terminal.say("turbocam: \(board.input.label) → \(way)")
@@ -33,6 +36,7 @@ final class Reporter {
 
   /// Leaves the terminal on a fresh line, and the last numbers in a log.
   func end() {
+    guard isAnnounced else { return }
     if json { return printState() }
     guard !isQuiet else { return }
     Terminal.clearStatus()

@@ -1,3 +1,4 @@
+import Base
 import Diffusion
 import Filter
 import Frames
@@ -69,7 +70,7 @@ struct RunCommand: Subcommand {
   private let json: Bool
 
   init(_ arguments: Arguments) throws {
-    try arguments.expectOperands([])
+    if let operand = arguments.operands.first { throw Self.unexpected(operand, arguments) }
     model = try ModelOptions(arguments)
     input = arguments.last("input")
     let sinks = arguments.all("output")
@@ -77,7 +78,7 @@ struct RunCommand: Subcommand {
     fps = try arguments.positive("fps", atMost: 1000)
     frames = try arguments.integer("frames", in: 1...1_000_000_000)
     prefersLatency = arguments.has("latency")
-    fit = try arguments.choice("fit", Fit.allCases.map(\.rawValue)).flatMap(Fit.init) ?? .cover
+    fit = try arguments.fit()
     mirror = arguments.has("mirror")
     compare = arguments.has("compare")
     steady = try arguments.number("steady", in: Settings.steadyRange)
@@ -89,12 +90,41 @@ struct RunCommand: Subcommand {
     quiet = arguments.has("quiet")
     json = arguments.has("json")
     guard token != "" else {
-      throw arguments.fail("--token is empty; take a long one: --token $(openssl rand -hex 16)")
+      throw arguments.fail("--token is empty; take a long one: export TURBOCAM_TOKEN=$(openssl rand -hex 16)")
     }
     guard !json || !outputs.contains("-") else {
       throw arguments.fail("--json and --output - both want standard output")
     }
     try Place.checkApart(input: input, outputs, arguments)
+    try checkUse(arguments)
+  }
+
+  /// Refuses options that nothing here would follow, and outputs that cannot be, before anything is looked for.
+  private func checkUse(_ arguments: Arguments) throws {
+    let endings = Set(outputs.map(Sink.ending))
+    let isServed = outputs.contains { $0.hasPrefix("http://") }
+    if loop, input.map({ ["test", "camera"].contains($0) || isDevice($0) }) ?? true {
+      throw arguments.fail("--loop repeats a file: --input FILE")
+    }
+    if cameraSize != nil, !outputs.contains(where: isDevice) {
+      throw arguments.fail("--camera-size is for a virtual camera: --output /dev/videoN")
+    }
+    if quality != nil, !isServed, !outputs.contains("-"), endings.isDisjoint(with: ["mjpeg", "jpg", "jpeg"]) {
+      throw arguments.fail("--quality is of JPEGs, and there is no output of them")
+    }
+    if arguments.has("token"), !isServed {
+      throw arguments.fail("--token is what a web server asks for: --output http://HOST:PORT")
+    }
+    for output in outputs { _ = try Sink.make(output) }
+  }
+
+  /// The words that people try first.
+  private static func unexpected(_ operand: String, _ arguments: Arguments) -> UsageError {
+    if Program.subcommands.contains(where: { $0.name == operand }) {
+      return arguments.fail("'\(operand)' is a command, which comes first: turbocam \(operand) [OPTIONS]")
+    }
+    let advice = operand.hasPrefix("-") ? "" : "; did you mean --input \(operand)?"
+    return arguments.fail("unexpected argument '\(operand)'" + advice)
   }
 
   func run() throws -> Int32 {

@@ -69,6 +69,7 @@ struct SizesBench {
     words += entry.autoencoder.map { ["--vae", $0] } ?? []
     words += ["--size", entry.size.description]
     if let steps = options.steps { words += ["--steps", String(steps)] }
+    if let threads = options.threads { words += ["--threads", String(threads)] }
     if tellsOps { words.append("--ops") }
     let child = try Child(words, keepsOutput: true)
     guard let found = try JSON.parse(child.output).object, let machine = found["machine"]?.object,

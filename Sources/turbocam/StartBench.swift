@@ -25,6 +25,7 @@ struct StartBench {
 
   private var arguments: [String] {
     var words = ["run", "--quiet", "--input", "test", "--frames", "1", "--output", "-"] + options.naming
+    if let threads = options.threads { words += ["--threads", String(threads)] }
     if options.device != .automatic { words += ["--device", options.device.description] }
     let products = options.products
     if products.sums != .f32 { words += ["--sums", products.sums.rawValue] }

@@ -16,7 +16,7 @@ struct TextCommand: Subcommand {
 
   init(_ arguments: Arguments) throws {
     try arguments.expectOperands([])
-    output = try Still.output(arguments)
+    output = try OnePicture.output(arguments)
     model = try ModelOptions(arguments)
     guard !model.isNone else { throw arguments.fail("--model none paints nothing") }
     guard model.model != ModelOptions.defaultModel else {
@@ -30,10 +30,10 @@ struct TextCommand: Subcommand {
     let folder = try model.open()
     // From noise: strength 1.
     let settings = try model.settings(native: folder.nativePicture, strength: 1)
-    try Still.check(output)
-    let painter = try Still.painter(folder, model, settings, .textToImage, .sample)
+    try OnePicture.check(output)
+    let painter = try OnePicture.painter(folder, model, settings, .textToImage, .sample)
     try painter.run()
-    try Still.write(painter, to: output)
+    try OnePicture.write(painter, to: output)
     return 0
   }
 }

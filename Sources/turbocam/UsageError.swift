@@ -1,4 +1,4 @@
-import Frames
+import Base
 
 /// What is wrong with a command line.
 struct UsageError: Error, Equatable, CustomStringConvertible {
@@ -22,7 +22,8 @@ extension UsageError {
       (name: $0, distance: editDistance(String(bare), String($0.drop { $0 == "-" })))
     }
     .min { $0.distance < $1.distance }
-    guard let nearest, nearest.distance <= max(2, bare.count / 2) else {
+    // Of a short word every other is a few letters away.
+    guard let nearest, nearest.distance <= max(2, bare.count / 2), nearest.distance < bare.count else {
       return UsageError("unknown \(kind) '\(word)'", command: command)
     }
     return UsageError("unknown \(kind) '\(word)'; did you mean '\(nearest.name)'?", command: command)

@@ -25,12 +25,14 @@ import Testing
     (["run", "--model", "none", "--input", "ftp://a/b", "--output", "{}/o.mp4"], 64, "ftp"),
     (["run", "--model", "none", "--input", "test", "--output", "{}/o.mpg"], 64, ".mp4"),
     (["run", "--model", "none", "--input", "test", "--output", "{}/none/o.mp4"], 73, "none"),
-    (["run", "--model", "none", "--input", "test", "--output", "http://0.0.0.0:0"], 64, "--token"),
+    (["run", "--model", "none", "--input", "test", "--output", "http://0.0.0.0:0"], 64, "TURBOCAM_TOKEN="),
     (["run", "--model", "none", "--input", "test", "--output", "http://127.0.0.1:99999"], 64, "99999"),
     (["run", "--model", "none", "--input", "test", "--output", "/dev/null"], 69, "/dev/null"),
-    (["run", "--model", "{}/model", "--input", "test", "--output", "{}/o.mp4"], 66, "/model"),
-    (["run", "--model", "nobody/nothing", "--input", "test", "--output", "{}/o.mp4"], 66, "download"),
+    (["run", "--model", "{}/model", "--input", "test", "--output", "{}/o.mp4"], 78, "/model"),
+    (["run", "--model", "nobody/nothing", "--input", "test", "--output", "{}/o.mp4"], 78, "download"),
+    (["run", "--model", "Sparc", "--input", "test", "--output", "{}/o.mp4"], 78, "Did you mean spark?"),
     (["image", "{}/no.jpg", "--output", "{}/o.png"], 66, "no.jpg"),
+    (["image", "http://127.0.0.1:1/a.jpg", "--output", "{}/o.png"], 69, "127.0.0.1:1"),
     (["image", "{}/text.jpg", "--output", "{}/o.png"], 65, "text.jpg"),
     (["image", "{}/text.jpg", "--output", "{}/none/o.png"], 73, "none"),
     (["quantize", "--frames", "{}/text.jpg", "--output", "{}/o"], 64, "MODEL"),
@@ -38,7 +40,7 @@ import Testing
     (["quantize", "spark", "--frames", "{}/text.jpg"], 64, "--output"),
     (["quantize", "spark", "--frames", "{}/no.mp4", "--output", "{}/o"], 66, "no.mp4"),
     (["quantize", "spark", "--frames", "{}/text.jpg", "--output", "{}/o"], 65, "text.jpg"),
-    (["quantize", "nobody/nothing", "--frames", "test", "--output", "{}/o"], 66, "download"),
+    (["quantize", "nobody/nothing", "--frames", "test", "--output", "{}/o"], 78, "download"),
   ]
 
   /// Refused after it is known that the processor multiplies i8.
@@ -96,8 +98,8 @@ import Testing
 
   @Test(arguments: [
     ("unet/config.json", "{", Int32(65)), ("unet/config.json", "{}", 78), ("model_index.json", "[]", 65),
-    ("vae/config.json", #"{"_class_name":"AutoencoderMagic"}"#, 69),
-    ("scheduler/scheduler_config.json", #"{"beta_schedule":"magic"}"#, 69),
+    ("vae/config.json", #"{"_class_name":"AutoencoderMagic"}"#, 78),
+    ("scheduler/scheduler_config.json", #"{"beta_schedule":"magic"}"#, 78),
     ("tokenizer/vocab.json", "no", 65),
   ])
   func aBrokenConfigurationIsNamed(path: String, text: String, code: Int32) throws {
@@ -120,7 +122,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("/nowhere/a.safetensors", 66), (":0.5", 64), ("a.safetensors:99", 64), ("nan:nan", 64),
+    ("/nowhere/a.safetensors", 78), (":0.5", 64), ("a.safetensors:99", 64), ("nan:nan", 64),
     (Program.checkout + "/Fixtures/parity/lora/sd-tiny.safetensors:0.5", 65),
   ])
   func aLoRAThatDoesNotFitIsNamed(lora: String, code: Int32) throws {

@@ -11,7 +11,7 @@ import Testing
     let result = try Running(
       "/usr/bin/python3", [Program.checkout + "/Tests/GPU/check"] + words,
       with: ["TURBOCAM_SIMULATOR_FAULT": fault, "TURBOCAM_SIMULATOR_ARCH": "80"]
-    ).wait(seconds: 240)
+    ).wait(seconds: 600)
     let report = try JSON.parse(try readFile(folder.file("report.json"))).object
     let found = try #require(report?["parts"]?.object?[part]?.object, "\(result.errors)")
     #expect(report?["passed"] == .bool(false))

@@ -1,3 +1,4 @@
+import Diffusion
 import Glibc
 import TestSupport
 import Testing
@@ -70,18 +71,45 @@ import Testing
     #expect(good.status == 200)
     #expect(good.text.contains("\"prompt\":\"neon lights\""))
     #expect(good.text.contains("\"size\":\"96x64\""))
-    #expect(try ask("GET /snapshot", port: port).status == 200)
+    // The old size is shown until the new one can be.
+    let isShown = try eventually(seconds: 60) {
+      let snapshot = try ask("GET /snapshot", port: port)
+      return snapshot.status == 200 && sizeOfJPEG(snapshot.body) == "96x64"
+    }
+    #expect(isShown)
     running.send(SIGINT)
     #expect(running.wait(seconds: 60).code == 0)
+  }
+
+  /// "WIDTHxHEIGHT" as the first frame header says, nil where there is none.
+  private func sizeOfJPEG(_ bytes: [UInt8]) -> String? {
+    func number(at index: Int) -> Int { Int(bytes[index]) << 8 | Int(bytes[index + 1]) }
+    var segment = 2
+    while segment + 8 < bytes.count, bytes[segment] == 0xFF {
+      if (0xC0...0xC2).contains(bytes[segment + 1]) {
+        return "\(number(at: segment + 7))x\(number(at: segment + 5))"
+      }
+      segment += 2 + number(at: segment + 2)
+    }
+    return nil
   }
 
   @Test func doctorAndDevicesTellWhatIsThere() throws {
     let doctor = try Program.run("doctor", "--json")
     #expect(doctor.code == 0, "\(doctor.text)")
     #expect(doctor.text.contains(#"{"name":"embedded model","found":true"#))
+    let report = try JSON.parse(doctor.output)
+    let checks = try #require(report.object?["checks"]?.array).compactMap(\.object)
     let text = try Program.run("doctor").text
-    for line in text.split(separator: "\n") where line.hasPrefix("no ") || line.hasPrefix("MISSING") {
-      #expect(line.contains(": "))
+    // What a machine may lack, each with what to do then, also in the text for people.
+    for name in ["camera", "virtual camera", "SDXL-Turbo"] {
+      let check = try #require(checks.first { $0["name"]?.string == name }, "\(name)")
+      let isFound = try #require(check["found"]?.bool)
+      #expect(text.contains("\(isFound ? "ok    " : "absent")  \(name): "))
+      guard !isFound else { continue }
+      let remedy = try #require(check["remedy"]?.string, "\(name)")
+      #expect(!remedy.isEmpty)
+      for line in remedy.split(separator: "\n") { #expect(text.contains("\n          \(line)"), "\(name)") }
     }
     let devices = try Program.run("devices", "--json")
     #expect(devices.code == 0)

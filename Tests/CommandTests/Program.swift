@@ -102,20 +102,18 @@ final class Running {
     return false
   }
 
-  /// Waits for its end; after `seconds` it is killed, which gives code -9.
+  /// Waits for its end. After `seconds` it is asked to end, so that it can end what it has started itself, and
+  /// five later it is killed: code -9, in whichever way it went.
   func wait(seconds: Int = 60) -> Program.Result {
+    let isLate = !ends(within: seconds)
+    if isLate {
+      kill(process, SIGTERM)
+      if !ends(within: 5) { kill(process, SIGKILL) }
+    }
     var status: Int32 = 0
-    var reaped: pid_t = 0
-    for _ in 0..<(seconds * 100) {
-      reaped = waitpid(process, &status, WNOHANG)
-      if reaped != 0 { break }
-      usleep(10_000)
-    }
-    if reaped == 0 {
-      kill(process, SIGKILL)
-      waitpid(process, &status, 0)
-    }
-    let code = status & 0x7F == 0 ? (status >> 8) & 0xFF : -(status & 0x7F)
+    waitpid(process, &status, 0)
+    let own = status & 0x7F == 0 ? (status >> 8) & 0xFF : -(status & 0x7F)
+    let code = isLate ? -SIGKILL : own
     self.code = code
     return Program.Result(code: code, output: outputSoFar, errors: errorsSoFar)
   }

@@ -34,7 +34,7 @@ import Testing
     #expect(painted.code == 0, "\(painted.errors)")
     #expect(try Film(folder.file("auto.png")).size == "128,128")
     let refused = try paint("cuda")
-    #expect(refused.code == 69)
+    #expect(refused.code == 78)
     #expect(refused.errors.contains("eight bits"), "\(refused.errors)")
 
     let again = try Program.run(

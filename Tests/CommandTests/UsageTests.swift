@@ -59,7 +59,11 @@ import Testing
       (["run", "--steady", "2"], "--steady must be a number from 0 to 0.95, not '2'"),
       (["run", "--steady", "nan"], "--steady must be a number from 0 to 0.95, not 'nan'"),
       (["run", "--mirror=yes"], "--mirror takes no value"),
-      (["run", "clip.mp4"], "unexpected argument 'clip.mp4'"),
+      (["run", "clip.mp4"], "unexpected argument 'clip.mp4'; did you mean --input clip.mp4?"),
+      (["README.md"], "unknown command 'README.md'; did you mean --input README.md?"),
+      (["rtsp://camera/live"], "did you mean --input rtsp://camera/live?"),
+      (["--quiet", "run"], "'run' is a command, which comes first: turbocam run"),
+      (["-v"], "unknown option '-v'\n"),
       (["run", "--", "--mirror"], "unexpected argument '--mirror'"),
       (["run", "--steps", "0"], "--steps must be a whole number from 1 to 50, not '0'"),
       (["run", "--steps=51"], "not '51'"),
@@ -100,10 +104,24 @@ import Testing
       (["run", "--json", "--output", "-"], "both want standard output"),
       (["run", "--model", ""], "--model needs"),
       (["run", "--token", ""], "--token is empty; take a long one: "),
+      (["run", "--loop"], "--loop repeats a file"),
+      (["run", "--loop", "--input", "test"], "--loop repeats a file"),
+      (["run", "--camera-size", "640x480"], "--camera-size is for a virtual camera"),
+      (["run", "--quality", "50", "--output", "a.png"], "--quality is of JPEGs"),
+      (["run", "--token", "x", "--output", "a.png"], "--token is what a web server asks for"),
+      (["run", "--threads", "0"], "--threads must be a whole number from 1"),
+      (["bench", "--predict", "H200", "--suite", "live"], "--predict measures nothing, so --suite"),
+      (["image", "a.png", "--output", "a.png"], "--output a.png would write over --input a.png"),
       (["image", "--output", "x.png"], "INPUT is missing"),
       (["image", "a.jpg"], "--output FILE is missing"),
-      (["image", "a.jpg", "--output", "b.gif"], "--output must end in .png or .jpg, not 'b.gif'"),
-      (["image", "a.jpg", "--output", ".png"], "--output must end in .png or .jpg, not '.png'"),
+      (
+        ["image", "a.jpg", "--output", "b.gif"],
+        "--output must be a file that ends in .png or .jpg, not 'b.gif'"
+      ),
+      (
+        ["image", "a.jpg", "--output", ".png"],
+        "--output must be a file that ends in .png or .jpg, not '.png'"
+      ),
       (["image", "a.jpg", "b.jpg", "--output", "c.png"], "unexpected argument 'b.jpg'"),
       (["image", "a.jpg", "--output", "b.png", "--posterior", "mode"], "--posterior must be sample or mean"),
       (["text", "--output", "b.png", "--strength", "0.5"], "unknown option '--strength'"),
@@ -115,7 +133,8 @@ import Testing
   /// What would do nothing without a model.
   private static let needingModel = [
     ["--vae", "x"], ["--lora", "x"], ["--prompt", "x"], ["--strength", "0.5"], ["--steps", "2"],
-    ["--seed", "1"], ["--steady", "0"], ["--compare"], ["--latency"], ["--fit", "cover"],
+    ["--seed", "1"], ["--steady", "0"], ["--still", "0"], ["--compare"], ["--latency"], ["--fit", "cover"],
+    ["--device", "cpu"], ["--threads", "1"], ["--sums", "f32"], ["--linears", "f16"],
   ]
 
   @Test(arguments: mistakes.indices)

@@ -24,6 +24,7 @@ from PIL import Image
 
 import data
 import evaluate
+import losses
 import parts
 import regression
 import spark
@@ -162,6 +163,13 @@ def main():
         tests = {
             "no phrase stands for two styles": every_phrase_is_known,
             "sampling keeps to the path": parts.sampling_keeps_to_the_path,
+            "the discriminator loses by hinge and slopes": losses.the_discriminator_loses_by_hinge_and_slopes,
+            "every loss moves its own side alone": losses.every_loss_moves_its_own_side_alone,
+            "the student is told how real it looks": losses.the_student_is_told_how_real_it_looks,
+            "the student is held to patches and to its teacher": losses.the_student_is_held_to_patches_and_to_its_teacher,
+            "the teacher loses by squares and by steps": losses.the_teacher_loses_by_squares_and_by_steps,
+            "Fréchet distances are of means and spreads": losses.frechet_distances_are_of_means_and_spreads,
+            "a fall of more than a tenth is found": losses.a_fall_of_more_than_a_tenth_is_found,
             "a checkpoint of another layout goes on the same": parts.a_checkpoint_of_another_layout_goes_on_the_same,
             "pictures come of the styles asked for": parts.pictures_come_of_the_styles_asked_for,
             "workers send bytes and leave interrupts": parts.workers_send_bytes_and_leave_interrupts,

@@ -5,12 +5,12 @@ import Inputs
 import Outputs
 
 /// What `image` and `text` share: one picture in, one out.
-enum Still {
+enum OnePicture {
   /// `--output FILE`, which must be a picture.
   static func output(_ arguments: Arguments) throws(UsageError) -> String {
     guard let path = arguments.last("output") else { throw arguments.fail("--output FILE is missing") }
     guard ["png", "jpg", "jpeg"].contains(Sink.ending(of: path)), Place.isFile(path) else {
-      throw arguments.fail("--output must end in .png or .jpg, not '\(path)'")
+      throw arguments.fail("--output must be a file that ends in .png or .jpg, not '\(path)'")
     }
     return path
   }
