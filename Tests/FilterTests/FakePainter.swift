@@ -25,6 +25,7 @@ final class FakePainter: Painter {
   }
 
   func apply(_ settings: Settings) throws -> [String] {
+    Clock.sleep(UInt64(log.settling.load(ordering: .relaxed)))
     log.prompts.withLock { $0.append(settings.prompt) }
     return settings.prompt.isEmpty ? ["the prompt is empty"] : []
   }
@@ -73,6 +74,8 @@ final class PainterLog: Sendable {
   let allowed = Atomic<Int>(.max)
   /// How long a picture takes.
   let nanoseconds = Atomic<Int>(0)
+  /// How long settings take to act, in nanoseconds.
+  let settling = Atomic<Int>(0)
   /// Pictures that may be under way, and the most that were.
   let depth = Atomic<Int>(1)
   let most = Atomic<Int>(0)

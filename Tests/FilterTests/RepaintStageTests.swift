@@ -230,6 +230,8 @@ import Testing
     maker.log.depth.store(depth, ordering: .relaxed)
     maker.log.isLost.store(true, ordering: .relaxed)
     maker.log.staysLost.store(true, ordering: .relaxed)
+    // A frame waits by then, so that the next is begun beside it.
+    maker.log.settling.store(20_000_000, ordering: .relaxed)
     let bench = Bench(RepaintStage(try box(), PainterLoader(maker), lossPause: 1_000_000))
     let feeder = StageThread("feeder") {
       while !bench.link.stop.isSet {
