@@ -19,6 +19,8 @@ struct Arguments {
   /// The subcommand, for messages.
   let command: String
   private(set) var operands: [String] = []
+  /// What every command takes (`Program`).
+  private static let everywhere = ["--help", "--version"]
   private var values: [String: [String]] = [:]
 
   init(_ words: some Sequence<String>, command: String, options: [Option]) throws(UsageError) {
@@ -37,7 +39,8 @@ struct Arguments {
       let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       let name = String(parts[0])
       guard let option = options.first(where: { "--\($0.name)" == name }) else {
-        throw .unknown("option", name, known: options.map { "--\($0.name)" }, command: command)
+        throw .unknown(
+          "option", name, known: options.map { "--\($0.name)" } + Self.everywhere, command: command)
       }
       let attached = parts.count == 2 ? String(parts[1]) : nil
       values[option.name, default: []].append(try value(of: option, attached, &words))

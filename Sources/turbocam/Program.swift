@@ -42,9 +42,6 @@ enum Program {
     case "--help", "-h":
       try Terminal.print(help)
       return 0
-    case "--version":
-      try Terminal.print("turbocam \(version)")
-      return 0
     case "help":
       guard let name = words.dropFirst().first else {
         try Terminal.print(help)
@@ -74,8 +71,13 @@ enum Program {
   }
 
   private static func start(_ type: any Subcommand.Type, _ words: ArraySlice<String>) throws -> Int32 {
-    if words.prefix(while: { $0 != "--" }).contains(where: ["--help", "-h"].contains) {
+    let options = words.prefix { $0 != "--" }
+    if options.contains(where: ["--help", "-h"].contains) {
       try Terminal.print(type.help)
+      return 0
+    }
+    if options.contains("--version") {
+      try Terminal.print("turbocam \(version)")
       return 0
     }
     return try type.init(Arguments(words, command: type.name, options: type.options)).run()

@@ -39,8 +39,8 @@ import Testing
     #expect(try Running(Program.path, words, standardOutput: ends[1]).wait().code == 0)
   }
 
-  @Test func versionIsOneLine() throws {
-    let result = try Program.run("--version")
+  @Test(arguments: [["--version"], ["run", "--version"]]) func versionIsOneLine(words: [String]) throws {
+    let result = try Program.start(words).wait()
     #expect(result.code == 0)
     #expect(result.text.wholeMatch(of: /turbocam \d+\.\d+\.\d+\n/) != nil)
   }
@@ -64,6 +64,7 @@ import Testing
       (["rtsp://camera/live"], "did you mean --input rtsp://camera/live?"),
       (["--quiet", "run"], "'run' is a command, which comes first: turbocam run"),
       (["-v"], "unknown option '-v'\n"),
+      (["--verison"], "did you mean '--version'?"),
       (["run", "--", "--mirror"], "unexpected argument '--mirror'"),
       (["run", "--steps", "0"], "--steps must be a whole number from 1 to 50, not '0'"),
       (["run", "--steps=51"], "not '51'"),
