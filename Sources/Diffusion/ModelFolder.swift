@@ -36,6 +36,9 @@ public final class ModelFolder: @unchecked Sendable {
   /// Width and height in pixels that the model was made for.
   public var nativeSize: Int { (unet.sampleSize ?? (isXL ? 128 : 64)) * autoencoder.encoderFactor }
 
+  /// Pixels of which sides are multiples where every level of the UNet halves the one above it evenly.
+  public var sizeUnit: Int { autoencoder.encoderFactor << (unet.channels.count - 1) }
+
   /// `autoencoder`: the folder of another one than the model's own. `loras` change its weights.
   public convenience init(path: String, autoencoder: String? = nil, loras: [LoRA.Choice] = []) throws {
     try self.init(path: path, name: nil, autoencoder: autoencoder, loras: loras)

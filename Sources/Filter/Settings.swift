@@ -116,6 +116,18 @@ public struct PictureSize: Equatable, Hashable, Sendable, CustomStringConvertibl
   public static let step = 8
   public var description: String { "\(width)x\(height)" }
 
+  /// About as many pixels in the shape of another size, in sides that are multiples of `unit`.
+  public func inShape(of other: PictureSize, unit: Int) -> PictureSize {
+    let pixels = Double(width * height)
+    let aspect = Double(other.width) / Double(other.height)
+    func side(_ length: Double) -> Int {
+      let (least, most) = ((Self.range.lowerBound + unit - 1) / unit, Self.range.upperBound / unit)
+      return unit * min(max(least, Int((length / Double(unit)).rounded())), most)
+    }
+    return PictureSize(
+      width: side((pixels * aspect).squareRoot()), height: side((pixels / aspect).squareRoot()))
+  }
+
   func check(_ sides: ClosedRange<Int> = range, _ step: Int = step) throws(SettingsError) {
     guard sides.contains(width), sides.contains(height) else {
       throw SettingsError(

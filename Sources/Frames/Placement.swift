@@ -6,6 +6,18 @@ public enum Fit: String, Sendable, CaseIterable {
   case contain
 }
 
+extension Fit {
+  /// How pictures are best shown where only shapes differ by chance: bars too narrow to be meant are left out, and as
+  /// little is cut off instead.
+  public static func showing(_ source: PictureFormat, in target: PictureFormat) -> Fit {
+    let (a, b) = (source.width * target.height, target.width * source.height)
+    return abs(a - b) * narrowest <= max(a, b) ? .cover : .contain
+  }
+
+  /// Bars of less than one part of so many.
+  private static let narrowest = 20
+}
+
 /// A rectangle of pixels.
 public struct Area: Equatable, Sendable {
   public var x: Int

@@ -106,16 +106,18 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
 /// Fills the device's buffers, and remembers where the last picture lies.
 private final class BufferFiller {
   private let device: LoopbackDevice
-  private let converter: PictureConverter
+  private let whole, filling: PictureConverter
   private var last: UnsafeMutableRawBufferPointer?
 
   init(_ device: LoopbackDevice) throws {
     self.device = device
-    converter = try PictureConverter(to: device.format, fit: .contain)
+    whole = try PictureConverter(to: device.format, fit: .contain)
+    filling = try PictureConverter(to: device.format, fit: .cover)
   }
 
   func fill(_ bytes: UnsafeRawBufferPointer, _ format: PictureFormat) throws {
     let room = try device.room()
+    let converter = Fit.showing(format, in: device.format) == .cover ? filling : whole
     try converter.convert(bytes, format, into: room)
     last = room
   }

@@ -156,9 +156,17 @@ struct RunCommand: Subcommand {
   }
 
   private func settings(_ folder: ModelFolder?) throws -> Settings {
-    let native = folder?.nativePicture ?? PictureSize(width: 640, height: 480)
+    let native = folder.map(native) ?? PictureSize(width: 640, height: 480)
     return try model.settings(
       native: native, fit: fit, mirror: mirror, steady: steady, still: still, compare: compare)
+  }
+
+  /// The model's own size; for a virtual camera in its shape, or a square would stand between two bars.
+  private func native(of folder: ModelFolder) -> PictureSize {
+    guard outputs.contains(where: isDevice) else { return folder.nativePicture }
+    let usual = SinkOptions()
+    return folder.nativePicture(
+      inShape: cameraSize ?? PictureSize(width: usual.width, height: usual.height))
   }
 
   private func chain(_ folder: ModelFolder) throws -> Chain {

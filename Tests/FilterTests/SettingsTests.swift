@@ -31,6 +31,16 @@ import Testing
     #expect(box.current.generation == 1)
   }
 
+  @Test(arguments: [
+    (256, 16, "336x192"), (512, 32, "672x384"), (512, 64, "704x384"), (64, 16, "80x64"),
+    (4096, 64, "4096x3072"),
+  ])
+  func aSizeTakesAnotherShape(side: Int, unit: Int, expected: String) {
+    let size = PictureSize(width: side, height: side)
+    #expect(size.inShape(of: PictureSize(width: 1280, height: 720), unit: unit).description == expected)
+    #expect(size.inShape(of: size, unit: unit) == size)
+  }
+
   @Test func aPatchThatChangesNothingIsNoNewGeneration() throws {
     let box = SettingsBox(try Self.settings())
     try box.patch(Array(#"{"prompt":"ink"}"#.utf8))

@@ -3,6 +3,16 @@ import TestSupport
 import Testing
 
 @Suite struct PlacementTests {
+  /// What is nearly of the shape wanted gets no bars.
+  @Test(arguments: [
+    (336, 192, Fit.cover), (704, 384, .cover), (256, 256, .contain), (640, 480, .contain),
+    (480, 854, .contain),
+  ])
+  func narrowBarsAreLeftOut(width: Int, height: Int, fit: Fit) {
+    let camera = PictureFormat(.yuyv, width: 1280, height: 720)
+    #expect(Fit.showing(PictureFormat(.rgb24, width: width, height: height), in: camera) == fit)
+  }
+
   @Test func coverShowsTheCentreInTheTargetsShape() {
     let wide = PictureFormat(.rgb24, width: 1280, height: 720)
     let square = PictureFormat(.rgb24, width: 256, height: 256)
