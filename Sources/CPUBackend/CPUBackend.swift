@@ -33,8 +33,8 @@ public final class CPUBackend: Backend {
 
   /// `threads` nil takes the cores that the affinity mask and the control group allow; `fuses` false runs the
   /// graph as it was written, to find out which of the two is wrong. `settingsBytes`: weights of more bytes that
-  /// only a change of settings needs (text encoders) are read again at each change and do not stay; a model that
-  /// has so many takes as long for a frame. `memory`: bytes that a compilation may fill, nil for what is free by
+  /// only a change of settings needs (text encoders) are read again at each change and do not stay; reading them
+  /// takes about as long as one frame of such a model. `memory`: bytes that a compilation may fill, nil for what is free by
   /// then.
   public init(
     precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true,

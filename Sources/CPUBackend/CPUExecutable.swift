@@ -33,7 +33,8 @@ final class CPUExecutable: Executable {
   private static let shareCount = 2
   /// Operations of a product on one thread, in the mean, below which shares pay (about a millisecond's work).
   private static let shortProduct = 1e8
-  /// The time from frame to frame, of what a frame takes alone, that makes up for each being twice as old.
+  /// Frames overlap only where one comes after less than this share of what a frame takes alone: else they would be twice
+  /// as old for little.
   private static let worthwhile = 0.85
   /// Of a few comparisons, so many decide: something else may be at work during some.
   private static let majority = 3

@@ -146,7 +146,7 @@ final class PanelWork: Runnable {
   private static let mostRows = 384
   private static let mostRowsOfFloats = 128
   private static let fewestRows = 96
-  /// Each piece of the weights is unpacked for them, which takes as long as about two of them do.
+  /// To unpack a piece of the weights takes about as long as to multiply two rows by it.
   private static let fewestRowsOfFloats = 24
   /// Items for each thread, so that none waits long for the last.
   private static let items = 4

@@ -1,4 +1,4 @@
-/// The slowest clock that can change a value.
+/// How often a value can change.
 ///
 /// A value's cadence is the fastest of its inputs', so a graph written once falls apart in three
 /// programs: what runs when a model is opened, when a setting changes, and for every frame.

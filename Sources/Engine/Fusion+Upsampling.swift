@@ -3,7 +3,7 @@ extension Fusion {
   /// the four positions that a result has within a doubled pixel, its nine taps fall on 2x2 source pixels:
   /// four convolutions of the small picture with sums of taps, 16 products in place of 36. They run as one
   /// convolution with four times the filters, whose sums are made when the model is opened. Where the backend's own
-  /// upsamples the picture as it reads it, it needs still fewer. Not of int8: sums of taps leave eight bits.
+  /// convolution doubles the picture as it reads it, 25 products do. Not of int8: sums of taps leave eight bits.
   public static func splitUpsampling(
     _ graph: Graph,
     upsamplesInput: (_ convolution: Node, _ picture: TensorType, _ weight: Node) -> Bool = { _, _, _ in false

@@ -2,7 +2,7 @@ import Frames
 
 /// Time without a painter, because what it ran on was lost: tried again after pauses that double, until
 /// a picture was repainted or there is no hope left. After most faults a driver serves a process no more (cuda.h: "the
-/// process must be terminated and relaunched"), which is for who started it.
+/// process must be terminated and relaunched"): whoever started this one must do that.
 struct Outage {
   let reason: String
   /// Nanoseconds.

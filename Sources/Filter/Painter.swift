@@ -15,7 +15,7 @@ public protocol Painter: AnyObject {
   /// `run` in two: begins the picture that the image is now; `finish` waits for the oldest one begun.
   func start() throws
   func finish() throws
-  /// The repainted picture, rgb24 [H, W, 3], until the next `run` or `finish`.
+  /// The repainted picture, rgb24 [H, W, 3], until the next `run`, `start` or `finish`.
   func withPicture(_ body: (UnsafeRawBufferPointer) throws -> Void) throws
 }
 

@@ -80,8 +80,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     }
   }
 
-  /// How long pictures under way wait for the frame after them. One that comes later than it takes to paint a picture
-  /// alone could not have been painted sooner beside it.
+  /// How long pictures under way wait for the frame after them. After the time of one painted alone, overlapping cannot
+  /// make that frame's picture earlier any more.
   private func overlapTimeout(_ link: FilterLink) -> UInt64 {
     if underWay.isEmpty { return 0 }
     return link.takesEvery ? NoticePublisher.interval : paintTime

@@ -1,6 +1,6 @@
 import CAV
 
-/// Tells where the time stamps of a film jump: by one rule for pictures and sound, which stay together so.
+/// Tells where the time stamps of a film jump: one rule for pictures and sound keeps them together.
 ///
 /// Films that were joined end to end begin again with small stamps, a clock may wrap, and a stamp may be
 /// nonsense. All times are nanoseconds.

@@ -1,10 +1,10 @@
 import Base
 import Synchronization
 
-/// What the person watching should know when there is no picture: loading, no camera, no memory.
+/// What the input is doing: what the person watching should know when there is no picture.
 public final class StatusBoard: Sendable {
   public enum State: Equatable, Sendable {
-    /// Not ready yet: "loading model 43%".
+    /// Not ready yet: "camera /dev/video0 starting".
     case starting(String)
     case live
     /// No frames for a reason that may pass: "camera /dev/video0 unplugged, waiting".

@@ -48,7 +48,7 @@ public final class Camera: Input, @unchecked Sendable {
 
   public func run(_ link: InputLink) throws {
     defer { stream = nil }
-    // A slower camera is one that gives no frames.
+    // So many seconds without a frame were asked for: nobody is to be told of a silence.
     if let fps { link.status.interval.store(SourceOptions.interval(fps), ordering: .relaxed) }
     var identity = search.identity(of: stream!.device)
     while !link.stop.isSet {

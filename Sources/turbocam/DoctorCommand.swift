@@ -66,8 +66,7 @@ struct Check {
       return Check(name: "processor", isFound: true, fact: try Device.cpu.choose().backend.description)
     } catch {
       return Check(
-        name: "processor", isFound: false, fact: "\(error)",
-        remedy: "turbocam needs a processor with AVX2 (2013 or later)", isNeeded: true)
+        name: "processor", isFound: false, fact: "\(error)", isNeeded: true)
     }
   }
 

@@ -37,7 +37,10 @@ struct ModelOptions {
       "evaluations of the UNet, 1 to 50 (default 1): what diffusers\ncalls num_inference_steps, times the strength"
     ),
     Option("seed", "N", "0 to \(Settings.seedRange.upperBound) (default 0)"),
-    Option("size", "WxH", "size of the repainted picture, multiples of 8\n(default: the model's own)"),
+    Option(
+      "size", "WxH",
+      "size of the repainted picture, multiples of 8 (default: the\nmodel's own; run gives a virtual camera's picture its shape)"
+    ),
     Option(
       "device", "auto|cpu|cuda[:N,...]",
       "where to compute: auto takes an NVIDIA GPU where that works,\nelse the CPU (default auto); 'turbocam devices' numbers them;\ncuda:0,1 has two take frames in turns"

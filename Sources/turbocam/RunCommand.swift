@@ -23,7 +23,7 @@ struct RunCommand: Subcommand {
       ),
     ] + ModelOptions.options(of: [ModelOptions.embedded, "'none' (pictures pass unchanged)"]) + [
       Option("fps", "F", "frames a second wanted from the input"),
-      Option("frames", "N", "end after so many repainted frames"),
+      Option("frames", "N", "end after N pictures have gone out"),
       Option(
         "latency", nil,
         "one frame at a time; without it a small model works on two at\nonce where that clearly brings more of them, each a little older"

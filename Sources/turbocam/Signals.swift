@@ -1,7 +1,7 @@
 import Glibc
 
-/// SIGINT, SIGTERM and SIGHUP as events of the thread that made this, but for those that it was started to ignore,
-/// as by nohup. Make it before other threads start: they inherit that these signals are blocked.
+/// SIGINT, SIGTERM and SIGHUP as events of the thread that made this, except those that the process was started
+/// with ignored (nohup). Make it before other threads start: they inherit that these signals are blocked.
 final class Signals: @unchecked Sendable {
   private var set = sigset_t()
   /// What was blocked before.

@@ -60,7 +60,7 @@ void tc_name_thread(const char *name);
 /// returns 0. Else it is the errno of the one that could not be made, and the number stays.
 int tc_set_threads(int count);
 /// From here on the calling thread, and regions that it begins, take numbers below 2^-126 for zeros: products with them
-/// are a hundred times as slow. The mode it had.
+/// are a hundred times as slow. Returns the mode that it had, for `tc_set_float_mode`.
 uint32_t tc_flush_subnormals(void);
 void tc_set_float_mode(uint32_t mode);
 /// Shares `count` items out in pieces of at least `grain`; returns when all are done.
