@@ -90,6 +90,9 @@ public final class Pipeline {
     guard (1...50).contains(options.steps) else {
       throw DiffusionError(.usage, "the number of steps \(options.steps) should be from 1 to 50")
     }
+    guard options.task == .imageToImage || !model.wantsAestheticsScore else {
+      throw DiffusionError(.usage, "SDXL's refiner repaints pictures, and makes none from text alone")
+    }
   }
 
   // MARK: Settings

@@ -9,7 +9,10 @@ struct TextCommand: Subcommand {
     [Option("output", "FILE", "a .png or .jpg to write")]
     + ModelOptions.options(of: []).filter { $0.name != "strength" }
   static let notes =
-    "With the same seed SDXL-Turbo and SD-Turbo give the picture that diffusers gives on the CPU."
+    """
+    With the same seed SDXL-Turbo and SD-Turbo give the picture that diffusers gives on the CPU in f32 for a
+    picture of that size, without guidance.
+    """
 
   private let output: String
   private let model: ModelOptions

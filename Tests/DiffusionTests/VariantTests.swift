@@ -84,6 +84,16 @@ struct VariantTests {
 
   // MARK: The refiner
 
+  /// As diffusers' pipeline from text refuses it, too: its time ids have a score in the place of a size.
+  @Test func refinerPaintsNothingFromText() throws {
+    let model = try ModelFolder(path: Parity.root + "/refiner-tiny")
+    let options = Pipeline.Options(width: 64, height: 64, task: .textToImage)
+    let error = try #require(throws: DiffusionError.self) {
+      try Pipeline(model: model, options: options, backend: CPUBackend(precision: .f32, threads: 1))
+    }
+    #expect(error.fact.contains("refiner"))
+  }
+
   /// One text encoder, an aesthetics score, statistics of latents, zero terminal SNR, and shards of fp16.
   @Test func refinerPaintsAsDiffusers() throws {
     let parity = try Parity("refiner-tiny")

@@ -33,8 +33,9 @@ public struct UNet2DConditionModel {
     let (top, time) = (config.channels[0], config.timeWidth)
     convIn = Conv2d(scope["conv_in"], config.inChannels, top, kernel: config.kernelIn)
     timeEmbedding = TimestepEmbedding(scope["time_embedding"], top, time, config.timeActivation)
+    // Whatever `act_fn` says, as in diffusers.
     addEmbedding = config.addition.map {
-      TimestepEmbedding(scope["add_embedding"], $0.inputWidth, time, config.timeActivation)
+      TimestepEmbedding(scope["add_embedding"], $0.inputWidth, time, .silu)
     }
     downBlocks = config.channels.indices.map { DownBlock(scope["down_blocks", $0], config, level: $0) }
     midBlock = config.midBlock.map { MidBlock(scope["mid_block"], config, $0) }
