@@ -30,7 +30,8 @@ public final class PainterLoader: Sendable {
   func painter(_ shape: PainterShape) throws -> (any Painter)? {
     let finished = want(shape)
     guard finished == nil else { return try finished?.get().painter }
-    state.withLock { if $0.building == nil { start(shape, &$0) } }
+    // What came of it may have come since.
+    state.withLock { if $0.building == nil, $0.done == nil, $0.failure == nil { start(shape, &$0) } }
     return nil
   }
 

@@ -95,7 +95,7 @@ struct LiveBench {
     let reporter = Reporter(board, isQuiet: true, json: false)
     let code = try spine.run(limit: nil, inputWaits: false, signals, reporter)
     watch.join()
-    if let signal = signals.asked { throw BenchError(text: "a signal ended it", code: 128 + signal) }
+    if let signal = signals.asked?.signal { throw BenchError(text: "a signal ended it", code: 128 + signal) }
     guard code == 0, let outcome = outcome.withLock({ $0 }) else {
       throw BenchError(text: "the run ended with exit code \(code)")
     }

@@ -44,7 +44,7 @@ final class Reporter {
   }
 
   private func printState() {
-    // Pictures go on where nobody can be told of them.
-    try? Terminal.print(board.state.text)
+    // Pictures go on where nobody can be told of them, and this thread is the one that signals reach.
+    if Terminal.isReady { try? Terminal.print(board.state.text) }
   }
 }

@@ -1,3 +1,4 @@
+import Frames
 import Glibc
 
 /// SIGINT, SIGTERM and SIGHUP as events of the thread that made this, except those that the process was started
@@ -7,8 +8,8 @@ final class Signals: @unchecked Sendable {
   /// What was blocked before.
   private var before = sigset_t()
   private let owner = pthread_self()
-  /// The signal that asked for the end already.
-  var asked: Int32?
+  /// The signal that asked for the end already, and when, in nanoseconds.
+  var asked: (signal: Int32, time: UInt64)?
 
   init() {
     sigemptyset(&set)
@@ -37,6 +38,12 @@ final class Signals: @unchecked Sendable {
     var time = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
     let signal = sigtimedwait(&set, nil, &time)
     return signal > 0 && signal != SIGUSR1 ? signal : nil
+  }
+
+  /// Whether the signal is the one that asked already, sent twice by one hand: as timeout(1) does, and shells when their
+  /// window closes.
+  func isRepeated(_ signal: Int32) -> Bool {
+    asked.map { $0.signal == signal && Clock.now() - $0.time < 1_000_000_000 } ?? false
   }
 
   /// Ends a `wait` early.

@@ -56,10 +56,12 @@ final class Spine: Sendable {
   /// Until every output has finished; a first signal asks for that, a second one does not wait for it.
   private func supervise(_ signals: Signals, _ reporter: Reporter) {
     while ends.withLock({ $0.outputs > 0 }) {
-      if let signal = signals.wait(milliseconds: 200) {
+      if let signal = signals.wait(milliseconds: 200), !signals.isRepeated(signal) {
         if board.stop.isSet && signals.asked != nil { Terminal.end(with: 128 + signal) }
-        signals.asked = signal
+        signals.asked = (signal, Clock.now())
         stop()
+        // The filter may wait for an output that takes nothing, or paint for minutes: neither is waited for.
+        broadcast.close()
       }
       reporter.tick()
     }

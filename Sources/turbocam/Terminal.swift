@@ -36,6 +36,12 @@ enum Terminal {
     return columns > 1 ? columns : 80
   }
 
+  /// Whether standard output takes a few kilobytes without waiting for its reader.
+  static var isReady: Bool {
+    var ready = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
+    return poll(&ready, 1, 0) > 0
+  }
+
   /// Gives the number of the error, nil where there was none.
   @discardableResult
   private static func write(_ text: String, to descriptor: Int32 = STDERR_FILENO) -> Int32? {

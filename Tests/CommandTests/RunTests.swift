@@ -194,6 +194,29 @@ import Testing
     #expect(result.code == 128 + SIGTERM, "\(result.errors)")
   }
 
+  /// Whoever asked for a report each second and reads none can still end the run.
+  @Test func anUnreadReportHoldsUpNothing() throws {
+    let (near, far) = try Self.fullSocket()
+    defer {
+      close(near)
+      close(far)
+    }
+    let folder = try TemporaryFolder()
+    let running = try Running(
+      Program.path,
+      [
+        "run", "--json", "--input", "test", "--model", "none", "--output", "http://127.0.0.1:0", "--output",
+        folder.file("a.mkv"),
+      ],
+      standardOutput: near)
+    _ = try running.port()
+    // Longer than to the next report.
+    #expect(!running.ends(within: 3))
+    running.send(SIGTERM)
+    #expect(running.wait(seconds: 30).code == 0)
+    #expect(try Film(folder.file("a.mkv")).frames > 0)
+  }
+
   /// Two ends of a stream, of which the first takes no more bytes.
   private static func fullSocket() throws -> (near: Int32, far: Int32) {
     var ends: [Int32] = [0, 0]
