@@ -16,6 +16,8 @@ public final class Media: Input, @unchecked Sendable {
   private var watch: JPEGWatch
   private let jpegDecoder: JPEGDecoder
   private var pacer = Pacer()
+  /// What people were told of the film last.
+  private var warned: String?
   private var sequence: UInt64 = 0
   private var limit: RateLimit
   private let started = Clock.now()
@@ -99,6 +101,8 @@ public final class Media: Input, @unchecked Sendable {
       }
       warn(reader, tally, link)
       guard options.loop else { return }
+      // The last picture has its time, too.
+      if options.realTime { pacer.wait(for: tally.end, link.stop) }
       if !reader.rewind() { reader = try MediaReader(place, stop: link.stop) }
       pacer.restart()
       limit.restart()
@@ -110,6 +114,8 @@ public final class Media: Input, @unchecked Sendable {
     var good = 0
     /// JPEGs that are not whole, and what could not be converted.
     var broken = 0
+    /// Of the last one that was due, in nanoseconds.
+    var end: UInt64 = 0
   }
 
   /// The time of a picture.
@@ -139,6 +145,7 @@ public final class Media: Input, @unchecked Sendable {
       guard limit.isDue(due) else { continue }
       link.status.interval.store(due - lastDue, ordering: .relaxed)
       lastDue = due
+      tally.end = due + Self.interval(reader)
       if options.realTime {
         pacer.wait(for: due, link.stop)
         if !link.mailbox.isWanted { pause(link) }
@@ -173,13 +180,14 @@ public final class Media: Input, @unchecked Sendable {
 
   private func warn(_ reader: MediaReader, _ tally: Tally, _ link: InputLink) {
     let (extent, damaged) = (reader.extent, reader.damaged + tally.broken)
-    if extent.isShort {
-      link.status.warn(
-        "\(place) ends too early: \(extent.packets) of \(extent.frames) pictures are there; "
-          + "it may be cut off")
-    } else if damaged > 0 {
-      link.status.warn("\(place) is damaged in \(damaged) places; it may be cut off")
-    }
+    let fact =
+      extent.isShort
+      ? "ends too early: \(extent.packets) of \(extent.frames) pictures are there"
+      : damaged > 0 ? "is damaged in \(damaged) places" : nil
+    // Once, of a film that is repeated for days.
+    guard let fact, fact != warned else { return }
+    warned = fact
+    link.status.warn("\(place) \(fact); it may be cut off")
   }
 
   // MARK: - Network streams

@@ -62,6 +62,28 @@ import Testing
     }
   }
 
+  /// A film of one picture, too: its end is not its next beginning.
+  @Test func theLastPictureOfALoopHasItsTime() throws {
+    let folder = try TemporaryFolder()
+    let path = try film(folder, "one.gif", frames: 1)
+    let running = Running(try Source.make(path, options: SourceOptions(loop: true, realTime: true)))
+    let times = try (0..<4).map { _ in try #require(running.next()).stamps[.captured] }
+    #expect(running.finish() == nil)
+    // By the file's rate each has a twentieth of a second or more.
+    #expect(zip(times, times.dropFirst()).allSatisfy { $1 - $0 > 25_000_000 }, "\(times)")
+  }
+
+  @Test func aLoopIsToldOnceThatItsFilmIsDamaged() throws {
+    let folder = try TemporaryFolder()
+    let path = try film(folder, "a.avi", frames: 9, ["-c:v", "mjpeg", "-q:v", "2"])
+    let bytes = try readFile(path)
+    try writeFile(path, Array(bytes.prefix(bytes.count * 2 / 3)))
+    let running = Running(try Source.make(path, options: SourceOptions(loop: true, realTime: false)))
+    #expect(running.all(atMost: 30).count == 30)
+    #expect(running.finish() == nil)
+    #expect(running.status.takeWarnings().count == 1)
+  }
+
   @Test func realTimeGivesTheSamePictures() throws {
     let folder = try TemporaryFolder()
     let path = try film(folder, "a.mp4", frames: 6)
