@@ -116,8 +116,10 @@ public struct PictureSize: Equatable, Hashable, Sendable, CustomStringConvertibl
   public static let step = 8
   public var description: String { "\(width)x\(height)" }
 
-  /// About as many pixels in the shape of another size, in sides that are multiples of `unit`.
+  /// About as many pixels in the shape of another size, in sides that are multiples of `unit`, a power of two; of one
+  /// that no size has (it comes of a model's file), of `step`.
   public func inShape(of other: PictureSize, unit: Int) -> PictureSize {
+    let unit = (Self.step...Self.range.upperBound).contains(unit) ? unit : Self.step
     let pixels = Double(width * height)
     let aspect = Double(other.width) / Double(other.height)
     func side(_ length: Double) -> Int {

@@ -33,7 +33,7 @@ import Testing
 
   @Test(arguments: [
     (256, 16, "336x192"), (512, 32, "672x384"), (512, 64, "704x384"), (64, 16, "80x64"),
-    (4096, 64, "4096x3072"),
+    (4096, 64, "4096x3072"), (256, 4, "344x192"), (256, 0, "344x192"), (256, Int.min, "344x192"),
   ])
   func aSizeTakesAnotherShape(side: Int, unit: Int, expected: String) {
     let size = PictureSize(width: side, height: side)
