@@ -26,6 +26,7 @@ enum {
   LOOKS = 16,  // at the word between two at the clock
   // Bytes between words that different threads wait for: two lines of the cache, which some processors fetch together.
   APART = 128,
+  TAKEN = 1,  // what a part is before the first
 };
 
 // A word that threads wait for a change of, and how many of them sleep meanwhile.
@@ -36,7 +37,8 @@ typedef struct {
 
 // A thread beside the one that begins regions. Regions without it do not touch it: it sleeps on.
 typedef struct {
-  awaited calls;  // to regions
+  // Its part in a region: even where it is offered, and one more from when somebody has taken it.
+  awaited part;
   pthread_t thread;
 } helper;
 
@@ -48,7 +50,7 @@ typedef struct {
   uint32_t float_mode;
   int ends;
   helper *helpers;
-  awaited working;  // helpers that are not done yet
+  awaited working;  // parts that are not done yet, the caller's own aside
   awaited passed;   // barriers inside a region
   _Alignas(APART) _Atomic uint32_t arrived;  // at the next one
 } team;
@@ -131,13 +133,18 @@ static void wake(awaited *word) {
 // Has the first `count` helpers look at what the team is to do.
 static void call(team *t, unsigned count) {
   for (unsigned i = 0; i < count; i++) {
-    // Nobody else writes it. Plain stores do not wait for each other's lines.
-    _Atomic uint32_t *calls = &t->helpers[i].calls.value;
-    atomic_store_explicit(calls, atomic_load_explicit(calls, memory_order_relaxed) + 1, memory_order_release);
+    // The last part was taken, so nobody else writes it. Plain stores do not wait for each other's lines.
+    _Atomic uint32_t *part = &t->helpers[i].part.value;
+    atomic_store_explicit(part, atomic_load_explicit(part, memory_order_relaxed) + 1, memory_order_release);
   }
   // Looks at sleepers come after all of the stores.
   atomic_thread_fence(memory_order_seq_cst);
-  for (unsigned i = 0; i < count; i++) wake(&t->helpers[i].calls);
+  for (unsigned i = 0; i < count; i++) wake(&t->helpers[i].part);
+}
+
+// Whether the caller has the part now that was found to be `found`.
+static int take(helper *of, uint32_t found) {
+  return found % 2 == 0 && atomic_compare_exchange_strong(&of->part.value, &found, found + 1);
 }
 
 static void *help(void *argument) {
@@ -145,10 +152,12 @@ static void *help(void *argument) {
   here = *self;
   free(self);
   team *t = here.team;
-  awaited *word = &t->helpers[here.number - 1].calls;
-  uint32_t calls = 0;
+  helper *own_place = &t->helpers[here.number - 1];
+  uint32_t part = TAKEN;
   for (;;) {
-    calls = await_change(word, calls);
+    part = await_change(&own_place->part, part);
+    if (!take(own_place, part)) continue;
+    part++;
     if (t->ends) return NULL;
     team_set_float_mode(t->float_mode);
     t->body(t->data);
@@ -172,7 +181,9 @@ static int grow(team *t) {
   member *other = malloc(sizeof *other);
   if (!other) return ENOMEM;
   *other = (member){t, t->count};
-  pthread_t *thread = &t->helpers[t->count - 1].thread;
+  helper *place = &t->helpers[t->count - 1];
+  pthread_t *thread = &place->thread;
+  atomic_init(&place->part.value, TAKEN);
   int failure = pthread_create(thread, NULL, help, other);
   if (failure) {
     free(other);
@@ -213,7 +224,20 @@ int team_gather(int count) {
   return 0;
 }
 
-void team_run(void (*body)(void *), void *data, unsigned count) {
+// Does what is offered to helpers that have not begun: those that sleep, or wait for a processor that another program
+// has. They find their parts taken.
+static void take_over(team *t) {
+  for (unsigned i = 0; i + 1 < t->active; i++) {
+    if (!atomic_load_explicit(&t->working.value, memory_order_acquire)) return;
+    helper *other = &t->helpers[i];
+    if (!take(other, atomic_load_explicit(&other->part.value, memory_order_relaxed))) continue;
+    here.number = (int)i + 1;
+    t->body(t->data);
+    atomic_fetch_sub(&t->working.value, 1);
+  }
+}
+
+static void run(void (*body)(void *), void *data, unsigned count, int takes_over) {
   if (!count) count = (unsigned)team_most();
   if (here.team || count < 2) {
     // A team of one, so that a region within this one is inside of it too.
@@ -239,10 +263,14 @@ void team_run(void (*body)(void *), void *data, unsigned count) {
   call(t, count - 1);
   here = (member){t, 0};
   body(data);
+  if (takes_over) take_over(t);
   here = (member){NULL, 0};
   uint32_t working;
   while ((working = atomic_load_explicit(&t->working.value, memory_order_acquire))) await_change(&t->working, working);
 }
+
+void team_run(void (*body)(void *), void *data, unsigned count) { run(body, data, count, 0); }
+void team_share(void (*body)(void *), void *data, unsigned count) { run(body, data, count, 1); }
 
 int team_number(void) { return here.number; }
 int team_size(void) { return here.team ? (int)here.team->active : 1; }

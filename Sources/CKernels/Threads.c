@@ -64,7 +64,7 @@ void tc_parallel_in_turns(tc_body body, const void *parameters, size_t count) {
   }
   size_t piece = count / (threads * turns);
   queue work = {.body = body, .parameters = parameters, .count = count, .piece = piece ? piece : 1};
-  team_run(run_queue, &work, 0);
+  team_share(run_queue, &work, 0);
 }
 
 void tc_parallel(tc_body body, const void *parameters, size_t count, size_t grain) {
@@ -75,5 +75,5 @@ void tc_parallel(tc_body body, const void *parameters, size_t count, size_t grai
     return;
   }
   share work = {body, parameters, count};
-  team_run(run_share, &work, (unsigned)(pieces < threads ? pieces : threads));
+  team_share(run_share, &work, (unsigned)(pieces < threads ? pieces : threads));
 }

@@ -203,8 +203,78 @@ import Testing
     return nil
   }
 
+  /// A helper that cannot run, as where another program has its processor: its parts are done by who began the
+  /// region, once each, and it meets the next region as if nothing had been. In a process of its own, because a signal
+  /// is what holds the helper up.
+  @Test func partsOfAHelperThatCannotRunAreTakenOver() async {
+    await #expect(processExitsWith: .success) {
+      alarm(60)  // what waits for the helper waits for ever
+      HeldThread.letSignalsPass()
+      precondition(tc_set_threads(3) == 0)
+      let counts = UnsafeMutablePointer<Int32>.allocate(capacity: 3000)
+      counts.initialize(repeating: 0, count: 3000)
+      TeamTests.count(counts)
+      try HeldThread.hold(try TeamTests.helperOfThisThread(2))
+      TeamTests.count(counts)
+      try HeldThread.release()
+      for _ in 0..<100 { TeamTests.count(counts) }
+      #expect((0..<3000).allSatisfy { counts[$0] == 102 })
+    }
+  }
+
+  /// Adds one to each of 3000 numbers, in a region and in one that is handed out in turns, half of them each.
+  private static func count(_ counts: UnsafeMutablePointer<Int32>) {
+    let add: tc_body = { counts, begin, end, _ in
+      let counts = UnsafeMutablePointer(mutating: counts!.assumingMemoryBound(to: Int32.self))
+      for index in begin..<end { counts[index] += 1 }
+    }
+    tc_parallel(add, counts, 1500, 1)
+    tc_parallel_in_turns(add, counts + 1500, 1500)
+  }
+
+  /// The thread with this number in the regions of the calling thread.
+  private static func helperOfThisThread(_ number: Int) throws -> pthread_t {
+    let members = Roll()
+    let places = try members.begin(3) { data in
+      Roll.of(data).seen.withLock { $0.append([Roll.place[0], Int(bitPattern: UInt(pthread_self()))]) }
+    }
+    return pthread_t(UInt(bitPattern: places[number][1]))
+  }
+
   private static func helpers() throws -> Int {
     let names = try #require(output(of: "cat /proc/\(getpid())/task/*/comm"))
     return names.split(separator: "\n").count { $0 == "compute" }
+  }
+}
+
+/// A thread that a signal's handler keeps until it is released.
+private enum HeldThread {
+  nonisolated(unsafe) private static var entered: [Int32] = [-1, -1]
+  nonisolated(unsafe) private static var released: [Int32] = [-1, -1]
+
+  /// For threads that the calling one makes: threads of a pool take no signals.
+  static func letSignalsPass() {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGUSR2)
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+  }
+
+  /// Returns when the thread is in the handler.
+  static func hold(_ thread: pthread_t) throws {
+    try #require(pipe(&entered) == 0 && pipe(&released) == 0)
+    signal(SIGUSR2) { _ in
+      var byte: UInt8 = 0
+      _ = write(HeldThread.entered[1], &byte, 1)
+      _ = read(HeldThread.released[0], &byte, 1)
+    }
+    try #require(pthread_kill(thread, SIGUSR2) == 0)
+    var byte: UInt8 = 0
+    try #require(read(entered[0], &byte, 1) == 1)
+  }
+
+  static func release() throws {
+    var byte: UInt8 = 0
+    try #require(write(released[1], &byte, 1) == 1)
   }
 }
