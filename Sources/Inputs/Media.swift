@@ -27,9 +27,9 @@ public final class Media: Input, @unchecked Sendable {
   /// Segments that were left out make a longer gap, which is not waited through.
   private static let gaps = StampJumps(longest: 2_000_000_000)
 
-  /// Throws `InputError` where `spec` is a file that cannot be read or is neither picture nor video.
-  public init(_ spec: String, options: SourceOptions) throws {
-    place = MediaPlace(spec)
+  /// Throws `InputError` where `place` is a file that cannot be read or is neither picture nor video.
+  init(_ place: MediaPlace, options: SourceOptions) throws {
+    self.place = place
     label = place.description
     self.options = options
     watch = try JPEGWatch()

@@ -4,12 +4,9 @@ struct MediaPlace: Equatable, CustomStringConvertible, Sendable {
   let name: String
   let isNetwork: Bool
 
-  static let schemes = ["rtsp", "rtsps", "http", "https", "srt"]
-
-  init(_ spec: String) {
-    name = spec
-    isNetwork = MediaPlace.schemes.contains { spec.lowercased().hasPrefix($0 + "://") }
-  }
+  init(file path: String) { (name, isNetwork) = (path, false) }
+  /// Of one of `InputSpec.schemes`.
+  init(address: String) { (name, isNetwork) = (address, true) }
 
   /// A path is given as such, so that a file called "a:b.mp4" is not taken for an address.
   var url: String { isNetwork ? name : "file:" + name }

@@ -37,8 +37,8 @@ public enum Sink {
   /// `/dev/videoN`, `http://HOST:PORT`, a file by its ending, or `-`. Opens nothing yet.
   public static func make(_ spec: String, options: SinkOptions = SinkOptions()) throws -> any Output {
     if spec == "-" { return try MotionJPEG(.standardOutput, options: options) }
-    if spec.hasPrefix("http://") { return try HTTPServer(HTTPAddress(parsing: spec), options: options) }
-    if let scheme = scheme(of: spec) {
+    if let scheme = addressScheme(of: spec) {
+      if scheme == "http" { return try HTTPServer(HTTPAddress(parsing: spec), options: options) }
       throw OutputError(
         .usage, attempt(spec), "\(scheme):// is not a sink",
         remedy: scheme == "https"
@@ -68,11 +68,6 @@ public enum Sink {
     + endings.map { ".\($0)" }.joined(separator: ", ") + ", or - for standard output"
 
   private static func attempt(_ spec: String) -> String { "reading the sink '\(spec)'" }
-
-  private static func scheme(of spec: String) -> Substring? {
-    guard let colon = spec.firstIndex(of: ":"), spec[colon...].hasPrefix("://") else { return nil }
-    return spec[..<colon]
-  }
 
   private static func refusal(_ spec: String, _ ending: String) -> OutputError {
     guard !spec.isEmpty else {

@@ -3,6 +3,7 @@ import Diffusion
 import Filter
 import Frames
 import Glibc
+import Inputs
 
 /// `turbocam quantize`: a model folder with a UNet of eight bits.
 struct QuantizeCommand: Subcommand {
@@ -28,7 +29,8 @@ struct QuantizeCommand: Subcommand {
   /// Neighbouring frames of a clip tell hardly more than one of them.
   private static let spacing = 6
 
-  private let model, frames, output: String
+  private let model, output: String
+  private let frames: InputSpec
   private let pictures: Int
   private let prompts: [String]
   private let options: ModelOptions
@@ -40,7 +42,7 @@ struct QuantizeCommand: Subcommand {
     guard let output = arguments.last("output"), !output.isEmpty else {
       throw arguments.fail("--output DIR is missing")
     }
-    (self.frames, self.output) = (frames, output)
+    (self.frames, self.output) = (try InputSpec(frames), output)
     pictures = try arguments.integer("pictures", in: 1...1000) ?? 16
     let named = arguments.all("prompt")
     prompts = named.isEmpty ? Self.defaultPrompts : named

@@ -52,7 +52,7 @@ struct RunCommand: Subcommand {
       Option("json", nil, "one JSON object a second on standard output"),
     ]
 
-  private let input: String?
+  private let input: InputSpec?
   private let outputs: [String]
   private let model: ModelOptions
   private let fps: Double?
@@ -72,7 +72,7 @@ struct RunCommand: Subcommand {
   init(_ arguments: Arguments) throws {
     if let operand = arguments.operands.first { throw Self.unexpected(operand, arguments) }
     model = try ModelOptions(arguments)
-    input = arguments.last("input")
+    input = try arguments.last("input").map(InputSpec.init)
     let sinks = arguments.all("output")
     outputs = sinks.isEmpty ? ["http://127.0.0.1:8080"] : sinks
     fps = try arguments.positive("fps", atMost: 1000)
@@ -102,8 +102,8 @@ struct RunCommand: Subcommand {
   /// Refuses options that nothing here would follow, and outputs that cannot be, before anything is looked for.
   private func checkUse(_ arguments: Arguments) throws {
     let endings = Set(outputs.map(Sink.ending))
-    let isServed = outputs.contains { $0.hasPrefix("http://") }
-    if loop, input.map({ ["test", "camera"].contains($0) || isDevice($0) }) ?? true {
+    let isServed = outputs.contains { addressScheme(of: $0) == "http" }
+    if loop, input?.mayEnd != true {
       throw arguments.fail("--loop repeats a file: --input FILE")
     }
     if cameraSize != nil, !outputs.contains(where: isDevice) {
@@ -130,29 +130,28 @@ struct RunCommand: Subcommand {
   func run() throws -> Int32 {
     // Before libraries start threads of their own, to which a signal would be the end.
     let signals = Signals()
-    let place = chooseSource()
+    let (spec, loops) = chooseSource()
     // A file turned into files: no frame is lost, and it takes the time it takes.
-    let takesEvery = Place.isFile(place.spec) && !place.loops && outputs.allSatisfy(Place.isFile)
+    let takesEvery = spec.isFile && !loops && outputs.allSatisfy(Place.isFile)
     let chain = try model.isNone ? .none(settings(nil)) : chain(model.open())
-    let input = try Source.make(
-      place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
+    let input = try Source.make(spec, options: sourceOptions(chain, loops, takesEvery: takesEvery))
     let board = Board(chain, input: input, takesEvery: takesEvery)
     let sinks = try outputs.map {
-      try Sink.make($0, options: sinkOptions(board, takesEvery ? place.spec : nil))
+      try Sink.make($0, options: sinkOptions(board, takesEvery ? spec.path : nil))
     }
     let spine = Spine(input, chain.stage, sinks, board)
     let reporter = Reporter(board, isQuiet: quiet, json: json)
     defer { reporter.end() }
-    return try spine.run(limit: frames, inputWaits: Place.isFile(place.spec), signals, reporter)
+    return try spine.run(limit: frames, inputWaits: spec.isFile, signals, reporter)
   }
 
   /// What was asked for, else a camera, else the demo clip over and over.
-  private func chooseSource() -> (spec: String, loops: Bool) {
+  private func chooseSource() -> (spec: InputSpec, loops: Bool) {
     if let input { return (input, loop) }
-    if Cameras.canCapture(except: Place.devices(outputs)) { return ("camera", false) }
-    guard let clip = Resources.demoClip else { return ("camera", false) }
+    if Cameras.canCapture(except: Place.devices(outputs)) { return (.firstCamera, false) }
+    guard let clip = Resources.demoClip else { return (.firstCamera, false) }
     Terminal.say("turbocam: no camera found: playing the demo clip (turbocam doctor tells more)")
-    return (clip, true)
+    return (.file(clip), true)
   }
 
   private func settings(_ folder: ModelFolder?) throws -> Settings {
