@@ -5,6 +5,8 @@ import Frames
 public struct SinkOptions: Sendable {
   /// Every HTTP request has to bring it; needed for addresses other than this machine's.
   public var token: String?
+  /// The shell's words that make a token nobody guesses, for remedies.
+  public static let tokenCommand = "export TURBOCAM_TOKEN=$(openssl rand -hex 16)"
   /// Answers /state and PATCH /settings.
   public var control: (any Control)?
   public var statistics: Statistics?

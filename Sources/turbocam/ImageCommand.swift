@@ -14,7 +14,7 @@ struct ImageCommand: Subcommand {
     [Option("output", "FILE", "a .png or .jpg to write")] + ModelOptions.options + [
       Option(
         "posterior", "sample|mean",
-        "what of the autoencoder's posterior to start from\n(default sample, as diffusers does)"),
+        "what of the autoencoder's posterior to start from (default sample, as diffusers does)"),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
     ]
   static let notes =

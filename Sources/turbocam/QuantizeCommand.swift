@@ -18,7 +18,10 @@ struct QuantizeCommand: Subcommand {
       Option("pictures", "N", "pictures to look at, 1 to 1000 (default 16)"),
       Option(
         "prompt", "TEXT",
-        "what pictures will look like; more than one are taken in turns\n(default: \(defaultPrompts.map { "\"\($0)\"" }.joined(separator: ", ")))"
+        """
+        what pictures will look like; more than one are taken in turns (default: \
+        \(defaultPrompts.map { "\"\($0)\"" }.joined(separator: ", ")))
+        """
       ),
     ] + ModelOptions.options.filter { sharedOptions.contains($0.name) }
   static let notes = """

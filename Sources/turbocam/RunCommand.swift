@@ -14,39 +14,58 @@ struct RunCommand: Subcommand {
     [
       Option(
         "input", "SRC",
-        "/dev/videoN, 'camera' (the first that captures, default),\na picture or video file, an rtsp://, http:// or srt:// address,\nor 'test' (a moving pattern)"
+        """
+        /dev/videoN, 'camera' (the first that captures, default), a picture or video file, an rtsp://, \
+        http:// or srt:// address, or 'test' (a moving pattern)
+        """
       ),
       Option("loop", nil, "repeat a file"),
       Option(
         "output", "SINK",
-        "any number: /dev/videoN (a v4l2loopback device),\nhttp://HOST:PORT (default http://127.0.0.1:8080), a file\n(.mp4 .mkv .mjpeg .jpg .png), or '-' (MJPEG on standard output)"
+        """
+        any number: /dev/videoN (a v4l2loopback device), http://HOST:PORT (default http://127.0.0.1:8080), \
+        a file (.mp4 .mkv .mjpeg .jpg .png), or '-' (MJPEG on standard output)
+        """
       ),
     ] + ModelOptions.options(of: [ModelOptions.embedded, "'none' (pictures pass unchanged)"]) + [
       Option("fps", "F", "frames a second wanted from the input"),
       Option("frames", "N", "end after N pictures have gone out"),
       Option(
         "latency", nil,
-        "one frame at a time; without it a small model works on two at\nonce where that clearly brings more of them, each a little older"
+        """
+        one frame at a time; without it a small model works on two at once where that clearly brings more \
+        of them, each a little older
+        """
       ),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
       Option(
         "camera-size", "WxH",
-        "size of a virtual camera (default 1280x720); browsers take\n640x480, 1280x720 and 1920x1080"),
+        "size of a virtual camera (default 1280x720); browsers take 640x480, 1280x720 and 1920x1080"),
       Option(
-        "quality", "N", "of JPEGs in streams, .mjpeg and .jpg, 1 to 100 (default 85,\nof .jpg files 92)"),
+        "quality", "N", "of JPEGs in streams, .mjpeg and .jpg, 1 to 100 (default 85, of .jpg files 92)"),
       Option("mirror", nil, "left becomes right, as in a mirror"),
       Option("compare", nil, "the input to the left of the repainted picture"),
       Option(
         "steady", "S",
-        "0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away\nwhere the picture stands still, so that strokes flicker less\n(default \(Settings.usualSteadiness))"
+        """
+        0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away where the \
+        picture stands still, so that strokes flicker less (default \(Settings.usualSteadiness))
+        """
       ),
       Option(
         "still", "L",
-        "0 to \(Int(Settings.stillRange.upperBound)) of 255 levels: a picture of which no part changed by so\nmuch since the last painted is not painted again (default \(Int(Settings.usualStillness)));\n0 paints every one"
+        """
+        0 to \(Int(Settings.stillRange.upperBound)) of 255 levels: a picture of which no part changed by \
+        so much since the last painted is not painted again (default \(Int(Settings.usualStillness))); 0 \
+        paints every one
+        """
       ),
       Option(
         "token", "SECRET",
-        "what HTTP requests must bring; needed for other addresses\nthan this machine's own (default: the environment's\nTURBOCAM_TOKEN, which other users cannot read)"
+        """
+        what HTTP requests must bring; needed for other addresses than this machine's own (default: the \
+        environment's TURBOCAM_TOKEN, which other users cannot read)
+        """
       ),
       Option("quiet", nil, "only warnings and errors on standard error"),
       Option("json", nil, "one JSON object a second on standard output"),
@@ -90,7 +109,7 @@ struct RunCommand: Subcommand {
     quiet = arguments.has("quiet")
     json = arguments.has("json")
     guard token != "" else {
-      throw arguments.fail("--token is empty; take a long one: export TURBOCAM_TOKEN=$(openssl rand -hex 16)")
+      throw arguments.fail("--token is empty; take a long one: \(SinkOptions.tokenCommand)")
     }
     guard !json || !outputs.contains("-") else {
       throw arguments.fail("--json and --output - both want standard output")
