@@ -12,10 +12,10 @@ public protocol Input: AnyObject, Sendable {
 /// What an input needs from the spine.
 public struct InputLink: Sendable {
   public let mailbox: Mailbox
-  public let status: StatusBoard
+  public let status: InputStatus
   public let counters: Counters
   public let stop: StopFlag
-  public init(mailbox: Mailbox, status: StatusBoard, counters: Counters, stop: StopFlag) {
+  public init(mailbox: Mailbox, status: InputStatus, counters: Counters, stop: StopFlag) {
     self.mailbox = mailbox
     self.status = status
     self.counters = counters
@@ -23,8 +23,8 @@ public struct InputLink: Sendable {
   }
 }
 
-/// Where frames go. `run` blocks on the output's own thread, takes from `mailbox` until it is closed and empty,
-/// then finishes (a recorder writes its index).
+/// Where frames go. `run` blocks on the output's own thread, takes from `mailbox` until it is closed and
+/// empty, then finishes (a recorder writes its index).
 public protocol Output: AnyObject, Sendable {
   var label: String { get }
   var mailbox: Mailbox { get }

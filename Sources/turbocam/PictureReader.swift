@@ -4,7 +4,7 @@ import Inputs
 /// The pictures of a file, camera or stream one after the other, as fast as they are asked for.
 final class PictureReader {
   private let link = InputLink(
-    mailbox: Mailbox(.every), status: StatusBoard(), counters: Counters(), stop: StopFlag())
+    mailbox: Mailbox(.every), status: InputStatus(), counters: Counters(), stop: StopFlag())
   private let failure = Failure()
   private let thread: StageThread
   private var isFirst = true

@@ -152,14 +152,14 @@ struct RunCommand: Subcommand {
     let (spec, loops) = chooseSource()
     // A file turned into files: no frame is lost, and it takes the time it takes.
     let takesEvery = spec.isFile && !loops && outputs.allSatisfy(Place.isFile)
-    let chain = try model.isNone ? .none(settings(nil)) : chain(model.open())
-    let input = try Source.make(spec, options: sourceOptions(chain, loops, takesEvery: takesEvery))
-    let board = Board(chain, input: input, takesEvery: takesEvery)
+    let setup = try model.isNone ? .none(settings(nil)) : filterSetup(model.open())
+    let input = try Source.make(spec, options: sourceOptions(setup, loops, takesEvery: takesEvery))
+    let state = RunState(setup, input: input, takesEvery: takesEvery)
     let sinks = try outputs.map {
-      try Sink.make($0, options: sinkOptions(board, takesEvery ? spec.path : nil))
+      try Sink.make($0, options: sinkOptions(state, takesEvery ? spec.path : nil))
     }
-    let spine = Spine(input, chain.stage, sinks, board)
-    let reporter = Reporter(board, isQuiet: quiet, json: json)
+    let spine = Spine(input, setup.stage, sinks, state)
+    let reporter = Reporter(state, isQuiet: quiet, json: json)
     defer { reporter.end() }
     return try spine.run(limit: frames, inputWaits: spec.isFile, signals, reporter)
   }
@@ -187,34 +187,34 @@ struct RunCommand: Subcommand {
       inShape: cameraSize ?? PictureSize(width: usual.width, height: usual.height))
   }
 
-  private func chain(_ folder: ModelFolder) throws -> Chain {
+  private func filterSetup(_ folder: ModelFolder) throws -> FilterSetup {
     let choice = try model.chooseDevice(for: folder)
     let box = SettingsBox(try settings(folder))
     let loader = PainterLoader(PipelineMaker(folder, choice.backend, .imageToImage, .mean))
-    return Chain(
+    return FilterSetup(
       stage: RepaintStage(box, loader, prefersLatency: prefersLatency), settings: box, loader: loader,
       model: folder.name,
       device: choice.backend.description, note: choice.note)
   }
 
-  private func sourceOptions(_ chain: Chain, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
-    let size = model.isNone ? model.size : chain.settings.current.settings.size
+  private func sourceOptions(_ setup: FilterSetup, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
+    let size = model.isNone ? model.size : setup.settings.current.settings.size
     return SourceOptions(
       loop: loops, fps: fps, width: size?.width, height: size?.height, realTime: !takesEvery,
       wantsJPEG: model.isNone, buffers: 3 * outputs.count + 9, avoiding: Place.devices(outputs))
   }
 
   /// `film`: the file that is turned into others, no frame of which is lost.
-  private func sinkOptions(_ board: Board, _ film: String?) -> SinkOptions {
+  private func sinkOptions(_ state: RunState, _ film: String?) -> SinkOptions {
     var options = SinkOptions()
     options.policy = film == nil ? .newest : .every
     // Pictures of another rate than the film's are still of its time.
     options.sound = film
-    options.tell = board.tell
+    options.tell = state.tell
     options.token = token
-    options.control = board
-    options.statistics = board.statistics
-    options.counters = board.counters
+    options.control = state
+    options.statistics = state.statistics
+    options.counters = state.counters
     options.quality = quality
     if let cameraSize { (options.width, options.height) = (cameraSize.width, cameraSize.height) }
     return options
