@@ -3,9 +3,9 @@ import Glibc
 
 /// A graph compiled for the processor.
 ///
-/// `run` has all threads work on one frame. Where a frame's ops are so short that sharing them out costs more than a
-/// little, frames are also begun before the last is finished, each on a share of the threads: more of them in a second,
-/// each of them older.
+/// `run` has all threads work on one frame. Where a frame's ops are so short that sharing them out costs more
+/// than a little, frames are also begun before the last is finished, each on a share of the threads: more of
+/// them in a second, each of them older.
 final class CPUExecutable: Executable {
   private let plan: Plan
   private let inputs: [String: Value]
@@ -18,7 +18,8 @@ final class CPUExecutable: Executable {
   private var copies: [[InputCopy]] = []
   /// How the last frame of each share ended.
   private var results: [Result<Void, any Error>] = []
-  /// Frames that were begun on shares, which take turns; of them those that are known to be done, and those finished.
+  /// Frames that were begun on shares, which take turns; of them those that are known to be done, and those
+  /// finished.
   private var begunCount = 0
   private var doneCount = 0
   private var finishedCount = 0
@@ -40,8 +41,8 @@ final class CPUExecutable: Executable {
   private static let shareCount = 2
   /// Operations of a product on one thread, in the mean, below which shares pay (about a millisecond's work).
   private static let shortProduct = 1e8
-  /// Frames overlap only where one comes after less than this share of what a frame takes alone: else they would be twice
-  /// as old for little.
+  /// Frames overlap only where one comes after less than this share of what a frame takes alone: else they
+  /// would be twice as old for little.
   private static let worthwhile = 0.85
   /// Of a few comparisons, so many decide: something else may be at work during some.
   private static let majority = 3
@@ -101,8 +102,8 @@ final class CPUExecutable: Executable {
     }
   }
 
-  /// Bytes that are taken at the most while weights are loaded, and then, beside values that outlive a frame. Programs
-  /// are filled one after the other.
+  /// Bytes that are taken at the most while weights are loaded, and then, beside values that outlive a frame.
+  /// Programs are filled one after the other.
   private static func byteCount(_ loads: [LoadProgram], _ groups: [SettingsGroup], _ lanes: [Lane]) -> Int {
     loads.reduce(0) { $0 + $1.awaitedByteCount } + (loads.map(\.temporaryByteCount).max() ?? 0)
       + groups.reduce(0) { $0 + $1.scratchByteCount } + lanes.reduce(0) { $0 + $1.byteCount }

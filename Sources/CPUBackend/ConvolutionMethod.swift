@@ -3,8 +3,8 @@ import Engine
 
 /// How a convolution is computed: by the first of these that takes it (`Lowering.convolutionMethod`).
 ///
-/// An up-sampling one comes here as one that doubles its input, where `winograd` takes it; else fusion has made of it a
-/// plain convolution of four phases and an op that joins them (`Fusion.splitUpsampling`).
+/// An up-sampling one comes here as one that doubles its input, where `winograd` takes it; else fusion has
+/// made of it a plain convolution of four phases and an op that joins them (`Fusion.splitUpsampling`).
 enum ConvolutionMethod {
   /// One tap that moves by one pixel: a matrix product over pixels.
   case product
@@ -19,7 +19,8 @@ enum ConvolutionMethod {
 }
 
 extension Lowering {
-  /// Chooses by shapes, element types, the weights as they lie in the file, and the processor. Throws where none takes it.
+  /// Chooses by shapes, element types, the weights as they lie in the file, and the processor. Throws where
+  /// none takes it.
   func convolutionMethod(_ node: Node, _ settings: Convolution) throws -> ConvolutionMethod {
     guard !settings.joinsPhases else {
       throw EngineError.unsupported("convolutions that join phases", backend: "the CPU backend")

@@ -96,7 +96,8 @@ final class LoadProgram {
     needs = Array(repeating: [], count: plan.graph.nodes.count)
   }
 
-  /// The same with a cache of its own: for whoever reads weights while another thread compiles with the shared one.
+  /// The same with a cache of its own: for whoever reads weights while another thread compiles with the
+  /// shared one.
   func apart() -> LoadProgram {
     LoadProgram(plan, dnnl, threads: threads, source: source, cache: WeightCache(source))
   }
@@ -174,8 +175,8 @@ final class LoadProgram {
 }
 
 extension Graph {
-  /// The element type that a load value has in the file of weights, and of what only puts weights beside each other, or
-  /// the one that it was rounded to.
+  /// The element type that a load value has in the file of weights, and of what only puts weights beside each
+  /// other, or the one that it was rounded to.
   func stored(_ value: Value, in source: any WeightSource) -> ElementType {
     let node = self[value]
     switch node.op {

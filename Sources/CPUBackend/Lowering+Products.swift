@@ -89,8 +89,8 @@ extension Lowering {
     return SequenceWork([copyRows(residual, target.0), work])
   }
 
-  /// oneDNN 2.6's convolutions add other memory wrongly where the kernel is 1x1 (for some sizes) or the processor
-  /// has no AVX2 (for most): such residuals are copied to the result first, and summed there.
+  /// oneDNN 2.6's convolutions add other memory wrongly where the kernel is 1x1 (for some sizes) or the
+  /// processor has no AVX2 (for most): such residuals are copied to the result first, and summed there.
   private func addsWrongly(_ node: Node) -> Bool {
     guard case .convolution = node.op else { return false }
     return !DNNL.has(dnnl_cpu_isa_avx2) || plan.graph.shape(node.inputs[1])[1...2] == [1, 1]

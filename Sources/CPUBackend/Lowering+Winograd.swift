@@ -39,8 +39,8 @@ extension Lowering {
     return work
   }
 
-  /// The fewest bytes that hold every number of the weights and are unpacked fast: 16 bits, or f32, into which a file's
-  /// integers are converted too.
+  /// The fewest bytes that hold every number of the weights and are unpacked fast: 16 bits, or f32, into
+  /// which a file's integers are converted too.
   private func storedFilters(_ weights: Value) -> ElementType {
     guard PanelProduct.unpacksFast else { return .f32 }
     let element = plan.graph.type(weights).element == .bf16 ? .bf16 : packer.stored(weights)

@@ -2,8 +2,8 @@ import CDNNL
 import CKernels
 import Engine
 
-/// A form of a value that a step wants instead of its plain one: another element type, or an order in which its kernel
-/// reads it. A `Packer` has it made, by `work`.
+/// A form of a value that a step wants instead of its plain one: another element type, or an order in which
+/// its kernel reads it. A `Packer` has it made, by `work`.
 enum PackedForm {
   /// Dense, in any element type.
   case dense(ElementType)
@@ -13,7 +13,8 @@ enum PackedForm {
   case weights(from: Descriptor, to: Descriptor)
   /// f32 `[36, K/16, C, 16]`: weights `[K, 3, 3, C]` as convolutions in tiles want them (`WinogradWork`).
   case tiles
-  /// `[K/16, taps, C, 16]`, C in pairs for products of pairs: weights `[K, ..., C]` for `PanelWork` and `WinogradWork`.
+  /// `[K/16, taps, C, 16]`, C in pairs for products of pairs: weights `[K, ..., C]` for `PanelWork` and
+  /// `WinogradWork`.
   case panels(ElementType, inPairs: Bool)
 
   /// What tells the form of a value from its others, and the bytes it takes.

@@ -4,11 +4,11 @@ import Engine
 
 /// A product that a kernel of our own computes, with weights in panels of 16 columns (Panels.h).
 enum PanelProduct {
-  /// bf16 by bf16. oneDNN waits for weights that come from memory in every frame, which is all of them in a large model;
-  /// and a gate meets its value before either is stored.
+  /// bf16 by bf16. oneDNN waits for weights that come from memory in every frame, which is all of them in a
+  /// large model; and a gate meets its value before either is stored.
   case bfloat16
-  /// f32 by weights that lie in the file in 16 bits and stay so: for processors without products of bf16, where a model
-  /// would take twice its file.
+  /// f32 by weights that lie in the file in 16 bits and stay so: for processors without products of bf16,
+  /// where a model would take twice its file.
   case sixteenBitWeights(ElementType)
 
   /// Numbers below which weights stay in the cache, or the memory is not worth it.

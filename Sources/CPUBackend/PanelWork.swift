@@ -5,8 +5,8 @@ import Engine
 final class PanelWork: Runnable {
   let parameters: Parameters<tc_panels>
 
-  /// Results at a time: so many that their sums fit a core's own cache, and no fewer than use a weight often. Sums of
-  /// floats are read and written for shorter pieces of the weights, so more often.
+  /// Results at a time: so many that their sums fit a core's own cache, and no fewer than use a weight often.
+  /// Sums of floats are read and written for shorter pieces of the weights, so more often.
   private static let mostRows = 384
   private static let mostRowsOfFloats = 128
   private static let fewestRows = 96

@@ -1,8 +1,9 @@
 import CKernels
 import Engine
 
-/// A convolution in tiles. With transformed weights a thread does all of the work on a few tiles whose matrices fit its
-/// core's own cache; else all threads go through many tiles together, and each transforms filters for its share of them.
+/// A convolution in tiles. With transformed weights a thread does all of the work on a few tiles whose
+/// matrices fit its core's own cache; else all threads go through many tiles together, and each transforms
+/// filters for its share of them.
 final class WinogradWork: Runnable {
   private let parameters: Parameters<tc_winograd>
   private var place: UnsafeMutablePointer<tc_winograd> { parameters.pointer }

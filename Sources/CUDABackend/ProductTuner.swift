@@ -10,14 +10,15 @@ public enum Tuning: Sendable, Equatable {
   case measured
   /// cuBLASLt computes whatever it can: for comparisons.
   case library
-  /// As `measured`, with the kernels for Hopper's warpgroups among what is measured. No card has run those yet.
+  /// As `measured`, with the kernels for Hopper's warpgroups among what is measured. No card has run those
+  /// yet.
   case measuredWithWarpgroups
-  /// Hopper's warpgroups compute whatever they can, in the tile of this index in `Tile.warpgroups`, and a model decides
-  /// the rest: for comparisons.
+  /// Hopper's warpgroups compute whatever they can, in the tile of this index in `Tile.warpgroups`, and a
+  /// model decides the rest: for comparisons.
   case warpgroups(Int)
 
-  /// As TURBOCAM_TUNING says: 0, 1, cublaslt, warpgroups (measured with them) or warpgroups:0 and so on; measured where
-  /// it says nothing.
+  /// As TURBOCAM_TUNING says: 0, 1, cublaslt, warpgroups (measured with them) or warpgroups:0 and so on;
+  /// measured where it says nothing.
   public static var standard: Tuning {
     let word = getenv("TURBOCAM_TUNING").map { String(cString: $0) } ?? ""
     switch word {
@@ -57,9 +58,10 @@ protocol ProductWork: Runnable {
 
 /// Measures which way of computing a product is fastest, once for each shape and GPU.
 ///
-/// What is timed is what a frame does: a captured graph, the picture in the cache where the last kernel left it, and
-/// weights that come from memory, for in a frame gigabytes of other weights lie between two uses of the same. Both are
-/// drawn numbers: zeros, or all the same, take less power and leave the clock higher than real ones do.
+/// What is timed is what a frame does: a captured graph, the picture in the cache where the last kernel left
+/// it, and weights that come from memory, for in a frame gigabytes of other weights lie between two uses of
+/// the same. Both are drawn numbers: zeros, or all the same, take less power and leave the clock higher than
+/// real ones do.
 final class ProductTuner {
   private let stream: GPUStream
   private let library: KernelLibrary
@@ -70,7 +72,8 @@ final class ProductTuner {
 
   /// Runs in a graph, and rounds of all candidates' graphs, of which each one's quickest counts.
   private static let (runs, rounds) = (16, 3)
-  /// Work before the first round, in seconds: a GPU that had none runs at a lower clock, its memory at its usual one.
+  /// Work before the first round, in seconds: a GPU that had none runs at a lower clock, its memory at its
+  /// usual one.
   private static let warmUp = 0.03
 
   /// A way to compute a product, captured and ready to be timed.
@@ -85,8 +88,8 @@ final class ProductTuner {
     (self.stream, self.library) = (stream, library)
   }
 
-  /// The choice for a shape: known, or the fastest of `candidates`, which are made one after the other; `make` is told
-  /// where numbers for `pictureBytes` of x are, nil where the product is to stay as it is.
+  /// The choice for a shape: known, or the fastest of `candidates`, which are made one after the other;
+  /// `make` is told where numbers for `pictureBytes` of x are, nil where the product is to stay as it is.
   func choice(
     for shape: ProductShape, weightBytes: Int, pictureBytes: Int, candidates: [ProductChoice],
     make: (ProductChoice, Scratch, tc_CUdeviceptr?) throws -> (any ProductWork)?
@@ -140,7 +143,8 @@ final class ProductTuner {
     }
   }
 
-  /// Of each the quickest of some rounds, in which they take turns, so that all meet the same clocks. nil for none.
+  /// Of each the quickest of some rounds, in which they take turns, so that all meet the same clocks. nil for
+  /// none.
   private func fastest(_ contenders: [Contender]) throws -> ProductChoice? {
     guard contenders.count > 1 else { return contenders.first?.choice }
     try warmUp(contenders)
@@ -173,8 +177,8 @@ final class ProductTuner {
     }
   }
 
-  /// Weights of twice what the cache holds, where so much is free, and a picture; false where the GPU is full: a model
-  /// has to fit without.
+  /// Weights of twice what the cache holds, where so much is free, and a picture; false where the GPU is
+  /// full: a model has to fit without.
   private func makeNumbers(_ weightBytes: Int, _ pictureBytes: Int) throws -> Bool {
     let wanted = try max(
       weightBytes + 255, min(2 * stream.context.device.cache, stream.context.memoryInfo().free / 8))
@@ -203,7 +207,8 @@ final class ProductTuner {
     return new
   }
 
-  /// Bits that are numbers of moderate size in f16, in bf16 and, both bytes, in e4m3; more of them than any row has.
+  /// Bits that are numbers of moderate size in f16, in bf16 and, both bytes, in e4m3; more of them than any
+  /// row has.
   private static let drawn: [UInt8] = {
     var state: UInt32 = 1
     return (0..<1 << 20).map { place in

@@ -1,16 +1,18 @@
-/// What happens to a product before it is stored, in this order: scaling, normalisation, bias, residual, activation.
-/// `scaled`, `bias`, `normalized` and `residual` say which optional inputs the node has, in that order after the weight.
+/// What happens to a product before it is stored, in this order: scaling, normalisation, bias, residual,
+/// activation. `scaled`, `bias`, `normalized` and `residual` say which optional inputs the node has, in that
+/// order after the weight.
 public struct Epilogue: Hashable, Sendable {
-  /// The product of i8 with i8, times a number f32 [K] for each filter. The result is not of the operands' element type.
+  /// The product of i8 with i8, times a number f32 [K] for each filter. The result is not of the operands'
+  /// element type.
   public var scaled: Bool
   public var bias: Bool
   public var residual: Bool
   public var activation: Activation?
-  /// Linear layers only: of two neighbouring features the first is multiplied by gelu of the second (GEGLU where the
-  /// weights lie in turns, `Fusion.gateProducts`). No residual and no activation then.
+  /// Linear layers only: of two neighbouring features the first is multiplied by gelu of the second (GEGLU
+  /// where the weights lie in turns, `Fusion.gateProducts`). No residual and no activation then.
   public var gated: Bool
-  /// Linear layers only: (product - mean · sums) / deviation, which is the product with a layer norm's result where
-  /// sums are those of each filter's weights (`Fusion.foldNorms`).
+  /// Linear layers only: (product - mean · sums) / deviation, which is the product with a layer norm's result
+  /// where sums are those of each filter's weights (`Fusion.foldNorms`).
   public var normalized: Bool
 
   public init(
@@ -25,7 +27,8 @@ public struct Epilogue: Hashable, Sendable {
     self.gated = gated
   }
 
-  /// Which of the node's inputs the scale, the bias, the weights' sums and the moments are, where it has them.
+  /// Which of the node's inputs the scale, the bias, the weights' sums and the moments are, where it has
+  /// them.
   public var scaleIndex: Int? { scaled ? 2 : nil }
   public var biasIndex: Int? { bias ? (scaled ? 3 : 2) : nil }
   public var weightSumsIndex: Int? { normalized ? 2 + (scaled ? 1 : 0) + (bias ? 1 : 0) : nil }

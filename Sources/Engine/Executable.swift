@@ -9,20 +9,20 @@ public protocol Executable: AnyObject {
   func run() throws
   /// How many frames may be under way: more than 1 where one can be begun before the last is finished.
   var depth: Int { get }
-  /// `run` in two: begins a frame with what the inputs hold now. Inputs written after belong to the next; while one is
-  /// under way, all of the next one's inputs of frames have to be written.
+  /// `run` in two: begins a frame with what the inputs hold now. Inputs written after belong to the next;
+  /// while one is under way, all of the next one's inputs of frames have to be written.
   func start() throws
   /// Waits for the oldest frame that was begun; outputs are its own until the next `start` or `finish`.
   func finish() throws
-  /// The memory of an output of the last run, or of the frame that was finished last; it stays as it is until the next
-  /// `run`, `start` or `finish`.
+  /// The memory of an output of the last run, or of the frame that was finished last; it stays as it is until
+  /// the next `run`, `start` or `finish`.
   func withOutput<R>(_ output: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
   /// Type of an input or output.
   func type(of name: String) -> TensorType?
   /// Bytes held: packed weights, persistent values and arena.
   var memory: MemoryUse { get }
-  /// Runs the settings and frame programs once with a clock around each op (`ReferenceExecutable`: the times of the last
-  /// `run`), in the order they ran.
+  /// Runs the settings and frame programs once with a clock around each op (`ReferenceExecutable`: the times
+  /// of the last `run`), in the order they ran.
   func profile() throws -> [OpTime]
 }
 

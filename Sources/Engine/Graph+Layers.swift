@@ -17,8 +17,8 @@ extension Graph {
     return add(.constant(numbers), [], TensorType(shape, .f32))
   }
 
-  /// `x [H, W, C]`, `weight [K, R, S, C]`, `bias [K]` → `[H', W', K]`, H' = ⌊(H + top + bottom - R)/stride⌋ + 1 and W'
-  /// likewise (`Op.convolution`).
+  /// `x [H, W, C]`, `weight [K, R, S, C]`, `bias [K]` → `[H', W', K]`, H' = ⌊(H + top + bottom - R)/stride⌋ +
+  /// 1 and W' likewise (`Op.convolution`).
   public func convolution(
     _ x: Value, weight: Value, bias: Value? = nil, stride: Int = 1, padding: Padding = Padding(0)
   ) -> Value {
@@ -67,7 +67,8 @@ extension Graph {
       TensorType(input.dropLast() + [matrix[0]], element))
   }
 
-  /// `x [..., C]`, `gain [C]`, `shift [C]` → `[..., C]`; statistics over all leading positions and C/groups channels.
+  /// `x [..., C]`, `gain [C]`, `shift [C]` → `[..., C]`; statistics over all leading positions and C/groups
+  /// channels.
   public func groupNorm(_ x: Value, groups: Int, epsilon: Float, gain: Value, shift: Value) -> Value {
     precondition(shape(x).last! % groups == 0 && shape(gain) == [shape(x).last!])
     return add(.groupNorm(groups: groups, epsilon: epsilon, activation: nil), [x, gain, shift], type(x))
@@ -84,8 +85,8 @@ extension Graph {
     add(.moments(epsilon: epsilon), [x], TensorType(shape(x).dropLast() + [2], .f32))
   }
 
-  /// `q [T, C]`, `k`, `v` `[S, C]` → `[T, C]`: softmax(q·kᵀ·scale)·v for each of `heads` parts of C; `scale` is 1/√(C/heads)
-  /// where it is not given.
+  /// `q [T, C]`, `k`, `v` `[S, C]` → `[T, C]`: softmax(q·kᵀ·scale)·v for each of `heads` parts of C; `scale`
+  /// is 1/√(C/heads) where it is not given.
   public func attention(
     _ q: Value, _ k: Value, _ v: Value, heads: Int, scale: Float? = nil, causal: Bool = false
   ) -> Value {

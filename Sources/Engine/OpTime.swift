@@ -10,7 +10,8 @@ public struct OpTime: Sendable {
   /// Floating-point operations, two for each multiply-add.
   public var operations: Double
   public var byteCount: Int
-  /// The time of `node`, whose operands have the types `inputs`; `element` where it multiplies something else than them.
+  /// The time of `node`, whose operands have the types `inputs`; `element` where it multiplies something else
+  /// than them.
   public init(
     label: String, node: Node, inputs: [TensorType], seconds: Double, operations: Double,
     element: ElementType? = nil

@@ -5,7 +5,8 @@ public protocol WeightSource: AnyObject {
   /// Calls `body` with the tensor's bytes, row-major in `type(of:)`, unaligned. The bytes are valid during
   /// the call only.
   func withBytes<R>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
-  /// The same, piece by piece in order: `body` gets the place of the piece's first byte too. Pieces are whole elements.
+  /// The same, piece by piece in order: `body` gets the place of the piece's first byte too. Pieces are whole
+  /// elements.
   func withPieces(of name: String, _ body: (Int, UnsafeRawBufferPointer) throws -> Void) throws
 }
 

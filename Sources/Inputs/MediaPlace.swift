@@ -33,8 +33,8 @@ struct MediaPlace: Equatable, CustomStringConvertible, Sendable {
       ("rtsp_transport", "tcp"),
       // Microseconds without a byte.
       ("rw_timeout", "5000000"),
-      // Not "nobuffer": it throws away what was read to find the streams, such as the only key frame for seconds,
-      // or all of a short film.
+      // Not "nobuffer": it throws away what was read to find the streams, such as the only key frame for
+      // seconds, or all of a short film.
       ("analyzeduration", "1000000"),
     ]
   }

@@ -7,7 +7,8 @@ struct Option: Sendable {
   let name: String
   /// What `--help` calls its value; nil for an option that takes none.
   let value: String?
-  /// What `--help` says of it: as long as need be, it is broken into lines there. A line's end begins a new one.
+  /// What `--help` says of it: as long as need be, it is broken into lines there. A line's end begins a new
+  /// one.
   let help: String
 
   init(_ name: String, _ value: String? = nil, _ help: String) {

@@ -2,7 +2,8 @@ import CUDABackend
 import Diffusion
 import Filter
 
-/// `turbocam bench`: what each stage takes, and what it could take at best on this machine.
+/// `turbocam bench`: what each station of a frame and each stage of a model takes, and what they could take
+/// at best on this machine.
 struct BenchCommand: Subcommand {
   static let name = "bench"
   static let summary = "Measure every stage against this machine's own peak."

@@ -6,8 +6,8 @@ import Filter
 import Frames
 import Glibc
 
-/// What this machine can do at best, measured when it is first asked for: not before the suites have looked at
-/// the memory they take.
+/// What this machine can do at best, measured when it is first asked for: not before the suites have looked
+/// at the memory they take.
 final class Machine {
   let backend: any Backend
   /// Of the processor's backend; nil for a GPU's.
@@ -72,7 +72,7 @@ final class Machine {
     return best
   }
 
-  /// Bytes a second, read and written ones together, that one thread copies at best: a frame's stage is one
+  /// Bytes a second, read and written ones together, that one thread copies at best: a frame's station is one
   /// thread, and its picture fits the caches as these 2 MiB do.
   private static func measureCopying() -> Double {
     let size = 1 << 20
