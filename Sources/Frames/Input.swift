@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Where frames come from. `run` blocks on the stage's own thread until the source ends for good or `stop`.
 public protocol Input: AnyObject, Sendable {
   /// For people: "/dev/video0 (Integrated Camera)".
@@ -21,22 +19,4 @@ public struct InputLink: Sendable {
     self.counters = counters
     self.stop = stop
   }
-}
-
-/// Where frames go. `run` blocks on the output's own thread, takes from `mailbox` until it is closed and
-/// empty, then finishes (a recorder writes its index).
-public protocol Output: AnyObject, Sendable {
-  var label: String { get }
-  var mailbox: Mailbox { get }
-  /// Opens device, socket or file, so that a wrong sink is refused before any work starts.
-  func open() throws
-  func run() throws
-}
-
-/// Set once, from a signal or another thread.
-public final class StopFlag: Sendable {
-  private let flag = Atomic<Bool>(false)
-  public init() {}
-  public var isSet: Bool { flag.load(ordering: .relaxed) }
-  public func set() { flag.store(true, ordering: .relaxed) }
 }
