@@ -4,7 +4,7 @@ import Glibc
 ///
 /// Synchronization's `Mutex` waits on a futex of its own, in a library that the thread sanitizer does not see
 /// into, so it may report accesses that only such a mutex orders. This one it knows: for what Tests/run has
-/// it look at, Frames above all. Rooms that it does not look at use `Mutex` as well.
+/// it look at, Frames above all. Modules that it does not look at use `Mutex` as well.
 public final class Lock<Value>: @unchecked Sendable {
   private var value: Value
   // On the heap because pthread objects must not move.

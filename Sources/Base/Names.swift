@@ -1,7 +1,7 @@
 import Glibc
 
-/// The names in a folder, sorted, without those that begin with a dot unless `hidden`. nil where it cannot be read:
-/// then errno says why.
+/// The names in a folder, sorted, without those that begin with a dot unless `hidden`. nil where it cannot be
+/// read: then errno says why.
 public func names(in folder: String, hidden: Bool = false) -> [String]? {
   guard let stream = opendir(folder) else { return nil }
   defer { closedir(stream) }

@@ -2,8 +2,8 @@ import Glibc
 
 /// Starts a program, and gives its process to whoever waits for it.
 ///
-/// `input`, `output`, `errors`: descriptors that become its standard ones; nil: /dev/null. Others of this process it has
-/// where they are not close-on-exec. `environment`: "NAME=value" each; nil: this process's.
+/// `input`, `output`, `errors`: descriptors that become its standard ones; nil: /dev/null. Others of this
+/// process it has where they are not close-on-exec. `environment`: "NAME=value" each; nil: this process's.
 public func spawn(
   _ program: String, _ arguments: [String], input: Int32? = nil, output: Int32? = nil, errors: Int32? = nil,
   environment: [String]? = nil

@@ -2,8 +2,8 @@ import Glibc
 
 /// Memory aligned to cache lines, freed with its last owner.
 ///
-/// Large pieces are mappings of their own on huge pages: weights of gigabytes are read once a frame, and with pages of
-/// 4 KB the processor would look up where each lies again and again.
+/// Large pieces are mappings of their own on huge pages: weights of gigabytes are read once a frame, and with
+/// pages of 4 KB the processor would look up where each lies again and again.
 final class Buffer {
   let pointer: UnsafeMutableRawPointer
   let byteCount: Int
@@ -20,7 +20,8 @@ final class Buffer {
       let mapping = try Self.map(self.byteCount)
       self.mapping = mapping
       pointer = mapping.baseAddress!.alignedUp(toMultipleOf: Self.hugePage)
-      // Where the system has no huge pages small ones do, and for the rest of a piece: a huge one would waste memory.
+      // Where the system has no huge pages small ones do, and for the rest of a piece: a huge one would waste
+      // memory.
       madvise(pointer, self.byteCount / Self.hugePage * Self.hugePage, MADV_HUGEPAGE)
       return
     }

@@ -3,9 +3,9 @@ import Glibc
 
 /// A graph compiled for the processor.
 ///
-/// `run` has all threads work on one frame. Where a frame's ops are so short that sharing them out costs more than a
-/// little, frames are also begun before the last is finished, each on a share of the threads: more of them in a second,
-/// each of them older.
+/// `run` has all threads work on one frame. Where a frame's ops are so short that sharing them out costs more
+/// than a little, frames are also begun before the last is finished, each on a share of the threads: more of
+/// them in a second, each of them older.
 final class CPUExecutable: Executable {
   private let plan: Plan
   private let inputs: [String: Value]
@@ -14,11 +14,12 @@ final class CPUExecutable: Executable {
   private let whole: Lane
   /// A share of the threads each: empty where that does not pay.
   private var shares: [Lane] = []
-  /// Where each share has its inputs of frames, and where they are written.
-  private var copies: [[(to: UnsafeMutableRawPointer, from: UnsafeRawPointer, byteCount: Int)]] = []
+  /// For each share.
+  private var copies: [[InputCopy]] = []
   /// How the last frame of each share ended.
   private var results: [Result<Void, any Error>] = []
-  /// Frames that were begun on shares, which take turns; of them those that are known to be done, and those finished.
+  /// Frames that were begun on shares, which take turns; of them those that are known to be done, and those
+  /// finished.
   private var begunCount = 0
   private var doneCount = 0
   private var finishedCount = 0
@@ -29,12 +30,19 @@ final class CPUExecutable: Executable {
   private var dirty = UInt64.max
   let memory: MemoryUse
 
+  /// An input of a frame that goes from where it is written to where a share reads it.
+  private struct InputCopy {
+    var to: UnsafeMutableRawPointer
+    var from: UnsafeRawPointer
+    var byteCount: Int
+  }
+
   /// Shares of the threads that frames are begun on.
   private static let shareCount = 2
   /// Operations of a product on one thread, in the mean, below which shares pay (about a millisecond's work).
   private static let shortProduct = 1e8
-  /// Frames overlap only where one comes after less than this share of what a frame takes alone: else they would be twice
-  /// as old for little.
+  /// Frames overlap only where one comes after less than this share of what a frame takes alone: else they
+  /// would be twice as old for little.
   private static let worthwhile = 0.85
   /// Of a few comparisons, so many decide: something else may be at work during some.
   private static let majority = 3
@@ -46,22 +54,13 @@ final class CPUExecutable: Executable {
     cache: WeightCache<Buffer>, settingsBytes: Int, freeBytes: Int, progress: (CompileProgress) -> Void
   ) throws {
     self.plan = plan
-    var inputs: [String: Value] = [:]
-    for (index, node) in plan.graph.nodes.enumerated() {
-      if case .input(let name) = node.op { inputs[name] = Value(index: index) }
-    }
-    self.inputs = inputs
+    inputs = Self.inputs(of: plan.graph)
     outputs = Dictionary(plan.graph.outputs.map { ($0.name, $0.value) }) { $1 }
     let load = LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache)
     var held = [Buffer?](repeating: nil, count: plan.graph.nodes.count)
     whole = try Lane(plan, threads: threads, load, held: &held)
     shown = whole
-    let weightBytes = load.sizes.values.reduce(0, +)
-    if overlap != .never, weightBytes < Self.smallWeights, Self.hasShortProducts(plan, threads: threads) {
-      shares = try (0..<Self.shareCount).map { _ in
-        try Lane(plan, threads: threads / Self.shareCount, load, held: &held)
-      }
-    }
+    if overlap != .never { shares = try Self.shares(plan, threads: threads, load, held: &held) }
     try setThreads(threads)
     let places = whole.lowering.memory
     groups = try plan.settingsMasks.map { mask in
@@ -70,27 +69,64 @@ final class CPUExecutable: Executable {
         LoadProgram(plan, dnnl, threads: threads, source: source, cache: cache), memory: places,
         atMost: settingsBytes)
     }
-    // Programs are filled one after the other.
+    let heldBytes = held.reduce(0) { $0 + ($1?.byteCount ?? 0) }
     let loads = [load] + groups.compactMap(\.awaited)
     try Self.demand(
-      loads.reduce(0) { $0 + $1.awaitedByteCount } + (loads.map(\.temporaryByteCount).max() ?? 0)
-        + groups.reduce(0) { $0 + $1.scratchByteCount } + ([whole] + shares).reduce(0) { $0 + $1.byteCount }
-        + held.reduce(0) { $0 + ($1?.byteCount ?? 0) }, of: freeBytes)
+      Self.byteCount(loads, groups, [whole] + shares) + heldBytes, of: freeBytes)
     for load in loads { try load.run(progress: progress) }
     if !shares.isEmpty, overlap == .measured, try !Self.pays(shares, whole) { shares = [] }
     results = Array(repeating: .success(()), count: shares.count)
-    copies = try shares.map { [whole] lane in
-      try inputs.values.filter { plan.graph[$0].cadence == .frame }.map { value in
-        let (to, from) = (try lane.lowering.operand(value), try whole.lowering.operand(value))
-        return (to.pointer, UnsafeRawPointer(from.pointer), from.type.byteCount)
-      }
+    copies = try shares.map { [inputs, whole] in try Self.copies(of: inputs, plan, from: whole, to: $0) }
+    memory = Self.memoryUse(load, groups, [whole] + shares, heldBytes: heldBytes)
+  }
+
+  // MARK: Making one
+
+  private static func inputs(of graph: Graph) -> [String: Value] {
+    var inputs: [String: Value] = [:]
+    for (index, node) in graph.nodes.enumerated() {
+      if case .input(let name) = node.op { inputs[name] = Value(index: index) }
     }
-    let lanes = [whole] + shares
-    memory = MemoryUse(
-      weights: groups.reduce(into: load.sizes) { $0.merge($1.residentSizes) { first, _ in first } }.values
-        .reduce(0, +),
-      settings: held.reduce(0) { $0 + ($1?.byteCount ?? 0) }
-        + lanes.reduce(0) { $0 + $1.programs.packedByteCount },
+    return inputs
+  }
+
+  /// Lanes on shares of the threads where they may pay; none where they cannot.
+  private static func shares(
+    _ plan: Plan, threads: Int, _ load: LoadProgram, held: inout [Buffer?]
+  ) throws -> [Lane] {
+    guard load.sizes.values.reduce(0, +) < smallWeights, hasShortProducts(plan, threads: threads) else {
+      return []
+    }
+    return try (0..<shareCount).map { _ in
+      try Lane(plan, threads: threads / shareCount, load, held: &held)
+    }
+  }
+
+  /// Bytes that are taken at the most while weights are loaded, and then, beside values that outlive a frame.
+  /// Programs are filled one after the other.
+  private static func byteCount(_ loads: [LoadProgram], _ groups: [SettingsGroup], _ lanes: [Lane]) -> Int {
+    loads.reduce(0) { $0 + $1.awaitedByteCount } + (loads.map(\.temporaryByteCount).max() ?? 0)
+      + groups.reduce(0) { $0 + $1.scratchByteCount } + lanes.reduce(0) { $0 + $1.byteCount }
+  }
+
+  /// Where a lane has its inputs of frames, and where they are written.
+  private static func copies(
+    of inputs: [String: Value], _ plan: Plan, from whole: Lane, to lane: Lane
+  ) throws -> [InputCopy] {
+    try inputs.values.filter { plan.graph[$0].cadence == .frame }.map { value in
+      let (to, from) = (try lane.lowering.operand(value), try whole.lowering.operand(value))
+      return InputCopy(
+        to: to.pointer, from: UnsafeRawPointer(from.pointer), byteCount: from.type.byteCount)
+    }
+  }
+
+  private static func memoryUse(
+    _ load: LoadProgram, _ groups: [SettingsGroup], _ lanes: [Lane], heldBytes: Int
+  ) -> MemoryUse {
+    let weights = groups.reduce(into: load.sizes) { $0.merge($1.residentSizes) { first, _ in first } }
+    return MemoryUse(
+      weights: weights.values.reduce(0, +),
+      settings: heldBytes + lanes.reduce(0) { $0 + $1.programs.packedByteCount },
       arena: lanes.reduce(0) { $0 + $1.byteCount })
   }
 
@@ -127,6 +163,7 @@ final class CPUExecutable: Executable {
     }
   }
 
+  /// Whether sharing a product out over threads costs more than a little, in the mean.
   private static func hasShortProducts(_ plan: Plan, threads: Int) -> Bool {
     guard threads >= shareCount else { return false }
     let products = plan.frame.map { plan.graph[$0] }.filter { $0.cadence == .frame }.map { node in

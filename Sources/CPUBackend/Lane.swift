@@ -1,7 +1,7 @@
 import Engine
 
-/// The frame program with memory of its own for what lives as long as a frame. As many frames can be under way as there
-/// are lanes; what depends on settings alone, and weights, are there once.
+/// The frame program with memory of its own for what lives as long as a frame. As many frames can be under
+/// way as there are lanes; what depends on settings alone, and weights, are there once.
 final class Lane {
   let threads: Int
   let lowering: Lowering

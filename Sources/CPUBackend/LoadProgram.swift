@@ -1,4 +1,3 @@
-import CDNNL
 import CKernels
 import Engine
 
@@ -7,7 +6,8 @@ import Engine
 final class LoadProgram {
   private struct Need {
     var buffer: Buffer
-    var packing: Packing?
+    /// nil for the plain one.
+    var form: PackedForm?
     var key: WeightCache<Buffer>.Key
   }
 
@@ -36,14 +36,14 @@ final class LoadProgram {
   }
 
   /// Memory that will hold a load value, in a packed form or plain (then `value` is a root).
-  func require(_ value: Value, _ packing: Packing?) throws -> Buffer {
+  func require(_ value: Value, _ form: PackedForm?) throws -> Buffer {
     let type = plan.graph.type(value)
-    let (layout, byteCount) = packing?.form(of: type) ?? ([], type.byteCount)
+    let (layout, byteCount) = form?.layout(of: type) ?? ([], type.byteCount)
     let key = WeightCache<Buffer>.Key(expression: numbers[value.index], layout: layout)
     if let buffer = known[key] { return buffer }
     let (buffer, isFilled) = try cache.buffer(key) { try Buffer(byteCount) }
     known[key] = buffer
-    if !isFilled { needs[value.index].append(Need(buffer: buffer, packing: packing, key: key)) }
+    if !isFilled { needs[value.index].append(Need(buffer: buffer, form: form, key: key)) }
     return buffer
   }
 
@@ -57,7 +57,7 @@ final class LoadProgram {
     var (held, most) = (0, 0)
     for step in LoadSchedule(plan, isNeeded: { !needs[$0.index].isEmpty }).steps {
       let byteCount = plan.graph.type(step.value).byteCount
-      if let index = Temporaries.fitting(byteCount, spare) {
+      if let index = LoadTemporaries.fitting(byteCount, spare) {
         sizes[step.value] = spare.remove(at: index)
       } else {
         sizes[step.value] = Buffer.size(byteCount)
@@ -67,7 +67,7 @@ final class LoadProgram {
       for root in step.drops {
         guard let size = sizes.removeValue(forKey: root) else { continue }
         spare.append(size)
-        if spare.count > Temporaries.mostSpare { held -= spare.removeFirst() }
+        if spare.count > LoadTemporaries.mostSpare { held -= spare.removeFirst() }
       }
     }
     return most
@@ -79,7 +79,7 @@ final class LoadProgram {
   /// Computes what was asked for.
   func run(progress: (CompileProgress) -> Void) throws {
     let schedule = LoadSchedule(plan) { !needs[$0.index].isEmpty }
-    let temporary = Temporaries(plan, dnnl, threads: threads)
+    let temporary = LoadTemporaries(plan, dnnl, threads: threads)
     let needed = needs.indices.filter { !needs[$0].isEmpty }.map { Value(index: $0) }
     do {
       for (done, step) in schedule.steps.enumerated() {
@@ -96,7 +96,8 @@ final class LoadProgram {
     needs = Array(repeating: [], count: plan.graph.nodes.count)
   }
 
-  /// The same with a cache of its own: for whoever reads weights while another thread compiles with the shared one.
+  /// The same with a cache of its own: for whoever reads weights while another thread compiles with the
+  /// shared one.
   func apart() -> LoadProgram {
     LoadProgram(plan, dnnl, threads: threads, source: source, cache: WeightCache(source))
   }
@@ -104,7 +105,7 @@ final class LoadProgram {
   /// Lets go of what was made: it lives on while somebody else uses it.
   func release() { known = [:] }
 
-  private func compute(_ value: Value, _ temporary: Temporaries) throws {
+  private func compute(_ value: Value, _ temporary: LoadTemporaries) throws {
     let node = plan.graph[value]
     let memory = try temporary.make(value)
     switch node.op {
@@ -161,22 +162,21 @@ final class LoadProgram {
     KernelWork(tc_kernel(tc_kernel_map), parameters, count: tc_chunks(count), grain: 64).run()
   }
 
-  private func fill(_ value: Value, _ temporary: Temporaries) throws {
+  private func fill(_ value: Value, _ temporary: LoadTemporaries) throws {
     for need in needs[value.index] {
       let operand = try temporary.lowering.operand(value)
-      switch need.packing {
-      case nil:
+      if let form = need.form {
+        try form.work(temporary.lowering, operand, into: need.buffer).run()
+      } else {
         need.buffer.pointer.copyMemory(from: operand.pointer, byteCount: operand.type.byteCount)
-      case let packing?:
-        try Packed.work(temporary.lowering, operand, packing, into: need.buffer).run()
       }
     }
   }
 }
 
 extension Graph {
-  /// The element type that a load value has in the file of weights, and of what only puts weights beside each other, or
-  /// the one that it was rounded to.
+  /// The element type that a load value has in the file of weights, and of what only puts weights beside each
+  /// other, or the one that it was rounded to.
   func stored(_ value: Value, in source: any WeightSource) -> ElementType {
     let node = self[value]
     switch node.op {
@@ -189,92 +189,5 @@ extension Graph {
       return type(node.inputs[0]).element
     default: return node.type.element
     }
-  }
-}
-
-/// Making a packed form.
-enum Packed {
-  static func work(_ lowering: Lowering, _ operand: Operand, _ packing: Packing, into buffer: Buffer) throws
-    -> any Runnable
-  {
-    switch packing {
-    case .dense(let element):
-      let result = Operand(
-        pointer: buffer.pointer, type: TensorType(operand.type.shape, element), rowStride: operand.columns)
-      return lowering.map(operand, result, tc_identity)
-    case .tiles:
-      return Lowering.tiles(of: UnsafeRawPointer(operand.pointer), operand.type, into: buffer.pointer)
-    case .panels(let element, let inPairs):
-      return Lowering.panels(operand, element, inPairs: inPairs, into: buffer.pointer)
-    case .weights(let from, let to):
-      let label = "packing \(operand.type)"
-      let primitive = try Primitive.reorder(lowering.dnnl, from: from, to: to, op: label)
-      var bound: [(Int32, Memory)] = [
-        (DNNL_ARG_SRC_0, try Memory(lowering.dnnl, from, operand.pointer)),
-        (DNNL_ARG_DST_0, try Memory(lowering.dnnl, to, buffer.pointer, owner: buffer)),
-      ]
-      if let scratchpad = primitive.scratchpad, scratchpad.byteCount > 0 {
-        let memory = try Buffer(scratchpad.byteCount)
-        bound.append(
-          (DNNL_ARG_SCRATCHPAD, try Memory(lowering.dnnl, scratchpad, memory.pointer, owner: memory)))
-      }
-      return PrimitiveWork(lowering.dnnl, primitive, bound)
-    }
-  }
-}
-
-/// Values of the load program while somebody still reads them.
-private final class Temporaries: Packer {
-  private let plan: Plan
-  private var buffers: [Value: Buffer] = [:]
-  /// Memory that was dropped, for what comes next: the system need not clear it again.
-  private var spare: [Buffer] = []
-  static let mostSpare = 4
-  private(set) var lowering: Lowering!
-
-  init(_ plan: Plan, _ dnnl: DNNL, threads: Int) {
-    self.plan = plan
-    lowering = Lowering(plan, dnnl, threads: threads, scratch: Scratch(), packer: self)
-  }
-
-  func make(_ value: Value) throws -> UnsafeMutableRawPointer {
-    let buffer = try take(plan.graph.type(value).byteCount)
-    buffers[value] = buffer
-    lowering.memory[value.index] = buffer.pointer
-    return buffer.pointer
-  }
-
-  /// Which spare memory is large enough, and not far too large.
-  static func fitting(_ byteCount: Int, _ spare: [Int]) -> Int? {
-    spare.firstIndex { $0 >= byteCount && $0 <= 4 * byteCount }
-  }
-
-  /// Spare memory, in which what there is will be overwritten, or new.
-  private func take(_ byteCount: Int) throws -> Buffer {
-    guard let index = Self.fitting(byteCount, spare.map(\.byteCount)) else { return try Buffer(byteCount) }
-    return spare.remove(at: index)
-  }
-
-  func drop(_ value: Value) {
-    if let buffer = buffers.removeValue(forKey: value) {
-      spare.append(buffer)
-      if spare.count > Self.mostSpare { spare.removeFirst() }
-    }
-    lowering.memory[value.index] = nil
-  }
-
-  func run(_ value: Value) throws {
-    let work = try lowering.lower(value)
-    try lowering.scratch.commit()
-    try work?.run()
-  }
-
-  func stored(_ value: Value) -> ElementType { plan.graph.type(value).element }
-
-  func pack(_ value: Value, _ packing: Packing) throws -> Buffer {
-    let operand = try lowering.operand(value)
-    let buffer = try Buffer(packing.form(of: operand.type).byteCount)
-    try Packed.work(lowering, operand, packing, into: buffer).run()
-    return buffer
   }
 }

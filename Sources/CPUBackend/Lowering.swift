@@ -1,4 +1,3 @@
-import CDNNL
 import CKernels
 import Engine
 
@@ -11,40 +10,6 @@ struct Operand {
   var rows: Int { type.rows }
   var columns: Int { type.columns }
   var isDense: Bool { rowStride == columns || rows == 1 }
-}
-
-/// A form of a value that a step wants instead of its plain one.
-enum Packing {
-  /// Dense, in any element type.
-  case dense(ElementType)
-  /// Biases, gains.
-  static let vector = Packing.dense(.f32)
-  /// Weights from one layout to another.
-  case weights(from: Descriptor, to: Descriptor)
-  /// f32 `[36, K/16, C, 16]`: weights `[K, 3, 3, C]` as convolutions in tiles want them (`WinogradWork`).
-  case tiles
-  /// `[K/16, taps, C, 16]`, C in pairs for products of pairs: weights `[K, ..., C]` for `PanelWork` and `WinogradWork`.
-  case panels(ElementType, inPairs: Bool)
-
-  /// Bytes that tell the form of a value from its others, and how many it takes.
-  func form(of type: TensorType) -> (layout: [UInt8], byteCount: Int) {
-    switch self {
-    case .dense(let element):
-      return ([0, UInt8(Lowering.code(element).rawValue)], type.count * element.byteCount)
-    case .weights(_, let to): return (to.bytes, to.byteCount)
-    case .tiles: return ([1], type.count / 9 * 36 * 4)
-    case .panels(let element, let inPairs):
-      return ([inPairs ? 2 : 3, UInt8(Lowering.code(element).rawValue)], type.count * element.byteCount)
-    }
-  }
-}
-
-/// Gives packed forms of values.
-protocol Packer: AnyObject {
-  /// Memory with the packed form of `value`, filled before what reads it runs.
-  func pack(_ value: Value, _ packing: Packing) throws -> Buffer
-  /// An element type that holds every number of `value`: of weights, the one in the file.
-  func stored(_ value: Value) -> ElementType
 }
 
 /// Turns nodes into steps with their memory bound.

@@ -4,11 +4,11 @@ import Engine
 
 /// A product that a kernel of our own computes, with weights in panels of 16 columns (Panels.h).
 enum PanelProduct {
-  /// bf16 by bf16. oneDNN waits for weights that come from memory in every frame, which is all of them in a large model;
-  /// and a gate meets its value before either is stored.
+  /// bf16 by bf16. oneDNN waits for weights that come from memory in every frame, which is all of them in a
+  /// large model; and a gate meets its value before either is stored.
   case bfloat16
-  /// f32 by weights that lie in the file in 16 bits and stay so: for processors without products of bf16, where a model
-  /// would take twice its file.
+  /// f32 by weights that lie in the file in 16 bits and stay so: for processors without products of bf16,
+  /// where a model would take twice its file.
   case sixteenBitWeights(ElementType)
 
   /// Numbers below which weights stay in the cache, or the memory is not worth it.
@@ -61,69 +61,6 @@ enum PanelProduct {
   }()
 }
 
-extension Lowering {
-  /// How panels compute a product; nil where another way is better.
-  func panelProduct(_ node: Node, _ epilogue: Epilogue) -> PanelProduct? {
-    PanelProduct(
-      node, epilogue, source: plan.graph.type(node.inputs[0]), weight: plan.graph.type(node.inputs[1]),
-      stored: packer.stored(node.inputs[1]))
-  }
-
-  /// A linear layer (no `settings`) is a convolution of one tap over a picture one pixel wide.
-  func panels(
-    _ node: Node, _ product: PanelProduct, _ epilogue: Epilogue, _ settings: Convolution?, _ result: Operand
-  ) throws -> any Runnable {
-    let input = try operand(node.inputs[0])
-    let shape = plan.graph.shape(node.inputs[1])
-    let weights = try packer.pack(node.inputs[1], .panels(product.element, inPairs: product.isInPairs))
-    let bias = try epilogue.biasIndex.map { try packer.pack(node.inputs[$0], .vector) }
-    let residual = epilogue.residual ? try operand(node.inputs[node.inputs.count - 1]) : nil
-    var parameters = tc_panels()
-    parameters.source = UnsafeRawPointer(input.pointer)
-    parameters.weights = UnsafeRawPointer(weights.pointer)
-    parameters.bias = Self.floats(bias)
-    parameters.residual = residual.map { UnsafeRawPointer($0.pointer) }
-    parameters.destination = result.pointer
-    (parameters.height, parameters.width) = (input.rows, 1)
-    (parameters.result_height, parameters.result_width) = (result.rows, 1)
-    (parameters.kernel_height, parameters.kernel_width, parameters.stride) = (1, 1, 1)
-    if let settings {
-      let (x, y) = (input.type.shape, node.type.shape)
-      (parameters.height, parameters.width) = (x[0], x[1])
-      (parameters.result_height, parameters.result_width) = (y[0], y[1])
-      (parameters.kernel_height, parameters.kernel_width) = (shape[1], shape[2])
-      (parameters.top, parameters.left) = (settings.padding.top, settings.padding.left)
-      parameters.stride = settings.stride
-    }
-    (parameters.channels, parameters.outputs) = (input.columns, shape[0])
-    (parameters.source_stride, parameters.destination_stride) = (input.rowStride, result.rowStride)
-    parameters.residual_stride = residual?.rowStride ?? 0
-    parameters.element = Self.code(input.type.element)
-    parameters.stored = Self.code(product.element)
-    parameters.pairs = product.isInPairs ? 1 : 0
-    parameters.gated = epilogue.gated ? 1 : 0
-    parameters.activation = epilogue.activation.map(Self.function) ?? tc_identity
-    let work = PanelWork(
-      parameters, rows: result.rows, threads: threads, keep: [weights] + (bias.map { [$0] } ?? []))
-    scratch.request(tc_panels_scratch(work.parameters.pointer) * threads) { [unowned work] in
-      work.parameters.pointer.pointee.scratch = $0
-    }
-    return work
-  }
-
-  /// Packs weights `[K, ..., C]`.
-  static func panels(
-    _ weights: Operand, _ element: ElementType, inPairs: Bool, into memory: UnsafeMutableRawPointer
-  ) -> any Runnable {
-    let shape = weights.type.shape
-    let taps = shape.dropFirst().dropLast().reduce(1, *)
-    let parameters = tc_panels_pack(
-      source: UnsafeRawPointer(weights.pointer), destination: memory, channels: weights.columns, taps: taps,
-      source_element: code(weights.type.element), element: code(element), pairs: inPairs ? 1 : 0)
-    return KernelWork(tc_kernel(tc_kernel_panels_pack), parameters, count: shape[0] / 16 * taps, grain: 1)
-  }
-}
-
 extension PanelProduct {
   /// Whether weights are packed two channels at a time.
   var isInPairs: Bool { if case .bfloat16 = self { true } else { false } }
@@ -133,41 +70,6 @@ extension PanelProduct {
     switch self {
     case .bfloat16: return .bf16
     case .sixteenBitWeights(let stored): return stored
-    }
-  }
-}
-
-/// A product with weights in panels.
-final class PanelWork: Runnable {
-  let parameters: Parameters<tc_panels>
-
-  /// Results at a time: so many that their sums fit a core's own cache, and no fewer than use a weight often. Sums of
-  /// floats are read and written for shorter pieces of the weights, so more often.
-  private static let mostRows = 384
-  private static let mostRowsOfFloats = 128
-  private static let fewestRows = 96
-  /// To unpack a piece of the weights takes about as long as to multiply two rows by it.
-  private static let fewestRowsOfFloats = 24
-  /// Items for each thread, so that none waits long for the last.
-  private static let items = 4
-
-  init(_ values: tc_panels, rows: Int, threads: Int, keep: [Buffer]) {
-    parameters = Parameters(values, keep: keep)
-    let place = parameters.pointer
-    let (most, fewest) =
-      values.pairs != 0 ? (Self.mostRows, Self.fewestRows) : (Self.mostRowsOfFloats, Self.fewestRowsOfFloats)
-    place.pointee.block = min(rows, most)
-    while place.pointee.block >= 2 * fewest, tc_panels_items(place) < Self.items * threads {
-      place.pointee.block /= 2
-    }
-  }
-
-  var implementation: String { parameters.pointer.pointee.pairs != 0 ? "panels" : "halves" }
-
-  func run() {
-    withExtendedLifetime(self) {
-      let place = parameters.pointer
-      tc_parallel_in_turns(tc_kernel(tc_kernel_panels), place, tc_panels_items(place))
     }
   }
 }

@@ -3,9 +3,9 @@ import Engine
 import Glibc
 
 extension CPUBackend {
-  /// The most operations a second that oneDNN reaches on this machine's threads, for each element type that the
-  /// processor multiplies: the best of a few runs of a matrix product and of a convolution that fit the caches. Takes
-  /// about a second.
+  /// The most operations a second that oneDNN reaches on this machine's threads, for each element type that
+  /// the processor multiplies: the best of a few runs of a matrix product and of a convolution that fit the
+  /// caches. Takes about a second.
   public static func measurePeak(threads: Int? = nil) throws -> [ElementType: Double] {
     let elements: [ElementType] = [.f32] + (hasBfloat16 ? [.bf16] : []) + (hasInt8 ? [.i8] : [])
     return try Dictionary(

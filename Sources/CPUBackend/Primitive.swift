@@ -8,8 +8,9 @@ final class Primitive {
 
   /// Lets one thread at a time make primitives.
   ///
-  /// oneDNN says that any thread may, but in 2.6 a brgemm convolution made while another thread makes one now and
-  /// then computes nonsense for good: about one in six thousand, none with this lock. Running needs no lock.
+  /// oneDNN says that any thread may, but in 2.6 a brgemm convolution made while another thread makes one now
+  /// and then computes nonsense for good: about one in six thousand, none with this lock. Running needs no
+  /// lock.
   private static let creation = Lock()
 
   /// Takes `descriptor` over; under the lock.

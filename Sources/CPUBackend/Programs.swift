@@ -8,9 +8,10 @@ final class Programs: Packer {
   private(set) var settings: [Step] = []
   private(set) var frame: [Step] = []
   private(set) var packedByteCount = 0
-  private var packed: [PackedForm: Buffer] = [:]
+  private var packed: [Key: Buffer] = [:]
 
-  private struct PackedForm: Hashable {
+  /// A value in one of its packed forms.
+  private struct Key: Hashable {
     var value: Value
     var layout: [UInt8]
   }
@@ -41,15 +42,15 @@ final class Programs: Packer {
   }
 
   /// Load values are packed by the load program; others by a step of their own, which runs when they change.
-  func pack(_ value: Value, _ packing: Packing) throws -> Buffer {
-    if plan.graph[value].cadence == .load { return try load.require(value, packing) }
-    let (layout, byteCount) = packing.form(of: plan.graph.type(value))
-    let form = PackedForm(value: value, layout: layout)
-    if let buffer = packed[form] { return buffer }
+  func pack(_ value: Value, _ form: PackedForm) throws -> Buffer {
+    if plan.graph[value].cadence == .load { return try load.require(value, form) }
+    let (layout, byteCount) = form.layout(of: plan.graph.type(value))
+    let key = Key(value: value, layout: layout)
+    if let buffer = packed[key] { return buffer }
     let buffer = try Buffer(byteCount)
-    packed[form] = buffer
+    packed[key] = buffer
     packedByteCount += buffer.byteCount
-    let work = try Packed.work(lowering, try lowering.operand(value), packing, into: buffer)
+    let work = try form.work(lowering, try lowering.operand(value), into: buffer)
     let label = "pack \(plan.graph.type(value))"
     add(Step(work: work, value: value, mask: plan.masks[value.index], label: label, isPacking: true))
     return buffer

@@ -1,8 +1,8 @@
 import Engine
 
-/// The steps of the settings program that depend on the same settings. For the prompt those are the text encoders: their
-/// weights would lie in memory for nothing from one prompt to the next, so where they are large each step reads its own
-/// when it runs, and lets go of them.
+/// The steps of the settings program that depend on the same settings. For the prompt those are the text
+/// encoders: their weights would lie in memory for nothing from one prompt to the next, so where they are
+/// large each step reads its own when it runs, and lets go of them.
 final class SettingsGroup {
   /// Bits of the settings that the steps depend on.
   let mask: UInt64
@@ -23,8 +23,8 @@ final class SettingsGroup {
     var steps: [Step] { programs.settings }
   }
 
-  /// Weights of at most so many bytes stay in memory: `load` knows then what it has to fill. Of others it only finds out
-  /// whether they are there.
+  /// Weights of at most so many bytes stay in memory: `load` knows then what it has to fill. Of others it
+  /// only finds out whether they are there.
   init(
     mask: UInt64, _ plan: Plan, _ dnnl: DNNL, threads: Int, _ load: LoadProgram,
     memory: [UnsafeMutableRawPointer?], atMost most: Int

@@ -1,13 +1,13 @@
 import CDNNL
 import Engine
 
-/// A 3x3 convolution that is worth computing in tiles of 4x4 results by Winograd's minimal filtering F(4x4, 3x3) (Lavin
-/// and Gray 2015, arXiv 1509.09308): 36 products where a plain one takes 144, in f32 because its transforms subtract what
-/// is nearly equal.
+/// A 3x3 convolution that is worth computing in tiles of 4x4 results by Winograd's minimal filtering F(4x4,
+/// 3x3) (Lavin and Gray 2015, arXiv 1509.09308): 36 products where a plain one takes 144, in f32 because its
+/// transforms subtract what is nearly equal.
 ///
-/// Weights become four times as many. Small ones, for pictures so large that each is used often, are transformed when the
-/// model is opened. Others stay in memory as they are in the file, and are transformed a piece at a time in a core's own
-/// cache, in every frame.
+/// Weights become four times as many. Small ones, for pictures so large that each is used often, are
+/// transformed when the model is opened. Others stay in memory as they are in the file, and are transformed a
+/// piece at a time in a core's own cache, in every frame.
 struct WinogradConvolution {
   /// Whether weights are transformed when the model is opened.
   let transformsAtLoad: Bool
@@ -18,8 +18,9 @@ struct WinogradConvolution {
   private static let fewestTilesInF32 = 16
   private static let largeWeights = 4 << 20
 
-  /// Whether a convolution of `picture` is better computed from it than in phases, doubled as its tiles are read (25 of 36
-  /// products: the others meet differences of equal pixels). In bf16 phases take as little, and are yet to be compared.
+  /// Whether a convolution of `picture` is better computed from it than in phases, doubled as its tiles are
+  /// read (25 of 36 products: the others meet differences of equal pixels). In bf16 phases take as little,
+  /// and are yet to be compared.
   static func upsamplesInput(_ node: Node, _ picture: TensorType, _ weight: Node) -> Bool {
     guard case .convolution(let settings) = node.op, node.type.element == .f32 else { return false }
     return WinogradConvolution(node, settings, source: picture, weight: weight) != nil

@@ -8,7 +8,8 @@ public struct CUDASystem: Sendable {
     public let path: String
     /// CUDA's version that it is of, 12040 for 12.4; 0 where it does not tell.
     public let version: Int
-    /// NVRTC: what it compiles for, 89 for compute capability 8.9. Empty where it does not tell, and for others.
+    /// NVRTC: what it compiles for, 89 for compute capability 8.9. Empty where it does not tell, and for
+    /// others.
     public let architectures: [Int]
 
     /// Why NVRTC compiles nothing for a GPU and its driver; nil where it does.
@@ -88,7 +89,7 @@ public struct CUDASystem: Sendable {
       architectures: [])
   }
 
-  /// Everything of this room throws `CUDAError`.
+  /// Everything of this module throws `CUDAError`.
   private static func capture<R>(_ body: () throws -> R) -> Result<R, CUDAError> {
     do { return .success(try body()) } catch let error as CUDAError { return .failure(error) } catch {
       return .failure(.call("survey", code: 0, text: "\(error)", for: "looking for CUDA"))

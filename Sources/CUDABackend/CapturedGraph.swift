@@ -9,8 +9,8 @@ final class CapturedGraph {
   /// Whether kernels of it begin before the one before them has ended.
   private(set) var overlapsLaunches: Bool
 
-  /// Records what `body` puts into the stream; nothing of it runs yet. `body` is called again where the driver does not
-  /// take kernels that may begin early.
+  /// Records what `body` puts into the stream; nothing of it runs yet. `body` is called again where the
+  /// driver does not take kernels that may begin early.
   init(_ stream: GPUStream, _ body: () throws -> Void) throws {
     self.stream = stream
     launch = try stream.driver.get("cuGraphLaunch", tc_cuGraphLaunch.self)

@@ -40,8 +40,8 @@ public struct Card: Sendable {
       plainOperations: clocks * (device.capability < 86 ? 128 : 256), bandwidth: device.bandwidth)
   }
 
-  /// Of a multiprocessor. NVIDIA's architecture papers: Turing, Ampere (A100, GA102), Ada, Hopper, Blackwell; on
-  /// GeForce cards sums in f32 run at half the rate of sums in f16.
+  /// Of a multiprocessor. NVIDIA's architecture papers: Turing, Ampere (A100, GA102), Ada, Hopper, Blackwell;
+  /// on GeForce cards sums in f32 run at half the rate of sums in f16.
   private static func tensorOperationsPerClock(_ capability: Int) -> Double {
     switch capability {
     case 80: return 2048
@@ -79,8 +79,8 @@ public struct Card: Sendable {
   // MARK: Named ones
 
   /// Rates that long kernels reach, not those of data sheets: an H200's as PyTorch was seen to reach them (an
-  /// 8192x8192x8192 product of bf16, a copy of 8.6 GB), the others' in the same proportion to their data sheets. Plain
-  /// rates are the data sheets'. Launches in captured graphs take 1 to 3 µs.
+  /// 8192x8192x8192 product of bf16, a copy of 8.6 GB), the others' in the same proportion to their data
+  /// sheets. Plain rates are the data sheets'. Launches in captured graphs take 1 to 3 µs.
   public static let known: [Card] = [
     Card(
       name: "H200", capability: 90, multiprocessors: 132, tensorOperations: 790e12, plainOperations: 60e12,

@@ -40,7 +40,8 @@ struct Compiler: Sendable {
     }
   }
 
-  /// PTX for an architecture and all later ones ("-arch=compute_80" among the options), without the zero at its end.
+  /// PTX for an architecture and all later ones ("-arch=compute_80" among the options), without the zero at
+  /// its end.
   func compilePTX(
     name: String, source: String, headers: [(name: String, text: String)], options: [String]
   ) throws -> [UInt8] {

@@ -45,7 +45,8 @@ final class CublasLt: @unchecked Sendable {
   }
 }
 
-/// A product by cuBLASLt: linear layers and convolutions of 1x1, with a bias of the same element and a residual.
+/// A product by cuBLASLt: linear layers and convolutions of 1x1, with a bias of the same element and a
+/// residual.
 final class LibraryProduct: Runnable, ProductWork {
   let label: String
   private let library: CublasLt
@@ -67,8 +68,8 @@ final class LibraryProduct: Runnable, ProductWork {
   /// The most that are asked of the library for one product.
   static let algorithms = 8
 
-  /// `rank`: which of the library's proposals for this product, from the best by its own guess. nil where it has fewer.
-  /// `bias`: where there is one, of the element.
+  /// `rank`: which of the library's proposals for this product, from the best by its own guess. nil where it
+  /// has fewer. `bias`: where there is one, of the element.
   init?(
     _ library: CublasLt, _ stream: GPUStream, _ product: tc_cuda_product, _ element: ElementType,
     bias: tc_CUdeviceptr?, rank: Int

@@ -2,10 +2,11 @@ import CCUDA
 import Glibc
 import Synchronization
 
-/// The CUDA driver API, each function looked up when it is first needed: an old driver lacks only what is newer.
+/// The CUDA driver API, each function looked up when it is first needed: an old driver lacks only what is
+/// newer.
 ///
-/// Names are those of the library: cuda.h maps `cuMemAlloc` to `cuMemAlloc_v2`, and the plain name still exists with
-/// another meaning.
+/// Names are those of the library: cuda.h maps `cuMemAlloc` to `cuMemAlloc_v2`, and the plain name still
+/// exists with another meaning.
 final class Driver: Sendable {
   let library: DynamicLibrary
   /// 12040 for CUDA 12.4.
@@ -19,8 +20,8 @@ final class Driver: Sendable {
 
   /// Opens the driver. Errors: `CUDAError` where there is none, none that works, or too old a one.
   init() throws {
-    // Drivers before CUDA 12.2 otherwise load all kernels of a library at once, of which cuBLASLt has hundreds
-    // of megabytes. What the user has set stays.
+    // Drivers before CUDA 12.2 otherwise load all kernels of a library at once, of which cuBLASLt has
+    // hundreds of megabytes. What the user has set stays.
     setenv("CUDA_MODULE_LOADING", "LAZY", 0)
     library = try LibrarySearch.driver()
     let code = try library.get("cuInit", tc_cuInit.self)(0)
@@ -63,8 +64,8 @@ final class Driver: Sendable {
     return .call(call, code: Int(code), text: text, for: purpose)
   }
 
-  /// Errors after which a context is of no use: faults of kernels, of the device and of the driver. Of most of them
-  /// cuda.h says that every later call gives the same error.
+  /// Errors after which a context is of no use: faults of kernels, of the device and of the driver. Of most
+  /// of them cuda.h says that every later call gives the same error.
   private static func isLoss(_ code: tc_CUresult) -> Bool {
     switch code {
     case TC_CUDA_ERROR_ECC_UNCORRECTABLE, TC_CUDA_ERROR_NVLINK_UNCORRECTABLE,

@@ -8,9 +8,9 @@ struct FramePort {
   var byteCount: Int { operand.type.byteCount }
 }
 
-/// What one frame under way has for itself, so that another can be under way beside it: memory of the host that the GPU
-/// copies from and to, the same on the GPU, and the frame's graph between the two. While one frame is computed the next
-/// one's inputs go up and the last one's outputs come down.
+/// What one frame under way has for itself, so that another can be under way beside it: memory of the host
+/// that the GPU copies from and to, the same on the GPU, and the frame's graph between the two. While one
+/// frame is computed the next one's inputs go up and the last one's outputs come down.
 final class FrameSlot {
   /// Both sides of a port.
   private struct Staging {

@@ -3,8 +3,8 @@ import Glibc
 
 /// Compiled kernels on disk, so that only the first start on a machine compiles.
 ///
-/// Who may write into the folder may run code on the GPU as us, as with any program's cache: it is the user's own.
-/// Files that are cut or damaged are compiled again.
+/// Who may write into the folder may run code on the GPU as us, as with any program's cache: it is the user's
+/// own. Files that are cut or damaged are compiled again.
 struct KernelCache {
   private let folder: String?
   private static let magic: [UInt8] = Array("turbocam kernel 1\n".utf8)

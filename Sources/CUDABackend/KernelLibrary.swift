@@ -172,8 +172,8 @@ final class KernelLibrary {
     "\(context.device.capability)" + (KernelSources.exact.contains(module.file) ? "a" : "")
   }
 
-  /// What the code depends on. A compiler that is there only now and then would compile the same code again, so its
-  /// version is not part of it: sources, GPU, driver and definitions are.
+  /// What the code depends on. A compiler that is there only now and then would compile the same code again,
+  /// so its version is not part of it: sources, GPU, driver and definitions are.
   private func key(_ module: KernelModule) throws -> String {
     var hash = FNV()
     hash.add(module.description)

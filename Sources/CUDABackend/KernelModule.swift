@@ -2,8 +2,8 @@ import Base
 import CCUDA
 import Engine
 
-/// A source with what is defined for it: what is compiled and cached as one. Those that the backend may ask for stand
-/// in kernels/variants.txt, but for heads of unusual size.
+/// A source with what is defined for it: what is compiled and cached as one. Those that the backend may ask
+/// for stand in kernels/variants.txt, but for heads of unusual size.
 struct KernelModule: Hashable, Sendable {
   /// "product.cu"
   let file: String
@@ -40,8 +40,8 @@ enum KernelSources {
   /// What a source may include.
   static let headers = all.filter { !$0.name.hasSuffix(".cu") }
 
-  /// A module that the backend may ask for, and the least architecture that it is for. `isExact`: for that one alone,
-  /// with instructions that later ones have not ("90a").
+  /// A module that the backend may ask for, and the least architecture that it is for. `isExact`: for that
+  /// one alone, with instructions that later ones have not ("90a").
   struct Variant {
     var module: KernelModule
     var least: Int

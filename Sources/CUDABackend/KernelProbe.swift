@@ -1,7 +1,7 @@
 import CCUDA
 
-/// Runs kernels of any source on a GPU, one launch at a time: so that Tests/GPU can test device.cuh's primitives one
-/// by one on real hardware.
+/// Runs kernels of any source on a GPU, one launch at a time: so that Tests/GPU can test device.cuh's
+/// primitives one by one on real hardware.
 public final class KernelProbe {
   private let context: GPUContext
   private let stream: GPUStream
@@ -19,8 +19,8 @@ public final class KernelProbe {
   /// A compiled source, for any number of launches.
   public struct Module: @unchecked Sendable { let module: tc_CUmodule? }
 
-  /// A tensor of 16-bit elements among a kernel's parameters, by the boxes of it that are brought: see `TensorMap`.
-  /// `buffer`: which of the buffers it lies in.
+  /// A tensor of 16-bit elements among a kernel's parameters, by the boxes of it that are brought: see
+  /// `TensorMap`. `buffer`: which of the buffers it lies in.
   public struct Map {
     var buffer: Int
     var sizes: (UInt64, UInt64, UInt64)
@@ -35,8 +35,8 @@ public final class KernelProbe {
     }
   }
 
-  /// Compiles `source`, which may include what the kernels of the program include. `isExact`: for this architecture
-  /// alone, with what later ones have not.
+  /// Compiles `source`, which may include what the kernels of the program include. `isExact`: for this
+  /// architecture alone, with what later ones have not.
   public func compile(_ name: String, _ source: String, isExact: Bool = false) throws -> Module {
     let code = try compiler.compile(
       name: name, source: source, headers: KernelSources.headers,
@@ -51,8 +51,8 @@ public final class KernelProbe {
     return Module(module: module)
   }
 
-  /// Launches a kernel whose parameters are `maps`, then addresses, one of each of the buffers that no map is of, then
-  /// `numbers`, all of 64 bits. Gives what the buffers hold then.
+  /// Launches a kernel whose parameters are `maps`, then addresses, one of each of the buffers that no map is
+  /// of, then `numbers`, all of 64 bits. Gives what the buffers hold then.
   public func run(
     _ kernel: String, of module: Module, blocks: Int = 1, threads: Int, sharedMemory: Int = 0,
     maps: [Map] = [], buffers: [[UInt8]], numbers: [UInt64] = []

@@ -7,13 +7,6 @@ struct Extent {
   var z = 1
 }
 
-/// Something prepared that puts work into the stream without allocating.
-protocol Runnable: AnyObject {
-  func run() throws
-  /// What runs it, for profiles.
-  var label: String { get }
-}
-
 /// A kernel with its grid and its struct of parameters.
 final class Launch<Parameters>: Runnable {
   /// The struct; addresses that are not known yet are written later.
@@ -77,37 +70,5 @@ final class Launch<Parameters>: Runnable {
     arguments.deallocate()
     parameters.deinitialize(count: 1)
     parameters.deallocate()
-  }
-}
-
-/// Launches one after the other.
-final class SequenceWork: Runnable {
-  private let works: [any Runnable]
-  init(_ works: [any Runnable]) { self.works = works }
-  func run() throws { for work in works { try work.run() } }
-  var label: String { works.map(\.label).joined(separator: " + ") }
-}
-
-/// Memory of the GPU that steps need only while they run: one piece, as large as the hungriest asks.
-final class Scratch {
-  private(set) var byteCount = 0
-  private var pending: [(tc_CUdeviceptr) -> Void] = []
-  private var buffer: DeviceBuffer?
-
-  /// Asks for memory; `use` is told where it is when all have asked.
-  func request(_ byteCount: Int, _ use: @escaping (tc_CUdeviceptr) -> Void) {
-    self.byteCount = max(self.byteCount, byteCount)
-    pending.append(use)
-  }
-
-  func commit(_ stream: GPUStream) throws {
-    guard !pending.isEmpty else { return }
-    if (buffer?.byteCount ?? 0) < byteCount {
-      // What was put into the stream may still use the smaller one.
-      try stream.synchronize("scratch memory")
-      buffer = try DeviceBuffer(stream.context, byteCount)
-    }
-    if let buffer { for use in pending { use(buffer.address) } }
-    pending = []
   }
 }

@@ -12,7 +12,8 @@ enum LibrarySearch {
     "install it: \(wheel("nvidia-cuda-nvrtc", driver)), or sudo apt-get install libnvrtc11.2 (from non-free)"
   }
 
-  /// The command that brings a wheel of the driver's CUDA into the user's home; Debian's pip asks to be told twice.
+  /// The command that brings a wheel of the driver's CUDA into the user's home; Debian's pip asks to be told
+  /// twice.
   private static func wheel(_ name: String, _ driver: Int?) -> String {
     let major = (driver ?? 12000) / 1000
     return "pip install --user --break-system-packages \(name)" + (major < 13 ? "-cu\(major)" : "")
@@ -25,8 +26,8 @@ enum LibrarySearch {
       remedy: "install it: sudo apt-get install nvidia-driver (from non-free), or compute with --device cpu")
   }
 
-  /// What the dynamic linker knows, then toolkits, then Python's wheels. First those that are no newer than the
-  /// driver (12040 for 12.4), which does not load what a later NVRTC makes; of later ones the oldest.
+  /// What the dynamic linker knows, then toolkits, then Python's wheels. First those that are no newer than
+  /// the driver (12040 for 12.4), which does not load what a later NVRTC makes; of later ones the oldest.
   static func compiler(driver: Int?) throws -> DynamicLibrary {
     let names = ordered([(13, "libnvrtc.so.13"), (12, "libnvrtc.so.12"), (11, "libnvrtc.so.11.2")], driver)
     let library = try DynamicLibrary(
@@ -36,8 +37,8 @@ enum LibrarySearch {
     return library
   }
 
-  /// NVRTC opens a second library when it first compiles. 11 looks for it by its name alone, and so finds it in an
-  /// unusual place only where it is open already.
+  /// NVRTC opens a second library when it first compiles. 11 looks for it by its name alone, and so finds it
+  /// in an unusual place only where it is open already.
   private static func openBuiltins(beside path: String) {
     guard let slash = path.lastIndex(of: "/") else { return }
     for file in matches(path[..<slash] + "/libnvrtc-builtins.so.*") {

@@ -1,8 +1,8 @@
 import CCUDA
 import Engine
 
-/// The load program: brings weights to the GPU, computes there what depends on weights alone, and keeps what the other
-/// programs read. Values in between live until their last reader has run.
+/// The load program: brings weights to the GPU, computes there what depends on weights alone, and keeps what
+/// the other programs read. Values in between live until their last reader has run.
 final class LoadProgram {
   private let plan: Plan
   private let stream: GPUStream

@@ -10,8 +10,8 @@ private struct QueryTile {
     ["QUERIES=\(queries)"] + (warpQueries == 16 ? [] : ["WARP_QUERIES=\(warpQueries)"])
   }
 
-  /// For the usual head dimension small tiles where large ones would leave multiprocessors without work, and large
-  /// ones, which read keys half as often, where they all have plenty.
+  /// For the usual head dimension small tiles where large ones would leave multiprocessors without work, and
+  /// large ones, which read keys half as often, where they all have plenty.
   static func best(queries: Int, heads: Int, dimension: Int, on device: GPUDevice) -> QueryTile {
     guard dimension == 64 else { return QueryTile(queries: 64) }
     func blocks(_ tile: Int) -> Int { ceiling(queries, tile) * heads }
@@ -70,8 +70,8 @@ extension Lowering {
       sharedMemory: 4 * (2 * Int(parameters.head_dimension) + 136))
   }
 
-  /// One head too wide for registers (an autoencoder's, of 512): scores as a product, softmax, and the product with
-  /// the values, whose rows become columns first. Scores stay f32: they leave the range of f16.
+  /// One head too wide for registers (an autoencoder's, of 512): scores as a product, softmax, and the
+  /// product with the values, whose rows become columns first. Scores stay f32: they leave the range of f16.
   private func wideAttention(_ p: tc_cuda_attention, _ element: ElementType) throws -> any Runnable {
     let (queries, keys, width) = (Int(p.queries), Int(p.keys), Int(p.head_dimension))
     // Rows of what is a weight below begin at multiples of 16 bytes.

@@ -2,8 +2,8 @@ import CCUDA
 import Engine
 
 extension Lowering {
-  /// Whether a linear layer's operands are rounded to e4m3: those behind a layer norm, whose rows are read for their
-  /// moments in any case. TMA needs rows that are multiples of 16 bytes.
+  /// Whether a linear layer's operands are rounded to e4m3: those behind a layer norm, whose rows are read
+  /// for their moments in any case. TMA needs rows that are multiples of 16 bytes.
   func takesEightBits(_ node: Node) -> Bool {
     guard case .linear(let epilogue) = node.op, epilogue.normalized, library.takesEightBits,
       node.cadence == .frame, constants(node, epilogue).weight
@@ -22,8 +22,8 @@ extension Lowering {
     return !readers.isEmpty && readers.allSatisfy(takesEightBits)
   }
 
-  /// (x - mean) / deviation and the weights, both in e4m3, and the product's end as it is for 16 bits: with a mean of 0
-  /// and, for the deviation, what gives the operands their sizes back.
+  /// (x - mean) / deviation and the weights, both in e4m3, and the product's end as it is for 16 bits: with a
+  /// mean of 0 and, for the deviation, what gives the operands their sizes back.
   func eightBitLinear(_ node: Node, _ epilogue: Epilogue, _ result: Operand) throws -> any Runnable {
     let x = try operand(node.inputs[0])
     let weight = try eightBitWeight(node.inputs[1])

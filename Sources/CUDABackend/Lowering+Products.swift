@@ -163,7 +163,8 @@ extension Lowering {
     return try launch("product_plain", module, product, grid: grid, threads: 256, sharedMemory: 8704)
   }
 
-  /// A product of matrices that lie in scratch memory, whose addresses come later: rows of `x` times rows of `weight`.
+  /// A product of matrices that lie in scratch memory, whose addresses come later: rows of `x` times rows of
+  /// `weight`.
   func scratchProduct(_ product: tc_cuda_product, _ element: ElementType) throws -> Launch<tc_cuda_product> {
     guard runsOnTensorCores(product, element) else { return try plainLaunch(product, element) }
     let (rows, columns) = (Int(product.out_height), Int(product.filters))

@@ -5,7 +5,8 @@ extension Lowering {
   /// Whether boxes of a picture can be brought as a product needs them: every pixel.
   func suitsWarpgroups(_ product: tc_cuda_product) -> Bool { product.stride == 1 }
 
-  /// A product by Hopper's warpgroups (product_warpgroup.cu). `operand`: TC_F16 and so on; of TC_E4M3 pairs count as one.
+  /// A product by Hopper's warpgroups (product_warpgroup.cu). `operand`: TC_F16 and so on; of TC_E4M3 pairs
+  /// count as one.
   func warpgroupLaunch(
     _ product: tc_cuda_product, _ operand: String, _ choice: TileChoice, _ constants: ProductConstants,
     _ scratch: Scratch
@@ -57,8 +58,8 @@ extension Lowering {
     return row
   }
 
-  /// The width of a box of so many pixels that covers the result with the fewest boxes, as a power of 2; of equal ones
-  /// the widest.
+  /// The width of a box of so many pixels that covers the result with the fewest boxes, as a power of 2; of
+  /// equal ones the widest.
   private func boxShift(_ product: tc_cuda_product, pixels: Int) -> Int32 {
     let shifts = (0...pixels.trailingZeroBitCount).reversed()
     func count(_ shift: Int) -> Int {

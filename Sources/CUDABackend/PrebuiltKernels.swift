@@ -2,19 +2,20 @@ import Base
 import CCUDA
 import Glibc
 
-/// Kernels compiled beforehand to PTX, which any driver of 11.8 or later finishes for its own card: what machines
-/// without NVRTC run.
+/// Kernels compiled beforehand to PTX, which any driver of 11.8 or later finishes for its own card: what
+/// machines without NVRTC run.
 public struct PrebuiltKernels: Sendable {
   public let folder: String
 
   /// A folder that `make(in:)` filled.
   public init(folder: String) { self.folder = folder }
 
-  /// Architectures that PTX is made for: code for the older one runs on everything, the newer one has what Ampere
-  /// brought (asynchronous copies, bf16).
+  /// Architectures that PTX is made for: code for the older one runs on everything, the newer one has what
+  /// Ampere brought (asynchronous copies, bf16).
   static let architectures = [75, 80]
 
-  /// PTX of a module for a card, with the zero that ends it; nil where there is none of this version of the program.
+  /// PTX of a module for a card, with the zero that ends it; nil where there is none of this version of the
+  /// program.
   func read(_ module: KernelModule, capability: Int) -> [UInt8]? {
     Self.architectures.reversed().lazy.filter { $0 <= capability }
       .compactMap { readFile("\(folder)/\(Self.name(module, $0))", atMost: 1 << 26) }.first.map { $0 + [0] }
@@ -29,8 +30,8 @@ public struct PrebuiltKernels: Sendable {
     }
   }
 
-  /// Compiles every module into the folder that is not there yet, with the oldest NVRTC there is: drivers take PTX that
-  /// is no newer than they are. `progress` is told 0...1. Errors: `CUDAError`.
+  /// Compiles every module into the folder that is not there yet, with the oldest NVRTC there is: drivers
+  /// take PTX that is no newer than they are. `progress` is told 0...1. Errors: `CUDAError`.
   public func make(progress: (Double) -> Void) throws {
     let compiler = try Compiler(driver: Driver.oldest)
     let wanted = KernelSources.variants.flatMap { variant in

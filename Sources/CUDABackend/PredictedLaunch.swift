@@ -1,8 +1,8 @@
 import CCUDA
 import Engine
 
-/// One launch of a kernel and the time that it should take: the longer of its arithmetic and its traffic, and what
-/// every launch costs.
+/// One launch of a kernel and the time that it should take: the longer of its arithmetic and its traffic, and
+/// what every launch costs.
 struct PredictedLaunch {
   /// The kernel's name.
   var kernel: String
@@ -149,10 +149,11 @@ struct Tiling {
     finish = splits == 1 ? 0 : traffic / (2 * card.bandwidth) + card.launch
   }
 
-  /// The part of the peak that a full GPU reaches: larger tiles read less of shared memory. Guesses, until measured.
+  /// The part of the peak that a full GPU reaches: larger tiles read less of shared memory. Guesses, until
+  /// measured.
   ///
-  /// Hopper's peak is for warpgroups; the products of a warp alone are held to reach three fifths of it, and its rate here
-  /// is four fifths of it.
+  /// Hopper's peak is for warpgroups; the products of a warp alone are held to reach three fifths of it, and
+  /// its rate here is four fifths of it.
   private static func peakShare(_ tile: Tile, _ card: Card) -> Double {
     let ofWarps = card.capability == 90 ? 0.78 : 1
     switch tile.rows * tile.columns {

@@ -9,7 +9,8 @@ public final class PredictingBackend: Backend {
   public var wideElement: ElementType { card.capability >= 80 ? .bf16 : .f32 }
   private let fuses: Bool
 
-  /// `fuses` false: the graph as it was written. `tuning`: whether Hopper's warpgroups are among what is chosen from.
+  /// `fuses` false: the graph as it was written. `tuning`: whether Hopper's warpgroups are among what is
+  /// chosen from.
   public init(_ card: Card, fuses: Bool = true, tuning: Tuning = .standard) {
     var card = card
     card.takesWarpgroups = card.capability == 90 && tuning.takesWarpgroups

@@ -56,8 +56,9 @@ struct ProductShape: Hashable {
 
 /// What was measured to be fastest on one GPU with one driver, for all starts of the program after the first.
 ///
-/// A table that is missing, damaged or of other kernels only means that it is measured again. What was measured among
-/// other candidates is another table: the fastest of some says nothing of those that were not tried.
+/// A table that is missing, damaged or of other kernels only means that it is measured again. What was
+/// measured among other candidates is another table: the fastest of some says nothing of those that were not
+/// tried.
 struct ChoiceTable {
   private let cache: KernelCache
   private let key: String

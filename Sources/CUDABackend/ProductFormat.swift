@@ -2,8 +2,8 @@ import Engine
 
 /// In which formats a GPU multiplies, where people trade exactness for time.
 public struct ProductFormat: Sendable, Equatable {
-  /// f16 has the tensor cores sum 64 products in f16 before they go into f32: twice as fast on GeForce cards and a
-  /// little less exact. Linear layers behind a layer norm, whose rows are not centred, stay in f32.
+  /// f16 has the tensor cores sum 64 products in f16 before they go into f32: twice as fast on GeForce cards
+  /// and a little less exact. Linear layers behind a layer norm, whose rows are not centred, stay in f32.
   public var sums = ElementType.f32
   /// What linear layers behind a layer norm are multiplied in.
   public var linears = Linears.f16

@@ -2,53 +2,6 @@ import CCUDA
 import Engine
 import Glibc
 
-/// How the fastest way of computing a product is found.
-public enum Tuning: Sendable, Equatable {
-  /// A model of waves and tiles decides.
-  case off
-  /// Several are measured at a product's first use on a GPU, and the fastest is kept on disk.
-  case measured
-  /// cuBLASLt computes whatever it can: for comparisons.
-  case library
-  /// As `measured`, with the kernels for Hopper's warpgroups among what is measured. No card has run those yet.
-  case measuredWithWarpgroups
-  /// Hopper's warpgroups compute whatever they can, in the tile of this index in `Tile.warpgroups`, and a model decides
-  /// the rest: for comparisons.
-  case warpgroups(Int)
-
-  /// As TURBOCAM_TUNING says: 0, 1, cublaslt, warpgroups (measured with them) or warpgroups:0 and so on; measured where
-  /// it says nothing.
-  public static var standard: Tuning {
-    let word = getenv("TURBOCAM_TUNING").map { String(cString: $0) } ?? ""
-    switch word {
-    case "0": return .off
-    case "cublaslt": return .library
-    case "warpgroups": return .measuredWithWarpgroups
-    default:
-      let parts = word.split(separator: ":")
-      guard parts.count == 2, parts[0] == "warpgroups", let tile = Int(parts[1]), tile >= 0 else {
-        return .measured
-      }
-      return .warpgroups(tile)
-    }
-  }
-
-  /// Whether a tuner decides, and not our own model.
-  var usesTuner: Bool {
-    switch self {
-    case .measured, .measuredWithWarpgroups, .library: return true
-    case .off, .warpgroups: return false
-    }
-  }
-
-  var takesWarpgroups: Bool {
-    switch self {
-    case .measuredWithWarpgroups, .warpgroups: return true
-    case .off, .measured, .library: return false
-    }
-  }
-}
-
 /// A product that can be timed with weights in other places.
 protocol ProductWork: Runnable {
   /// Errors: `CUDAError`.
@@ -57,9 +10,10 @@ protocol ProductWork: Runnable {
 
 /// Measures which way of computing a product is fastest, once for each shape and GPU.
 ///
-/// What is timed is what a frame does: a captured graph, the picture in the cache where the last kernel left it, and
-/// weights that come from memory, for in a frame gigabytes of other weights lie between two uses of the same. Both are
-/// drawn numbers: zeros, or all the same, take less power and leave the clock higher than real ones do.
+/// What is timed is what a frame does: a captured graph, the picture in the cache where the last kernel left
+/// it, and weights that come from memory, for in a frame gigabytes of other weights lie between two uses of
+/// the same. Both are drawn numbers: zeros, or all the same, take less power and leave the clock higher than
+/// real ones do.
 final class ProductTuner {
   private let stream: GPUStream
   private let library: KernelLibrary
@@ -70,7 +24,8 @@ final class ProductTuner {
 
   /// Runs in a graph, and rounds of all candidates' graphs, of which each one's quickest counts.
   private static let (runs, rounds) = (16, 3)
-  /// Work before the first round, in seconds: a GPU that had none runs at a lower clock, its memory at its usual one.
+  /// Work before the first round, in seconds: a GPU that had none runs at a lower clock, its memory at its
+  /// usual one.
   private static let warmUp = 0.03
 
   /// A way to compute a product, captured and ready to be timed.
@@ -85,8 +40,8 @@ final class ProductTuner {
     (self.stream, self.library) = (stream, library)
   }
 
-  /// The choice for a shape: known, or the fastest of `candidates`, which are made one after the other; `make` is told
-  /// where numbers for `pictureBytes` of x are, nil where the product is to stay as it is.
+  /// The choice for a shape: known, or the fastest of `candidates`, which are made one after the other;
+  /// `make` is told where numbers for `pictureBytes` of x are, nil where the product is to stay as it is.
   func choice(
     for shape: ProductShape, weightBytes: Int, pictureBytes: Int, candidates: [ProductChoice],
     make: (ProductChoice, Scratch, tc_CUdeviceptr?) throws -> (any ProductWork)?
@@ -140,7 +95,8 @@ final class ProductTuner {
     }
   }
 
-  /// Of each the quickest of some rounds, in which they take turns, so that all meet the same clocks. nil for none.
+  /// Of each the quickest of some rounds, in which they take turns, so that all meet the same clocks. nil for
+  /// none.
   private func fastest(_ contenders: [Contender]) throws -> ProductChoice? {
     guard contenders.count > 1 else { return contenders.first?.choice }
     try warmUp(contenders)
@@ -173,8 +129,8 @@ final class ProductTuner {
     }
   }
 
-  /// Weights of twice what the cache holds, where so much is free, and a picture; false where the GPU is full: a model
-  /// has to fit without.
+  /// Weights of twice what the cache holds, where so much is free, and a picture; false where the GPU is
+  /// full: a model has to fit without.
   private func makeNumbers(_ weightBytes: Int, _ pictureBytes: Int) throws -> Bool {
     let wanted = try max(
       weightBytes + 255, min(2 * stream.context.device.cache, stream.context.memoryInfo().free / 8))
@@ -203,7 +159,8 @@ final class ProductTuner {
     return new
   }
 
-  /// Bits that are numbers of moderate size in f16, in bf16 and, both bytes, in e4m3; more of them than any row has.
+  /// Bits that are numbers of moderate size in f16, in bf16 and, both bytes, in e4m3; more of them than any
+  /// row has.
   private static let drawn: [UInt8] = {
     var state: UInt32 = 1
     return (0..<1 << 20).map { place in

@@ -1,9 +1,9 @@
 import CCUDA
 import Engine
 
-/// The steps of the settings program that depend on the same settings, with the weights that only they read: for the
-/// prompt those are the text encoders, more than a gigabyte, of which no frame needs anything. Where memory is short
-/// they leave the GPU after their work and come back with the next prompt.
+/// The steps of the settings program that depend on the same settings, with the weights that only they read:
+/// for the prompt those are the text encoders, more than a gigabyte, of which no frame needs anything. Where
+/// memory is short they leave the GPU after their work and come back with the next prompt.
 final class SettingsGroup {
   struct Step {
     var work: any Runnable
@@ -45,7 +45,8 @@ final class SettingsGroup {
 
   var isResident: Bool { resident != nil }
 
-  /// Brings the weights to the GPU where they are not, and gives the steps. `memory`: the addresses of everything else.
+  /// Brings the weights to the GPU where they are not, and gives the steps. `memory`: the addresses of
+  /// everything else.
   func steps(_ memory: [tc_CUdeviceptr?], progress: (Double) -> Void = { _ in }) throws -> [Step] {
     if let resident { return resident.steps }
     let load = try LoadProgram(plan, stream, library, source: source, cache: cache)

@@ -15,7 +15,8 @@ final class StreamClock {
     if isInGraph { try stream.markInGraph(event) } else { try stream.mark(event) }
   }
 
-  /// Seconds from each mark to the next, of the graph's last run where they are in one; the stream must have come by.
+  /// Seconds from each mark to the next, of the graph's last run where they are in one; the stream must have
+  /// come by.
   func intervals() throws -> [Double] {
     let elapsed = try stream.driver.get("cuEventElapsedTime", tc_cuEventElapsedTime.self)
     return try zip(events, events.dropFirst()).map { start, end in
@@ -30,8 +31,9 @@ extension StreamClock {
   private static let warmUps = 2
   private static let marks = 64
 
-  /// Seconds of each step where all of them run as one graph, as frames do. Between two steps stands a mark, which the
-  /// GPU works on too, so what a mark takes in a graph of marks alone is taken off: what is left adds up to the graph.
+  /// Seconds of each step where all of them run as one graph, as frames do. Between two steps stands a mark,
+  /// which the GPU works on too, so what a mark takes in a graph of marks alone is taken off: what is left
+  /// adds up to the graph.
   static func times(of steps: [() throws -> Void], in stream: GPUStream) throws -> [Double] {
     let marks = try replay(Array(repeating: {}, count: Self.marks), in: stream).sorted()[Self.marks / 2]
     return try replay(steps, in: stream).map { max(0, $0 - marks) }

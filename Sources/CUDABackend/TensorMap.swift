@@ -1,7 +1,8 @@
 import CCUDA
 
-/// A tensor of 16-bit elements in three dimensions, as the tensor memory accelerator brings boxes of it to shared memory
-/// in rows of 128 bytes, swizzled over them (Hopper; CUDA driver API, "Tensor Map Object Management").
+/// A tensor of 16-bit elements in three dimensions, as the tensor memory accelerator brings boxes of it to
+/// shared memory in rows of 128 bytes, swizzled over them (Hopper; CUDA driver API, "Tensor Map Object
+/// Management").
 struct TensorMap {
   var address: tc_CUdeviceptr
   /// Elements, innermost first.

@@ -1,4 +1,5 @@
-/// How the tensor-core product is cut: the part of the result that a block makes, and in how many shares of k.
+/// How the tensor-core product is cut: the part of the result that a block makes, and in how many shares of
+/// k.
 struct Tile: Hashable, Sendable {
   var rows, columns: Int
   /// k tiles under way in the pipeline.
@@ -19,8 +20,8 @@ struct Tile: Hashable, Sendable {
     return isForWarpgroups ? operands + 1024 : max(operands, 4 * rows * (columns + 8 * Self.warpsAcross))
   }
 
-  /// Larger ones read less and keep the tensor cores busier; of equal ones the first that fits in shared memory is
-  /// taken.
+  /// Larger ones read less and keep the tensor cores busier; of equal ones the first that fits in shared
+  /// memory is taken.
   static let all = [
     Tile(rows: 128, columns: 128, stages: 3), Tile(rows: 128, columns: 64, stages: 3),
     Tile(rows: 128, columns: 64, stages: 2), Tile(rows: 64, columns: 64, stages: 4),
@@ -28,8 +29,8 @@ struct Tile: Hashable, Sendable {
     Tile(rows: 32, columns: 64, stages: 4), Tile(rows: 64, columns: 32, stages: 4),
   ]
 
-  /// Those for warpgroups. Widths of 80 and 160 share 1280 columns, or 10240, out to 64 or 128 blocks: as many as an
-  /// H200 has multiprocessors for.
+  /// Those for warpgroups. Widths of 80 and 160 share 1280 columns, or 10240, out to 64 or 128 blocks: as
+  /// many as an H200 has multiprocessors for.
   static let warpgroups = [
     (128, 256, 4), (128, 160, 6), (128, 128, 6), (64, 160, 7), (128, 80, 4), (64, 128, 4), (128, 64, 4),
     (64, 80, 6), (64, 64, 6),
@@ -64,13 +65,14 @@ struct TileChoice: Hashable {
 
   static let splits = [1, 2, 4, 8]
 
-  /// Operations a second of one multiprocessor at best: between an RTX 3060's and an H200's, for only ratios matter.
+  /// Operations a second of one multiprocessor at best: between an RTX 3060's and an H200's, for only ratios
+  /// matter.
   private static let rate = 3e12
   /// Of a launch more.
   private static let launchSeconds = 2e-6
 
-  /// All that the device can do, from the cheapest on by a model of waves: all multiprocessors take blocks until none is
-  /// left, and shares of k have to be written and summed.
+  /// All that the device can do, from the cheapest on by a model of waves: all multiprocessors take blocks
+  /// until none is left, and shares of k have to be written and summed.
   static func ranked(
     _ tiles: [Tile] = Tile.all, rows: Int, columns: Int, depth: Int, on device: GPUDevice
   ) -> [TileChoice] {

@@ -1,7 +1,7 @@
 import CCUDA
 
-/// Brings bytes of any kind of memory to the GPU, in turns through two pieces of memory that it can read by itself: one is
-/// filled while the other is copied.
+/// Brings bytes of any kind of memory to the GPU, in turns through two pieces of memory that it can read by
+/// itself: one is filled while the other is copied.
 final class Uploader {
   private struct Half {
     let memory: PinnedBuffer

@@ -1,5 +1,5 @@
-/// Concatenations along the last dimension that nobody has to run: what makes each part writes it where it belongs,
-/// between the other parts' columns.
+/// Concatenations along the last dimension that nobody has to run: what makes each part writes it where it
+/// belongs, between the other parts' columns.
 struct ConcatElision {
   /// Where parts, and the reshapes of them that are concatenated, lie.
   private(set) var places: [Value: Layout] = [:]

@@ -1,7 +1,7 @@
 extension Fusion {
-  /// Folds what follows a product into its epilogue: a vector added becomes bias (at the vector's own cadence:
-  /// the time embedding costs nothing in the frame), a tensor added becomes residual, then the activation.
-  /// An activation after a group norm becomes the norm's.
+  /// Folds what follows a product into its epilogue: a vector added becomes bias (at the vector's own
+  /// cadence: the time embedding costs nothing in the frame), a tensor added becomes residual, then the
+  /// activation. An activation after a group norm becomes the norm's.
   public static func fuseEpilogues(_ graph: Graph) -> Graph {
     Rewrite.run(graph) { rewrite, value in
       let node = rewrite.old[value]

@@ -1,6 +1,7 @@
 extension Fusion {
-  /// A linear layer whose result only goes through GEGLU multiplies at once. Value and gate must meet in one place for
-  /// that: the weights' rows, first all values and then all gates, are laid in turns when the model is opened.
+  /// A linear layer whose result only goes through GEGLU multiplies at once. Value and gate must meet in one
+  /// place for that: the weights' rows, first all values and then all gates, are laid in turns when the model
+  /// is opened.
   static func gateProducts(_ graph: Graph, _ gates: (Graph, _ source: Value, _ weight: Value) -> Bool)
     -> Graph
   {

@@ -3,9 +3,10 @@ extension Fusion {
   ///
   ///     norm(x) Wᵀ + b = ((x - m) / d · g + s) Wᵀ + b = (x Vᵀ - m v) / d + (W s + b)     V = W · g, v = sums of V's rows
   ///
-  /// so that the norm's result, gains and shifts are never in memory: V, v and the new bias are made when the model is
-  /// opened, mean m and deviation d of each row by an op that only reads. v is of V as it is stored, or a mean that is
-  /// far larger than the deviation would leave its rounding behind. Only in frames; elsewhere it saves nothing.
+  /// so that the norm's result, gains and shifts are never in memory: V, v and the new bias are made when the
+  /// model is opened, mean m and deviation d of each row by an op that only reads. v is of V as it is stored,
+  /// or a mean that is far larger than the deviation would leave its rounding behind. Only in frames;
+  /// elsewhere it saves nothing.
   static func foldNorms(_ graph: Graph) -> Graph {
     let live = Liveness(graph)
     let outputs = Set(graph.outputs.map(\.value))

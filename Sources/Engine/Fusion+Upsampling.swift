@@ -2,8 +2,9 @@ extension Fusion {
   /// A 3x3 convolution after doubling by nearest neighbours sees each source pixel several times. For each of
   /// the four positions that a result has within a doubled pixel, its nine taps fall on 2x2 source pixels:
   /// four convolutions of the small picture with sums of taps, 16 products in place of 36. They run as one
-  /// convolution with four times the filters, whose sums are made when the model is opened. Where the backend's own
-  /// convolution doubles the picture as it reads it, 25 products do. Not of int8: sums of taps leave eight bits.
+  /// convolution with four times the filters, whose sums are made when the model is opened. Where the
+  /// backend's own convolution doubles the picture as it reads it, 25 products do. Not of int8: sums of taps
+  /// leave eight bits.
   public static func splitUpsampling(
     _ graph: Graph,
     upsamplesInput: (_ convolution: Node, _ picture: TensorType, _ weight: Node) -> Bool = { _, _, _ in false
@@ -39,8 +40,8 @@ extension Fusion {
     }
   }
 
-  /// `[K, 3, 3, C]` → `[4K, 2, 2, C]`. Of a doubled row, the upper result has tap 0 on the source row before and
-  /// taps 1 and 2 on its own; the lower has 0 and 1 on its own and 2 on the next. The same for columns.
+  /// `[K, 3, 3, C]` → `[4K, 2, 2, C]`. Of a doubled row, the upper result has tap 0 on the source row before
+  /// and taps 1 and 2 on its own; the lower has 0 and 1 on its own and 2 on the next. The same for columns.
   private static func phaseWeights(_ weight: Value, _ graph: Graph) -> Value {
     let exact = inFloats(weight, graph)
     let rows = halves(exact, axis: 1, graph)

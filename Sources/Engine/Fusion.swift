@@ -1,5 +1,5 @@
-/// The rewritings that make a graph cheaper without changing what it means. Rounding to the element type falls
-/// away between fused ops, so results come nearer to exact arithmetic.
+/// The rewritings that make a graph cheaper without changing what it means. Rounding to the element type
+/// falls away between fused ops, so results come nearer to exact arithmetic.
 public enum Fusion {
   /// What a backend's products can do at their end, beside bias, residual and activation.
   public struct Endings: OptionSet, Sendable {
@@ -14,8 +14,9 @@ public enum Fusion {
     public static let normalized = Endings(rawValue: 4)
   }
 
-  /// All passes, in the order in which they find most. `gates` tells whether a product of such a source and such weights
-  /// can be gated, `upsamplesInput` whether a convolution of such a picture, with such weights, can double it itself.
+  /// All passes, in the order in which they find most. `gates` tells whether a product of such a source and
+  /// such weights can be gated, `upsamplesInput` whether a convolution of such a picture, with such weights,
+  /// can double it itself.
   public static func run(
     _ graph: Graph, endings: Endings = [],
     gates: (Graph, _ source: Value, _ weight: Value) -> Bool = { _, _, _ in true },

@@ -17,7 +17,8 @@ extension Graph {
     return add(.constant(numbers), [], TensorType(shape, .f32))
   }
 
-  /// `x [H, W, C]`, `weight [K, R, S, C]` → `[H', W', K]`.
+  /// `x [H, W, C]`, `weight [K, R, S, C]`, `bias [K]` → `[H', W', K]`, H' = ⌊(H + top + bottom - R)/stride⌋ +
+  /// 1 and W' likewise (`Op.convolution`).
   public func convolution(
     _ x: Value, weight: Value, bias: Value? = nil, stride: Int = 1, padding: Padding = Padding(0)
   ) -> Value {
@@ -27,7 +28,7 @@ extension Graph {
     return add(op, [x, weight] + (bias.map { [$0] } ?? []), TensorType(result, type(x).element))
   }
 
-  /// `x [..., C]`, `weight [K, C]` → `[..., K]`.
+  /// `x [..., C]`, `weight [K, C]`, `bias [K]` → `[..., K]`.
   public func linear(_ x: Value, weight: Value, bias: Value? = nil) -> Value {
     let (input, matrix) = (shape(x), shape(weight))
     precondition(matrix.count == 2 && input.last == matrix[1], "\(input) linear \(matrix)")
@@ -36,7 +37,7 @@ extension Graph {
       TensorType(input.dropLast() + [matrix[0]], type(x).element))
   }
 
-  /// `x i8 [H, W, C]`, `weight i8 [K, R, S, C]`, `scale f32 [K]` → `[H', W', K]` of `element`.
+  /// `x i8 [H, W, C]`, `weight i8 [K, R, S, C]`, `scale f32 [K]`, `bias [K]` → `[H', W', K]` of `element`.
   public func convolution(
     _ x: Value, weight: Value, scale: Value, bias: Value?, stride: Int, padding: Padding, element: ElementType
   ) -> Value {
@@ -66,7 +67,8 @@ extension Graph {
       TensorType(input.dropLast() + [matrix[0]], element))
   }
 
-  /// `x [..., C]`, `gain [C]`, `shift [C]` → `[..., C]`; statistics over all leading positions and C/groups channels.
+  /// `x [..., C]`, `gain [C]`, `shift [C]` → `[..., C]`; statistics over all leading positions and C/groups
+  /// channels.
   public func groupNorm(_ x: Value, groups: Int, epsilon: Float, gain: Value, shift: Value) -> Value {
     precondition(shape(x).last! % groups == 0 && shape(gain) == [shape(x).last!])
     return add(.groupNorm(groups: groups, epsilon: epsilon, activation: nil), [x, gain, shift], type(x))
@@ -83,12 +85,11 @@ extension Graph {
     add(.moments(epsilon: epsilon), [x], TensorType(shape(x).dropLast() + [2], .f32))
   }
 
-  /// `q [T, C]`, `k`, `v` `[S, C]` → `[T, C]`; C is split in `heads`.
+  /// `q [T, C]`, `k`, `v` `[S, C]` → `[T, C]`: softmax(q·kᵀ·scale)·v for each of `heads` parts of C; `scale`
+  /// is 1/√(C/heads) where it is not given.
   public func attention(
     _ q: Value, _ k: Value, _ v: Value, heads: Int, scale: Float? = nil, causal: Bool = false
-  )
-    -> Value
-  {
+  ) -> Value {
     precondition(shape(q)[1] == shape(k)[1] && shape(k) == shape(v) && shape(q)[1] % heads == 0)
     let headDimension = Float(shape(q)[1] / heads)
     return add(

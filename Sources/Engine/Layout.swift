@@ -118,7 +118,8 @@ struct StridedReaders {
   let outputs: Set<Value>
   let rules: LayoutRules
 
-  /// Whether nobody who reads the value, itself or through reshapes that leave rows as they are, needs it dense.
+  /// Whether nobody who reads the value, itself or through reshapes that leave rows as they are, needs it
+  /// dense.
   func allow(_ value: Value) -> Bool {
     !outputs.contains(value)
       && consumers[value.index].allSatisfy { reader, operand in

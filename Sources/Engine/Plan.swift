@@ -18,8 +18,8 @@ public struct Plan {
   public let residences: [Residence]
   /// For each value of settings cadence, the settings inputs it depends on, a bit each; 0 for others.
   public let masks: [UInt64]
-  /// Values to be computed, in order, in each program. Inputs, views and what is assembled of its parts are not among
-  /// them.
+  /// Values to be computed, in order, in each program. Inputs, views and what is assembled of its parts are
+  /// not among them.
   public let load, settings, frame: [Value]
   /// Bytes that the larger of the settings and the frame program needs at a time.
   public let arenaSize: Int
@@ -50,8 +50,8 @@ public struct Plan {
 
   // MARK: Settings
 
-  /// The settings that steps of the settings program depend on, a group of steps each. A group depends only on groups of
-  /// fewer settings, which come first.
+  /// The settings that steps of the settings program depend on, a group of steps each. A group depends only
+  /// on groups of fewer settings, which come first.
   public var settingsMasks: [UInt64] {
     Set(settings.map { masks[$0.index] }).sorted { ($0.nonzeroBitCount, $0) < ($1.nonzeroBitCount, $1) }
   }

@@ -164,8 +164,8 @@ extension Reference {
     }
   }
 
-  /// `get_timestep_embedding` of diffusers: exponents −ln(10000)·i/(half − shift), sine then cosine, or flipped;
-  /// an odd dimension ends in a zero.
+  /// `get_timestep_embedding` of diffusers: exponents −ln(10000)·i/(half − shift), sine then cosine, or
+  /// flipped; an odd dimension ends in a zero.
   private static func sinusoid(_ t: Operand, _ dimension: Int, _ flip: Bool, _ shift: Float) -> [Float] {
     let half = dimension / 2
     return t.floats.flatMap { time -> [Float] in

@@ -67,7 +67,8 @@ struct Product {
   var bias: Value? { epilogue.biasIndex.map { node.inputs[$0] } }
   var residual: Value? { epilogue.residual ? node.inputs.last : nil }
 
-  /// The product with another epilogue (a plain one, as models have it), written into `graph`. It stays of its own stage, whatever came after it.
+  /// The product with another epilogue (a plain one, as models have it), written into `graph`. It stays of
+  /// its own stage, whatever came after it.
   func write(_ graph: Graph, bias: Value?, residual: Value?, activation: Activation?) -> Value {
     let epilogue = Epilogue(
       bias: bias != nil, residual: residual != nil, activation: activation, scaled: self.epilogue.scaled)

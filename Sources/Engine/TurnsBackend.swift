@@ -1,6 +1,6 @@
-/// Several backends of one kind that take frames in turns: each has the whole model, frames are handed to one after the
-/// other and come back in the order in which they were begun. A frame takes as long as on one of them, and as many are
-/// under way as there are, and one more that is being prepared.
+/// Several backends of one kind that take frames in turns: each has the whole model, frames are handed to one
+/// after the other and come back in the order in which they were begun. A frame takes as long as on one of
+/// them, and as many are under way as there are, and one more that is being prepared.
 public final class TurnsBackend: Backend {
   public let members: [any Backend]
 
@@ -35,8 +35,8 @@ public final class TurnsBackend: Backend {
   }
 }
 
-/// A graph that several executables run in turns. Settings are written to all of them, a frame's inputs to the one whose
-/// turn it is.
+/// A graph that several executables run in turns. Settings are written to all of them, a frame's inputs to
+/// the one whose turn it is.
 final class TurnsExecutable: Executable {
   private let members: [any Executable]
   private let frameInputs: Set<String>

@@ -1,7 +1,8 @@
 /// What load values are made of, so that programs compiled from the same source share them.
 ///
 /// Two load values are the same where their ops, types and operands are; a packed form adds its layout.
-/// Buffers (a backend's own) are held weakly: they live as long as a program that uses them. For one thread at a time.
+/// Buffers (a backend's own) are held weakly: they live as long as a program that uses them. For one thread
+/// at a time.
 public final class WeightCache<Buffer: AnyObject> {
   /// A load value by structure.
   private struct Expression: Hashable {

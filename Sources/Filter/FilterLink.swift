@@ -13,7 +13,7 @@ public struct FilterLink: Sendable {
   public let mailbox: Mailbox
   public let broadcast: Broadcast
   /// What the input is doing.
-  public let source: StatusBoard
+  public let source: InputStatus
   /// What the filter is doing, told to people.
   public let status: FilterStatus
   public let counters: Counters
@@ -30,7 +30,7 @@ public struct FilterLink: Sendable {
   public let takeBack: @Sendable (String) -> Void
 
   public init(
-    mailbox: Mailbox, broadcast: Broadcast, source: StatusBoard, status: FilterStatus, counters: Counters,
+    mailbox: Mailbox, broadcast: Broadcast, source: InputStatus, status: FilterStatus, counters: Counters,
     statistics: Statistics, stop: StopFlag, takesEvery: Bool, limit: Int?,
     tell: @escaping @Sendable (String) -> Void, takeBack: @escaping @Sendable (String) -> Void
   ) {

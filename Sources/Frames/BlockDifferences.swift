@@ -1,7 +1,7 @@
 import CPixels
 
-/// How far blocks of 8 by 8 pixels of an rgb24 picture differ from one that is remembered, in levels. Allocates only in
-/// `init`.
+/// How far blocks of 8 by 8 pixels of an rgb24 picture differ from one that is remembered, in levels.
+/// Allocates only in `init`.
 final class BlockDifferences {
   static let side = 8
   /// Bits after the point of what is remembered.

@@ -1,9 +1,10 @@
-/// Whether a picture still looks like the one that was painted last, so that painting it would be for nothing.
+/// Whether a picture still looks like the one that was painted last, so that painting it would be for
+/// nothing.
 ///
-/// It is compared with that one and not with the picture before, so what changes slowly is painted, too, once it has
-/// changed far enough. StreamDiffusion's Stochastic Similarity Filter (Kodaira et al. 2023, arXiv 2312.12491) compares whole
-/// pictures, in which a mouth that opens hardly counts; here one block of 8 by 8 pixels is enough. Allocates only in
-/// `init`.
+/// It is compared with that one and not with the picture before, so what changes slowly is painted, too, once
+/// it has changed far enough. StreamDiffusion's Stochastic Similarity Filter (Kodaira et al. 2023, arXiv
+/// 2312.12491) compares whole pictures, in which a mouth that opens hardly counts; here one block of 8 by 8
+/// pixels is enough. Allocates only in `init`.
 public final class ChangeDetector {
   private let differences: BlockDifferences
   private let count: Int
@@ -23,8 +24,8 @@ public final class ChangeDetector {
 
   deinit { painted.deallocate() }
 
-  /// Whether in some block the mean of a colour moved by `levels` of 255, or samples differ by twice as much; or nothing
-  /// was painted yet. Then `picture` is taken for the one that is painted now.
+  /// Whether in some block the mean of a colour moved by `levels` of 255, or samples differ by twice as much;
+  /// or nothing was painted yet. Then `picture` is taken for the one that is painted now.
   public func isChanged(_ picture: UnsafeRawBufferPointer, by levels: Double) -> Bool {
     precondition(picture.count >= count)
     let samples = picture.baseAddress!.assumingMemoryBound(to: UInt8.self)

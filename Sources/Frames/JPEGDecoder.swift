@@ -4,8 +4,8 @@ import Glibc
 
 /// Decodes JPEGs with libturbojpeg. One decoder serves one thread.
 ///
-/// What the library only warns of (data that ends early, codes that do not exist) is an error here: the picture
-/// would be half grey. Scratch memory grows with the first pictures and is kept.
+/// What the library only warns of (data that ends early, codes that do not exist) is an error here: the
+/// picture would be half grey. Scratch memory grows with the first pictures and is kept.
 public final class JPEGDecoder {
   /// What a JPEG's header says.
   public struct Info: Equatable, Sendable {
@@ -71,7 +71,8 @@ public final class JPEGDecoder {
     return info
   }
 
-  /// Whether the whole picture decodes. Cheaper than `decode`: an eighth of the size is enough to see all data.
+  /// Whether the whole picture decodes. Cheaper than `decode`: an eighth of the size is enough to see all
+  /// data.
   public func isWhole(_ jpeg: UnsafeRawBufferPointer) -> Bool {
     do {
       let jpeg = try withTables(jpeg)

@@ -3,8 +3,8 @@ import CTurboJPEG
 /// Turns raw pictures into JPEG files with libturbojpeg. One thread at a time.
 ///
 /// YUV in the standard encoding (BT.601, limited range: Y 16…235, U and V 16…240) is stretched to JFIF's full
-/// range; in another it goes by way of RGB, which is of full range already. Scratch memory is made for the first
-/// picture of a size and kept.
+/// range; in another it goes by way of RGB, which is of full range already. Scratch memory is made for the
+/// first picture of a size and kept.
 public final class JPEGEncoder {
   private let handle: tjhandle
   private let quality: Int32

@@ -2,8 +2,8 @@ import Glibc
 
 /// The Huffman tables that UVC cameras leave out of their MJPEG frames.
 ///
-/// UVC Payload Specification MJPEG 1.5, section 3.3: tables may be omitted, then those of ITU-T T.81 Annex K.3
-/// hold. Decoders of AVI and of V4L2 know that; browsers do not.
+/// UVC Payload Specification MJPEG 1.5, section 3.3: tables may be omitted, then those of ITU-T T.81 Annex
+/// K.3 hold. Decoders of AVI and of V4L2 know that; browsers do not.
 public enum JPEGTables {
   /// Bytes that `complete` may add.
   public static let addedByteCount = segment.count

@@ -80,7 +80,8 @@ public enum Notice {
     return (Int(turbocam_font_advance(character)) * letter + height / 2) / height
   }
 
-  /// Draws one glyph `letter` pixels high: each pixel is the mean over the square of the atlas that it covers.
+  /// Draws one glyph `letter` pixels high: each pixel is the mean over the square of the atlas that it
+  /// covers.
   private static func draw(
     _ character: UInt8, x: Int, y: Int, letter: Int, _ pixels: UnsafeMutableBufferPointer<UInt8>, width: Int,
     height: Int

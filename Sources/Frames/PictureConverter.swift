@@ -131,8 +131,8 @@ public final class PictureConverter {
     return target.alignedPlanes(inner, at: room.baseAddress!)
   }
 
-  /// Copies a staged result into `output`, then paints the letterbox bars: last, since swscale's vector stores may
-  /// have spilled into them.
+  /// Copies a staged result into `output`, then paints the letterbox bars: last, since swscale's vector
+  /// stores may have spilled into them.
   private func finish(_ inner: Area, _ written: Planes, in output: UnsafeMutableRawPointer) {
     let direct = target.planes(of: inner, at: output)
     if written.pointers[0] != direct.pointers[0] {

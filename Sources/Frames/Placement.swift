@@ -7,8 +7,8 @@ public enum Fit: String, Sendable, CaseIterable {
 }
 
 extension Fit {
-  /// How pictures are best shown where only shapes differ by chance: bars too narrow to be meant are left out, and as
-  /// little is cut off instead.
+  /// How pictures are best shown where only shapes differ by chance: bars too narrow to be meant are left
+  /// out, and as little is cut off instead.
   public static func showing(_ source: PictureFormat, in target: PictureFormat) -> Fit {
     let (a, b) = (source.width * target.height, target.width * source.height)
     return abs(a - b) * narrowest <= max(a, b) ? .cover : .contain
@@ -39,7 +39,8 @@ public struct Placement: Equatable, Sendable {
   /// The part of the target that it fills.
   public var inner: Area
 
-  /// Sides are centred. Edges fall on whole chroma samples of both layouts (`jpeg` counts as full resolution).
+  /// Sides are centred. Edges fall on whole chroma samples of both layouts (`jpeg` counts as full
+  /// resolution).
   public init(_ fit: Fit, from source: PictureFormat, to target: PictureFormat) {
     crop = Area(x: 0, y: 0, width: source.width, height: source.height)
     inner = Area(x: 0, y: 0, width: target.width, height: target.height)

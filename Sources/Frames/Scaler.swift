@@ -10,7 +10,8 @@ final class Scaler {
     var height: Int
   }
   private let context: OpaquePointer
-  /// swscale goes from one matrix to another by way of RGB, and does so only where it gets the whole picture at once.
+  /// swscale goes from one matrix to another by way of RGB, and does so only where it gets the whole picture
+  /// at once.
   let takesParts: Bool
 
   init(from source: Side, to target: Side) throws {
@@ -28,8 +29,8 @@ final class Scaler {
   }
   deinit { sws_freeContext(context) }
 
-  /// Not by `sws_getContext`, which is not told the ranges: where the sizes agree it settles on a copy that leaves
-  /// them as they are.
+  /// Not by `sws_getContext`, which is not told the ranges: where the sizes agree it settles on a copy that
+  /// leaves them as they are.
   private static func makeContext(_ source: Side, _ target: Side) -> OpaquePointer? {
     guard let context = sws_alloc_context() else { return nil }
     // Bilinear averages over all source pixels when it makes a picture smaller, despite its name.
@@ -51,8 +52,8 @@ final class Scaler {
     return context
   }
 
-  /// Reads `height` rows of `source`, from row `first` on, and writes what of `target` they decide. Rows come in
-  /// order from the top, the whole or, where that `takesParts`, a part of the picture at a time.
+  /// Reads `height` rows of `source`, from row `first` on, and writes what of `target` they decide. Rows come
+  /// in order from the top, the whole or, where that `takesParts`, a part of the picture at a time.
   func scale(_ source: Planes, from first: Int = 0, rows height: Int, into target: Planes) {
     var from = source.pointers
     var fromStrides = source.strides

@@ -2,20 +2,22 @@ import CPixels
 
 /// Averages a camera's noise away over time, where the picture stands still.
 ///
-/// A model makes strokes and grain up from what it is given, so noise that nobody sees flickers in what it paints. Each
-/// frame moves the picture remembered a part of the way towards itself, as broadcast noise reducers do (Dubois and
-/// Sabri 1984, "Noise reduction in image sequences using motion-compensated temporal filtering"; here nothing is
-/// compensated, what moves is let through):
+/// A model makes strokes and grain up from what it is given, so noise that nobody sees flickers in what it
+/// paints. Each frame moves the picture remembered a part of the way towards itself, as broadcast noise
+/// reducers do (Dubois and Sabri 1984, "Noise reduction in image sequences using motion-compensated temporal
+/// filtering"; here nothing is compensated, what moves is let through):
 ///
 ///     history += alpha · (frame − history)          alpha = 1 − amount where nothing moves, 1 where something does
 ///
-/// Whether something moves is judged in blocks of 8 by 8 pixels, by how far they differ from the history beside how far
-/// noise makes still blocks differ, which is measured from frame to frame. Allocates only in `init`.
+/// Whether something moves is judged in blocks of 8 by 8 pixels, by how far they differ from the history
+/// beside how far noise makes still blocks differ, which is measured from frame to frame. Allocates only in
+/// `init`.
 public final class Steadier {
   public let width, height: Int
   private static let side = BlockDifferences.side
 
-  /// A block that differs so many times as much as noise does begins to count as moving; one of twice as much moves.
+  /// A block that differs so many times as much as noise does begins to count as moving; one of twice as much
+  /// moves.
   private static let still: Float = 1.5
   /// Levels that every block may differ by.
   private static let allowance: Float = 1
@@ -77,8 +79,8 @@ public final class Steadier {
     histogram.deallocate()
   }
 
-  /// Steadies the frame that `fill` writes, and writes it to `output`; rgb24 both. `amount` in 0...1: 0 leaves it as it
-  /// is. When `fill` throws nothing changes.
+  /// Steadies the frame that `fill` writes, and writes it to `output`; rgb24 both. `amount` in 0...1: 0
+  /// leaves it as it is. When `fill` throws nothing changes.
   public func steady(
     into output: UnsafeMutableRawBufferPointer, amount: Double,
     fill: (UnsafeMutableRawBufferPointer) throws -> Void
@@ -112,8 +114,9 @@ public final class Steadier {
 
   // MARK: Motion and noise
 
-  /// Measures noise: what the quietest quarter of the blocks differ by whose means hardly move. It is believed to fall
-  /// sooner than to rise, for motion looks like noise in places. Black blocks, as bars are, have none.
+  /// Measures noise: what the quietest quarter of the blocks differ by whose means hardly move. It is
+  /// believed to fall sooner than to rise, for motion looks like noise in places. Black blocks, as bars are,
+  /// have none.
   private func estimateNoise() {
     histogram.update(repeating: 0, count: Self.bins)
     var (count, total) = (0, Float(0))

@@ -2,7 +2,8 @@ import CV4L2
 import CV4LConvert
 import Frames
 
-/// Makes I420 of a camera's own format with libv4lconvert: Bayer patterns, vendors' compressions and the like.
+/// Makes I420 of a camera's own format with libv4lconvert: Bayer patterns, vendors' compressions and the
+/// like.
 final class Conversion {
   let target: PictureFormat
   /// What to set the camera to.

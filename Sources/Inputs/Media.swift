@@ -27,9 +27,9 @@ public final class Media: Input, @unchecked Sendable {
   /// Segments that were left out make a longer gap, which is not waited through.
   private static let gaps = StampJumps(longest: 2_000_000_000)
 
-  /// Throws `InputError` where `spec` is a file that cannot be read or is neither picture nor video.
-  public init(_ spec: String, options: SourceOptions) throws {
-    place = MediaPlace(spec)
+  /// Throws `InputError` where `place` is a file that cannot be read or is neither picture nor video.
+  init(_ place: MediaPlace, options: SourceOptions) throws {
+    self.place = place
     label = place.description
     self.options = options
     watch = try JPEGWatch()
@@ -192,8 +192,8 @@ public final class Media: Input, @unchecked Sendable {
 
   // MARK: - Network streams
 
-  /// Plays until the program stops, calling again after each break; a film on a server ends as a file does. Network
-  /// cameras have an address that gives one picture a call: there, calling again is no break.
+  /// Plays until the program stops, calling again after each break; a film on a server ends as a file does.
+  /// Network cameras have an address that gives one picture a call: there, calling again is no break.
   private func runStream(_ link: InputLink) {
     var (hasPlayed, isSnapshot) = (false, false)
     while !isOver(link) {
@@ -239,8 +239,8 @@ public final class Media: Input, @unchecked Sendable {
     if reader.isLive { try playLive(reader, link) } else { try runFile(reader, link) }
   }
 
-  /// Gives what comes as it comes; where it comes in segments, by their own time, since each is a burst. One that is
-  /// late moves the time on, so that those after it have been fetched before they are due.
+  /// Gives what comes as it comes; where it comes in segments, by their own time, since each is a burst. One
+  /// that is late moves the time on, so that those after it have been fetched before they are due.
   private func playLive(_ reader: MediaReader, _ link: InputLink) throws {
     var lastWanted = Clock.now()
     var isSkipping = false

@@ -26,8 +26,8 @@ final class MediaPicture {
     var shownWidth: Int32
   }
 
-  /// Neither side is made smaller than this: the size that is wanted may grow while a film plays, but what is larger
-  /// than models paint costs too much to convert as it is, every frame.
+  /// Neither side is made smaller than this: the size that is wanted may grow while a film plays, but what is
+  /// larger than models paint costs too much to convert as it is, every frame.
   private static let leastSide = 1080
 
   /// Pictures much larger than `wanted` are made smaller on the way, never below it nor below `leastSide`.

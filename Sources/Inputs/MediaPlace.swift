@@ -4,12 +4,9 @@ struct MediaPlace: Equatable, CustomStringConvertible, Sendable {
   let name: String
   let isNetwork: Bool
 
-  static let schemes = ["rtsp", "rtsps", "http", "https", "srt"]
-
-  init(_ spec: String) {
-    name = spec
-    isNetwork = MediaPlace.schemes.contains { spec.lowercased().hasPrefix($0 + "://") }
-  }
+  init(file path: String) { (name, isNetwork) = (path, false) }
+  /// Of one of `InputSpec.schemes`.
+  init(address: String) { (name, isNetwork) = (address, true) }
 
   /// A path is given as such, so that a file called "a:b.mp4" is not taken for an address.
   var url: String { isNetwork ? name : "file:" + name }
@@ -36,8 +33,8 @@ struct MediaPlace: Equatable, CustomStringConvertible, Sendable {
       ("rtsp_transport", "tcp"),
       // Microseconds without a byte.
       ("rw_timeout", "5000000"),
-      // Not "nobuffer": it throws away what was read to find the streams, such as the only key frame for seconds,
-      // or all of a short film.
+      // Not "nobuffer": it throws away what was read to find the streams, such as the only key frame for
+      // seconds, or all of a short film.
       ("analyzeduration", "1000000"),
     ]
   }

@@ -7,8 +7,8 @@ import Synchronization
 final class MediaReader {
   /// What one call of `step` brought.
   enum Step {
-    /// `frame` holds a picture of `time`, nanoseconds from the start by the stream's own clock, which may jump; nil
-    /// where it does not say.
+    /// `frame` holds a picture of `time`, nanoseconds from the start by the stream's own clock, which may
+    /// jump; nil where it does not say.
     case picture(time: Int64?)
     /// `packetBytes` hold a JPEG.
     case jpeg(time: Int64?)

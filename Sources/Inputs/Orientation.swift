@@ -22,7 +22,8 @@ struct Orientation: Equatable {
 
   var isUpright: Bool { self == Orientation() }
 
-  /// Turns an rgb24 picture with rows of `stride` bytes; `target` holds width · height · 3 bytes without padding.
+  /// Turns an rgb24 picture with rows of `stride` bytes; `target` holds width · height · 3 bytes without
+  /// padding.
   func turn(
     _ source: UnsafePointer<UInt8>, width: Int, height: Int, stride: Int,
     into target: UnsafeMutablePointer<UInt8>

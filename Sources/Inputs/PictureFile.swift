@@ -20,8 +20,8 @@ public enum PictureFile {
   /// Reads the picture at `path`, upright as its EXIF note says; of a video, the first. Throws `InputError`:
   /// `.missing`, `.denied`, or `.wrongKind` for what is no whole picture or too large.
   public static func read(_ path: String) throws -> RGBPicture {
-    let place = MediaPlace(path)
-    if !place.isNetwork { try place.checkFile() }
+    let place = MediaPlace(file: path)
+    try place.checkFile()
     return try decode(MediaReader(place, stop: StopFlag()), MediaPicture())
   }
 

@@ -55,7 +55,8 @@ public final class TestPattern: Input, @unchecked Sendable {
     link.mailbox.put(draft.finish(format, byteCount: format.width * format.height * 3, sequence: number))
   }
 
-  /// Three waves that drift through each other, one a colour, and a white ball on a dark ring that goes round.
+  /// Three waves that drift through each other, one a colour, and a white ball on a dark ring that goes
+  /// round.
   private func draw(_ number: UInt64, _ target: UnsafeMutableRawBufferPointer) {
     let seconds = Double(number) / rate
     let drift = Int(seconds * 60)

@@ -92,7 +92,7 @@ final class ListeningSocket {
           ?? OutputError(
             .usage, attempt, "other machines could watch and change settings",
             remedy: "use 127.0.0.1, or set a token, which every request then has to bring: "
-              + "export TURBOCAM_TOKEN=$(openssl rand -hex 16)")
+              + SinkOptions.tokenCommand)
       }
       let (descriptor, call, number) = bound(info)
       if descriptor >= 0 { return descriptor }

@@ -30,7 +30,7 @@ public final class HTTPServer: Output, @unchecked Sendable {
     if let token = options.token, token.isEmpty {
       throw OutputError(
         .usage, "reading the token", "it is empty",
-        remedy: "take a long one: export TURBOCAM_TOKEN=$(openssl rand -hex 16)")
+        remedy: "take a long one: \(SinkOptions.tokenCommand)")
     }
     wish = address
     self.options = options

@@ -4,9 +4,9 @@ import Glibc
 
 /// JPEG files one after the other, into a `.mjpeg` file or down standard output (`… --output - | ffplay -`).
 ///
-/// A reader that closes the pipe or the socket ends it quietly (the program ignores SIGPIPE). While standard output
-/// carries pictures, what anything else in the process prints there goes to standard error. A full disk cuts the file
-/// after its last whole frame.
+/// A reader that closes the pipe or the socket ends it quietly (the program ignores SIGPIPE). While standard
+/// output carries pictures, what anything else in the process prints there goes to standard error. A full
+/// disk cuts the file after its last whole frame.
 public final class MotionJPEG: Output, @unchecked Sendable {
   public enum Target: Sendable, Equatable {
     case standardOutput

@@ -86,7 +86,8 @@ final class MovieWriter {
     try file.close()
   }
 
-  /// Keeps what is whole and gives up the rest. Gives false, and leaves no file, where not one picture is whole.
+  /// Keeps what is whole and gives up the rest. Gives false, and leaves no file, where not one picture is
+  /// whole.
   func abandon() -> Bool { file.cut() }
 
   /// libavcodec has rows of its own length.
@@ -130,8 +131,8 @@ final class MovieWriter {
     av_packet_move_ref(waiting, packet)
   }
 
-  /// A disk that is full soon should keep what fits: the first picture is a fragment of its own, and up to two
-  /// seconds the others end with the second, the fourth, the eighth and so on.
+  /// A disk that is full soon should keep what fits: the first picture is a fragment of its own, and up to
+  /// two seconds the others end with the second, the fourth, the eighth and so on.
   private func write(_ packet: UnsafeMutablePointer<AVPacket>) throws {
     count += 1
     try writeSound(until: packet.pointee.pts)

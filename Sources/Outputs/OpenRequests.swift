@@ -4,7 +4,8 @@ import Synchronization
 
 /// Connections whose next request is not whole yet, by their sockets.
 ///
-/// libmicrohttpd cuts those that are silent. One that sends a byte now and then would hold its place for ever.
+/// libmicrohttpd cuts those that are silent. One that sends a byte now and then would hold its place for
+/// ever.
 final class OpenRequests: Sendable {
   /// When each began.
   private let starts = Mutex<[Int32: UInt64]>([:])

@@ -4,11 +4,12 @@ import Glibc
 
 /// Records H.264 into .mp4 or .mkv.
 ///
-/// The file is written in fragments (.mp4) or clusters (.mkv), each complete in itself: the first picture alone,
-/// then longer ones of up to about two seconds. After a crash, a power cut or on a full disk everything up to the
-/// last one plays; a usual .mp4 would be worth nothing without the index at its end. Frames carry their time of
-/// capture, so the rate varies as the camera's and the model's did. The film begins with the first picture, which
-/// fixes the size; later ones, notices among them, are fitted into it. A film that is repainted keeps its sound.
+/// The file is written in fragments (.mp4) or clusters (.mkv), each complete in itself: the first picture
+/// alone, then longer ones of up to about two seconds. After a crash, a power cut or on a full disk
+/// everything up to the last one plays; a usual .mp4 would be worth nothing without the index at its end.
+/// Frames carry their time of capture, so the rate varies as the camera's and the model's did. The film
+/// begins with the first picture, which fixes the size; later ones, notices among them, are fitted into it. A
+/// film that is repainted keeps its sound.
 public final class Recorder: Output, @unchecked Sendable {
   public let mailbox: Mailbox
   private let target: FileTarget
@@ -35,8 +36,8 @@ public final class Recorder: Output, @unchecked Sendable {
   }
 
   /// Creates the file with the first picture and finishes it when the mailbox is closed. A disk that is full
-  /// ends it with an error, after cutting off what was written in part; where not one picture fits, the file is
-  /// removed.
+  /// ends it with an error, after cutting off what was written in part; where not one picture fits, the file
+  /// is removed.
   public func run() throws {
     defer {
       mailbox.isWanted = false

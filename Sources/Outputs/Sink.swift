@@ -5,6 +5,8 @@ import Frames
 public struct SinkOptions: Sendable {
   /// Every HTTP request has to bring it; needed for addresses other than this machine's.
   public var token: String?
+  /// The shell's words that make a token nobody guesses, for remedies.
+  public static let tokenCommand = "export TURBOCAM_TOKEN=$(openssl rand -hex 16)"
   /// Answers /state and PATCH /settings.
   public var control: (any Control)?
   public var statistics: Statistics?
@@ -37,8 +39,8 @@ public enum Sink {
   /// `/dev/videoN`, `http://HOST:PORT`, a file by its ending, or `-`. Opens nothing yet.
   public static func make(_ spec: String, options: SinkOptions = SinkOptions()) throws -> any Output {
     if spec == "-" { return try MotionJPEG(.standardOutput, options: options) }
-    if spec.hasPrefix("http://") { return try HTTPServer(HTTPAddress(parsing: spec), options: options) }
-    if let scheme = scheme(of: spec) {
+    if let scheme = addressScheme(of: spec) {
+      if scheme == "http" { return try HTTPServer(HTTPAddress(parsing: spec), options: options) }
       throw OutputError(
         .usage, attempt(spec), "\(scheme):// is not a sink",
         remedy: scheme == "https"
@@ -68,11 +70,6 @@ public enum Sink {
     + endings.map { ".\($0)" }.joined(separator: ", ") + ", or - for standard output"
 
   private static func attempt(_ spec: String) -> String { "reading the sink '\(spec)'" }
-
-  private static func scheme(of spec: String) -> Substring? {
-    guard let colon = spec.firstIndex(of: ":"), spec[colon...].hasPrefix("://") else { return nil }
-    return spec[..<colon]
-  }
 
   private static func refusal(_ spec: String, _ ending: String) -> OutputError {
     guard !spec.isEmpty else {

@@ -3,7 +3,8 @@ import Glibc
 
 /// Makes each frame one JPEG file in a buffer of its own pool, shared by all who show it.
 ///
-/// A frame that is JPEG already is copied once, so that a slow viewer never holds one of the camera's buffers.
+/// A frame that is JPEG already is copied once, so that a slow viewer never holds one of the camera's
+/// buffers.
 final class StreamEncoder {
   /// A camera's JPEG beyond this is nonsense.
   private static let largestJPEG = 64 << 20
@@ -18,8 +19,8 @@ final class StreamEncoder {
     self.holders = holders
   }
 
-  /// nil where no buffer is free because everybody holds an old one. Throws `FrameError` where the frame cannot be
-  /// shown.
+  /// nil where no buffer is free because everybody holds an old one. Throws `FrameError` where the frame
+  /// cannot be shown.
   func encode(_ frame: borrowing Frame) throws -> Frame? {
     let format = frame.format
     guard let draft = try format.pixels == .jpeg ? room(forJPEG: frame.bytes.count) : room(for: format)
@@ -27,7 +28,8 @@ final class StreamEncoder {
     draft.stamps = frame.stamps
     let count: Int
     if format.pixels == .jpeg {
-      // Cameras may leave out the Huffman tables, which browsers do not know by heart. There is room for them.
+      // Cameras may leave out the Huffman tables, which browsers do not know by heart. There is room for
+      // them.
       count = JPEGTables.complete(frame.bytes, into: draft.bytes) ?? 0
     } else {
       count = try encoder.encode(frame.bytes, format, into: draft.bytes)
@@ -73,8 +75,8 @@ final class StreamEncoder {
     return buffer(of: count, making: count)
   }
 
-  /// `count` bytes, from a new pool with buffers of `size` where the old one's are too small. Memory that no frame
-  /// reaches is never touched.
+  /// `count` bytes, from a new pool with buffers of `size` where the old one's are too small. Memory that no
+  /// frame reaches is never touched.
   private func buffer(of count: Int, making size: Int) -> Draft? {
     if pool == nil || pool!.capacity < count {
       pool = FramePool(count: holders + 2, capacity: max(count, size, 1 << 20))

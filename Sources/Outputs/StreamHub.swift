@@ -5,8 +5,8 @@ import Synchronization
 /// The newest encoded frame and everybody who waits for it.
 ///
 /// The encoder thread publishes; the server's thread asks for what a viewer has not seen. A viewer that is
-/// behind gets the newest frame, never a queue. Viewers with nothing to send sleep as suspended connections of
-/// libmicrohttpd; suspending and resuming happen under the hub's lock, so that no wake-up is lost.
+/// behind gets the newest frame, never a queue. Viewers with nothing to send sleep as suspended connections
+/// of libmicrohttpd; suspending and resuming happen under the hub's lock, so that no wake-up is lost.
 final class StreamHub: Sendable {
   /// Most viewers and waiting snapshots at a time.
   let limit: Int

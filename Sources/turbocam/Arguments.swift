@@ -1,19 +1,6 @@
 import Filter
 import Frames
 
-/// A long option.
-struct Option: Sendable {
-  /// Without the dashes.
-  let name: String
-  /// What `--help` calls its value; nil for an option that takes none.
-  let value: String?
-  let help: String
-
-  init(_ name: String, _ value: String? = nil, _ help: String) {
-    (self.name, self.value, self.help) = (name, value, help)
-  }
-}
-
 /// A command line taken apart: `--name value`, `--name=value`, `--name`, operands; `--` ends the options.
 struct Arguments {
   /// The subcommand, for messages.

@@ -2,7 +2,8 @@ import CUDABackend
 import Diffusion
 import Filter
 
-/// `turbocam bench`: what each stage takes, and what it could take at best on this machine.
+/// `turbocam bench`: what each station of a frame and each stage of a model takes, and what they could take
+/// at best on this machine.
 struct BenchCommand: Subcommand {
   static let name = "bench"
   static let summary = "Measure every stage against this machine's own peak."
@@ -14,11 +15,22 @@ struct BenchCommand: Subcommand {
     [
       Option(
         "suite", "NAME",
-        "start: from the start of the program to the first picture\nlive: camera (the test pattern as MJPEG) to web stream\npass: the same at 1280x720 with --model none\nmodel: the model alone, by its stages and by kinds of op\ncpu: the embedded model at 256x256 and 512x512, and models of\nSD-Turbo's and SDXL-Turbo's size at 512x512, on the processor;\nminutes, and 7 GB of memory\n(default: all but cpu)"
+        """
+        start: from the start of the program to the first picture
+        live: camera (the test pattern as MJPEG) to web stream
+        pass: the same at 1280x720 with --model none
+        model: the model alone, by its stages and by kinds of op
+        cpu: the embedded model at 256x256 and 512x512, and models of SD-Turbo's and SDXL-Turbo's size at \
+        512x512, on the processor; minutes, and 7 GB of memory
+        (default: all but cpu)
+        """
       ),
       Option(
         "predict", "CARD",
-        "measure nothing; calculate what a frame takes with --device\ncuda on a card that need not be there:\n\(cards)"
+        """
+        measure nothing; calculate what a frame takes with --device cuda on a card that need not be there: \
+        \(cards)
+        """
       ),
       Option("ops", nil, "with model and cpu: every op by its shapes too, the slowest first"),
       Option("seconds", "N", "how long live and pass run (default 10)"),

@@ -56,8 +56,8 @@ enum Device: Equatable, CustomStringConvertible {
     var note: String? { reason.flatMap { GPU.hasNVIDIA ? "computing on the CPU: \($0)" : nil } }
   }
 
-  /// Makes a backend. `automatic` never throws for want of a GPU. `products`: what a GPU's tensor cores multiply and sum
-  /// in; `threads`: of the processor's.
+  /// Makes a backend. `automatic` never throws for want of a GPU. `products`: what a GPU's tensor cores
+  /// multiply and sum in; `threads`: of the processor's.
   func choose(products: ProductFormat = ProductFormat(), threads: Int? = nil) throws -> Choice {
     switch self {
     case .cpu: return Choice(backend: try Self.processor(threads))

@@ -15,8 +15,8 @@ enum ExitCode {
   static let configuration: Int32 = 78
 }
 
-/// A model that was asked for and is not there, or of a kind that is not known, is a matter of configuration: unlike a
-/// camera, which has the same codes, it does not come by trying again (systemd/turbocam@.service).
+/// A model that was asked for and is not there, or of a kind that is not known, is a matter of configuration:
+/// unlike a camera, which has the same codes, it does not come by trying again (systemd/turbocam@.service).
 private func exitCode(of kind: DiffusionError.Kind) -> Int32 {
   switch kind {
   case .noInput, .unavailable: return ExitCode.configuration

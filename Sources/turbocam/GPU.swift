@@ -47,7 +47,8 @@ struct GPU {
     return GPU(name: "NVIDIA GPU", driver: "dxgkrnl", isNVIDIA: true)
   }
 
-  /// A display controller (PCI class 3); nil for other devices, and for NVIDIA's where they `isKnown` already.
+  /// A display controller (PCI class 3); nil for other devices, and for NVIDIA's where they `isKnown`
+  /// already.
   private static func device(_ path: String, isKnown: Bool) -> GPU? {
     guard let kind = readSmallFile("\(path)/class")?[...].trimmed, kind.hasPrefix("0x03"),
       let vendor = readSmallFile("\(path)/vendor")?[...].trimmed

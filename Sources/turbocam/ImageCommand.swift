@@ -14,7 +14,7 @@ struct ImageCommand: Subcommand {
     [Option("output", "FILE", "a .png or .jpg to write")] + ModelOptions.options + [
       Option(
         "posterior", "sample|mean",
-        "what of the autoencoder's posterior to start from\n(default sample, as diffusers does)"),
+        "what of the autoencoder's posterior to start from (default sample, as diffusers does)"),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
     ]
   static let notes =
@@ -23,7 +23,7 @@ struct ImageCommand: Subcommand {
     picture of that size, without guidance, where steps/strength is a whole number.
     """
 
-  private let input: String
+  private let input: InputSpec
   private let output: String
   private let model: ModelOptions
   private let posterior: Pipeline.Posterior
@@ -31,7 +31,7 @@ struct ImageCommand: Subcommand {
 
   init(_ arguments: Arguments) throws {
     try arguments.expectOperands(["INPUT"])
-    input = arguments.operands[0]
+    input = try InputSpec(arguments.operands[0])
     output = try OnePicture.output(arguments)
     model = try ModelOptions(arguments)
     posterior = try arguments.choice("posterior", ["sample", "mean"]) == "mean" ? .mean : .sample

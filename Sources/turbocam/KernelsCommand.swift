@@ -9,7 +9,10 @@ struct KernelsCommand: Subcommand {
   static let options = [
     Option(
       "output", "DIR",
-      "a folder, made where it is not there; its place is\nPREFIX/share/turbocam/kernels, or TURBOCAM_KERNELS"
+      """
+      a folder, made where it is not there; its place is PREFIX/share/turbocam/kernels, or \
+      TURBOCAM_KERNELS
+      """
     )
   ]
   static let notes =

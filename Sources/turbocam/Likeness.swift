@@ -9,7 +9,8 @@ enum Likeness {
     return 10 * log10(255 * 255 * Double(a.count) / Double(squares))
   }
 
-  /// Structural similarity of luma (Wang et al. 2004), the mean over squares of 8 pixels that overlap by half.
+  /// Structural similarity of luma (Wang et al. 2004), the mean over squares of 8 pixels that overlap by
+  /// half.
   static func ssim(_ a: [UInt8], _ b: [UInt8], width: Int, height: Int) -> Double {
     let (a, b) = (luma(a), luma(b))
     let size = min(8, width, height)

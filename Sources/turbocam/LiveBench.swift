@@ -18,11 +18,11 @@ struct LiveBench {
     let box = SettingsBox(settings)
     let maker = PipelineMaker(folder, machine.backend, .imageToImage, .mean)
     let loader = PainterLoader(maker)
-    let chain = Chain(
+    let setup = FilterSetup(
       stage: RepaintStage(box, loader), settings: box, loader: loader, model: folder.name,
       device: machine.backend.description)
     let camera = try PatternCamera(width: 640, height: 480, rate: 60)
-    let outcome = try measure(chain, camera)
+    let outcome = try measure(setup, camera)
     let model = try modelWork(maker, settings)
     let picture = settings.size.width * settings.size.height * 3
     return report(outcome, camera) { station in
@@ -69,30 +69,30 @@ struct LiveBench {
     var meanByteCount: Int { frames > 0 ? bytes / frames : 0 }
   }
 
-  private func measure(_ chain: Chain, _ camera: PatternCamera) throws -> Outcome {
+  private func measure(_ setup: FilterSetup, _ camera: PatternCamera) throws -> Outcome {
     let signals = Signals()
     defer { signals.end() }
-    let board = Board(chain, input: camera, takesEvery: false)
+    let state = RunState(setup, input: camera, takesEvery: false)
     var options = SinkOptions()
-    options.control = board
-    options.statistics = board.statistics
-    options.counters = board.counters
+    options.control = state
+    options.statistics = state.statistics
+    options.counters = state.counters
     let server = try HTTPServer(HTTPAddress(parsing: "http://127.0.0.1:0"), options: options)
     let outcome = Mutex<Outcome?>(nil)
     let seconds = self.seconds
     let watch = StageThread("bench") {
-      board.filter.awaitLive(board.stop)
+      state.filter.awaitLive(state.stop)
       let viewer = StreamViewer(server.address.port)
       let start = Reading()
-      for _ in 0..<(seconds * 10) where !board.stop.isSet { usleep(100_000) }
+      for _ in 0..<(seconds * 10) where !state.stop.isSet { usleep(100_000) }
       let end = Reading()
-      outcome.withLock { $0 = Self.look(board, viewer, from: start, to: end) }
-      board.stop.set()
-      board.inbox.close()
+      outcome.withLock { $0 = Self.look(state, viewer, from: start, to: end) }
+      state.stop.set()
+      state.inbox.close()
       viewer.end()
     }
-    let spine = Spine(camera, chain.stage, [server], board)
-    let reporter = Reporter(board, isQuiet: true, json: false)
+    let spine = Spine(camera, setup.stage, [server], state)
+    let reporter = Reporter(state, isQuiet: true, json: false)
     let code = try spine.run(limit: nil, inputWaits: false, signals, reporter)
     watch.join()
     if let signal = signals.asked?.signal { throw BenchError(text: "a signal ended it", code: 128 + signal) }
@@ -107,12 +107,12 @@ struct LiveBench {
     let processor = Process.processorSeconds
   }
 
-  private static func look(_ board: Board, _ viewer: StreamViewer, from start: Reading, to end: Reading)
+  private static func look(_ state: RunState, _ viewer: StreamViewer, from start: Reading, to end: Reading)
     -> Outcome
   {
-    let stages = Station.allCases.map { ($0, board.statistics.stage($0).read()) }
+    let stages = Station.allCases.map { ($0, state.statistics.stage($0).read()) }
     return Outcome(
-      state: board.state, dropped: board.inbox.dropped, stages: stages.filter { $0.1.total > 0 },
+      state: state.json, dropped: state.inbox.dropped, stages: stages.filter { $0.1.total > 0 },
       frames: viewer.frames, bytes: viewer.bytes, seconds: Double(end.time - start.time) / 1e9,
       processor: end.processor - start.processor - viewer.processorSeconds,
       memory: Process.residentBytes, peakMemory: Process.peakBytes)
@@ -129,7 +129,7 @@ struct LiveBench {
 
   // MARK: Telling
 
-  /// What a stage cannot do without: bytes read and written, or products.
+  /// What a station cannot do without: bytes read and written, or products.
   private enum Need {
     case nothing
     case bytes(Int)

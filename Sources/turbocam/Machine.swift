@@ -6,8 +6,8 @@ import Filter
 import Frames
 import Glibc
 
-/// What this machine can do at best, measured when it is first asked for: not before the suites have looked at
-/// the memory they take.
+/// What this machine can do at best, measured when it is first asked for: not before the suites have looked
+/// at the memory they take.
 final class Machine {
   let backend: any Backend
   /// Of the processor's backend; nil for a GPU's.
@@ -72,7 +72,7 @@ final class Machine {
     return best
   }
 
-  /// Bytes a second, read and written ones together, that one thread copies at best: a frame's stage is one
+  /// Bytes a second, read and written ones together, that one thread copies at best: a frame's station is one
   /// thread, and its picture fits the caches as these 2 MiB do.
   private static func measureCopying() -> Double {
     let size = 1 << 20
@@ -92,25 +92,5 @@ final class Machine {
       source[0] = target[size - 1] &+ 1
     }
     return Double(2 * size) * 1e9 / Double(best)
-  }
-}
-
-/// A time beside its floor, as every table shows it.
-struct Cost {
-  var seconds: Double
-  /// Floating-point operations; nil for what computes nothing.
-  var operations: Double?
-  /// Bytes read and written; nil for what is not bound by them.
-  var bytes: Int?
-  var floor: Double
-
-  var members: [JSONObject.Member] {
-    [
-      JSONObject.Member(name: "ms", value: .number(significant(seconds * 1e3))),
-      operations.map { JSONObject.Member(name: "gflop", value: .number(significant($0 / 1e9))) },
-      bytes.map { JSONObject.Member(name: "mb", value: .number(significant(Double($0) / 1e6))) },
-      JSONObject.Member(name: "floor_ms", value: .number(significant(floor * 1e3))),
-      JSONObject.Member(name: "ratio", value: floor > 0 ? .number(significant(seconds / floor)) : .null),
-    ].compactMap { $0 }
   }
 }

@@ -12,8 +12,11 @@ struct ModelOptions {
   /// `models`: what `--model` takes besides folders, files and names.
   static func options(of models: [String]) -> [Option] {
     let places =
-      "a folder in the diffusers layout, a single-file checkpoint\n(.safetensors), a name in the local Hugging Face cache\n(stabilityai/sdxl-turbo)"
-    return [Option("model", "DIR|FILE|NAME", ([places] + models).joined(separator: ",\nor "))] + others
+      """
+      a folder in the diffusers layout, a single-file checkpoint (.safetensors), a name in the local \
+      Hugging Face cache (stabilityai/sdxl-turbo)
+      """
+    return [Option("model", "DIR|FILE|NAME", ([places] + models).joined(separator: ", or "))] + others
   }
 
   static let embedded = "'\(defaultModel)' (the embedded one, default)"
@@ -21,41 +24,65 @@ struct ModelOptions {
   private static let others = [
     Option(
       "vae", "DIR|NAME",
-      "another autoencoder in the place of the model's own, as\nmadebyollin/taesdxl (SDXL) or madebyollin/taesd (SD)"
+      """
+      another autoencoder in the place of the model's own, as madebyollin/taesdxl (SDXL) or \
+      madebyollin/taesd (SD)
+      """
     ),
     Option(
       "lora", "FILE[:SCALE]",
-      "changes the model by a LoRA, a .safetensors file, by so much\n(default 1); may be given more than once"
+      """
+      changes the model by a LoRA, a .safetensors file, by so much (default 1); may be given more than \
+      once
+      """
     ),
     Option("prompt", "TEXT", "what the picture should look like (default \"\(defaultPrompt)\")"),
     Option(
       "strength", "S",
-      "above 0, at most 1: how much is repainted (default 0.5); 1 keeps\nnothing of the input, and '\(defaultModel)' is made for 0.3 to 0.8"
+      """
+      above 0, at most 1: how much is repainted (default 0.5); 1 keeps nothing of the input, and \
+      '\(defaultModel)' is made for 0.3 to 0.8
+      """
     ),
     Option(
       "steps", "N",
-      "evaluations of the UNet, 1 to 50 (default 1): what diffusers\ncalls num_inference_steps, times the strength"
+      """
+      evaluations of the UNet, 1 to 50 (default 1): what diffusers calls num_inference_steps, times the \
+      strength
+      """
     ),
     Option("seed", "N", "0 to \(Settings.seedRange.upperBound) (default 0)"),
     Option(
       "size", "WxH",
-      "size of the repainted picture, multiples of 8 (default: the\nmodel's own; run gives a virtual camera's picture its shape)"
+      """
+      size of the repainted picture, multiples of 8 (default: the model's own; run gives a virtual \
+      camera's picture its shape)
+      """
     ),
     Option(
       "device", "auto|cpu|cuda[:N,...]",
-      "where to compute: auto takes an NVIDIA GPU where that works,\nelse the CPU (default auto); 'turbocam devices' numbers them;\ncuda:0,1 has two take frames in turns"
+      """
+      where to compute: auto takes an NVIDIA GPU where that works, else the CPU (default auto); 'turbocam \
+      devices' numbers them; cuda:0,1 has two take frames in turns
+      """
     ),
     Option(
       "threads", "N",
-      "on the CPU: how many compute (default: one on each core that it\nmay use)"
+      "on the CPU: how many compute (default: one on each core that it may use)"
     ),
     Option(
       "sums", "f32|f16",
-      "with CUDA: what tensor cores sum in; f16 (for short pieces) is up\nto twice as fast on GeForce cards and a little less exact\n(default f32)"
+      """
+      with CUDA: what tensor cores sum in; f16 (for short pieces) is up to twice as fast on GeForce cards \
+      and a little less exact (default f32)
+      """
     ),
     Option(
       "linears", "f16|f8",
-      "with CUDA on an H100 or H200: f8 multiplies linear layers\nbehind a layer norm in 8 bits (default f16)"
+      """
+      with CUDA on an H100 or H200: f8 multiplies linear layers behind a layer norm in 8 bits (default \
+      f16)
+      """
     ),
   ]
   /// What `--model none` would do nothing with, of all commands.

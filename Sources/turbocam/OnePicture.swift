@@ -19,7 +19,7 @@ enum OnePicture {
   static func check(_ path: String) throws { try Sink.make(path).open() }
 
   /// The first picture of a file, camera or stream.
-  static func first(of spec: String) throws -> Frame {
+  static func first(of spec: InputSpec) throws -> Frame {
     let reader = try PictureReader(spec)
     defer { reader.close() }
     guard let frame = try reader.next() else { throw PictureReader.nothing(in: spec) }

@@ -23,7 +23,7 @@ final class PatternCamera: Input, @unchecked Sendable {
   private static func encode(_ width: Int, _ height: Int, count: Int) throws -> [[UInt8]] {
     let pattern = try TestPattern(options: SourceOptions(width: width, height: height, realTime: false))
     let link = InputLink(
-      mailbox: Mailbox(.every), status: StatusBoard(), counters: Counters(), stop: StopFlag())
+      mailbox: Mailbox(.every), status: InputStatus(), counters: Counters(), stop: StopFlag())
     let thread = StageThread("pattern") { try? pattern.run(link) }
     defer {
       link.stop.set()

@@ -3,9 +3,8 @@ import Inputs
 
 /// The pictures of a file, camera or stream one after the other, as fast as they are asked for.
 final class PictureReader {
-  private let spec: String
   private let link = InputLink(
-    mailbox: Mailbox(.every), status: StatusBoard(), counters: Counters(), stop: StopFlag())
+    mailbox: Mailbox(.every), status: InputStatus(), counters: Counters(), stop: StopFlag())
   private let failure = Failure()
   private let thread: StageThread
   private var isFirst = true
@@ -14,8 +13,7 @@ final class PictureReader {
   private static let patience: UInt64 = 5_000_000_000
   private static let glance: UInt64 = 100_000_000
 
-  init(_ spec: String) throws {
-    self.spec = spec
+  init(_ spec: InputSpec) throws {
     let source = try Source.make(spec, options: SourceOptions(realTime: false))
     thread = StageThread("input") { [link, failure] in
       do { try source.run(link) } catch { failure.set(error) }
@@ -58,7 +56,7 @@ final class PictureReader {
     thread.join()
   }
 
-  static func nothing(in spec: String) -> FrameError {
+  static func nothing(in spec: InputSpec) -> FrameError {
     FrameError(
       .corrupt, "reading \(spec)", "there is no picture in it", remedy: "give a picture or a video file")
   }

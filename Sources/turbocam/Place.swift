@@ -1,18 +1,17 @@
 import Base
 import Frames
 import Glibc
+import Inputs
 
-/// Where a picture comes from or goes to, as written on the command line.
+/// Where pictures go to, as written on the command line, and where they come from beside that.
 enum Place {
-  /// A file or standard output: it can be read or written at any speed.
-  static func isFile(_ spec: String) -> Bool {
-    !isDevice(spec) && !spec.contains("://") && spec != "camera" && spec != "test"
-  }
+  /// Whether an output is a file or standard output: it can be written at any speed.
+  static func isFile(_ output: String) -> Bool { !isDevice(output) && addressScheme(of: output) == nil }
 
   /// Refuses to write over what is still being read, and to write two outputs into one file or device, where
   /// their bytes would mix. An address is left to its server, which has a port once.
-  static func checkApart(input: String?, _ outputs: [String], _ arguments: Arguments) throws(UsageError) {
-    let source = input.flatMap { $0 == "camera" || $0 == "test" ? nil : fileOrDevice($0) }
+  static func checkApart(input: InputSpec?, _ outputs: [String], _ arguments: Arguments) throws(UsageError) {
+    let source = input?.path.flatMap { FileIdentity($0) }
     var taken: [FileIdentity: String] = [:]
     for output in outputs {
       guard let place = output == "-" ? FileIdentity(descriptor: STDOUT_FILENO) : fileOrDevice(output) else {
@@ -35,7 +34,7 @@ enum Place {
       })
   }
 
-  private static func fileOrDevice(_ spec: String) -> FileIdentity? {
-    spec.contains("://") ? nil : FileIdentity(spec)
+  private static func fileOrDevice(_ output: String) -> FileIdentity? {
+    addressScheme(of: output) == nil ? FileIdentity(output) : nil
   }
 }

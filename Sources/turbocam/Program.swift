@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// From words to a subcommand to an exit code.
@@ -60,7 +61,7 @@ enum Program {
 
   /// Whether a word that is no command's name is a file, a device or an address.
   private static func isInput(_ word: String) -> Bool {
-    !subcommands.contains { $0.name == word } && (word.contains("://") || fileExists(word))
+    !subcommands.contains { $0.name == word } && (addressScheme(of: word) != nil || fileExists(word))
   }
 
   private static func subcommand(_ name: String) throws(UsageError) -> any Subcommand.Type {

@@ -3,6 +3,7 @@ import Diffusion
 import Filter
 import Frames
 import Glibc
+import Inputs
 
 /// `turbocam quantize`: a model folder with a UNet of eight bits.
 struct QuantizeCommand: Subcommand {
@@ -17,7 +18,10 @@ struct QuantizeCommand: Subcommand {
       Option("pictures", "N", "pictures to look at, 1 to 1000 (default 16)"),
       Option(
         "prompt", "TEXT",
-        "what pictures will look like; more than one are taken in turns\n(default: \(defaultPrompts.map { "\"\($0)\"" }.joined(separator: ", ")))"
+        """
+        what pictures will look like; more than one are taken in turns (default: \
+        \(defaultPrompts.map { "\"\($0)\"" }.joined(separator: ", ")))
+        """
       ),
     ] + ModelOptions.options.filter { sharedOptions.contains($0.name) }
   static let notes = """
@@ -28,7 +32,8 @@ struct QuantizeCommand: Subcommand {
   /// Neighbouring frames of a clip tell hardly more than one of them.
   private static let spacing = 6
 
-  private let model, frames, output: String
+  private let model, output: String
+  private let frames: InputSpec
   private let pictures: Int
   private let prompts: [String]
   private let options: ModelOptions
@@ -40,7 +45,7 @@ struct QuantizeCommand: Subcommand {
     guard let output = arguments.last("output"), !output.isEmpty else {
       throw arguments.fail("--output DIR is missing")
     }
-    (self.frames, self.output) = (frames, output)
+    (self.frames, self.output) = (try InputSpec(frames), output)
     pictures = try arguments.integer("pictures", in: 1...1000) ?? 16
     let named = arguments.all("prompt")
     prompts = named.isEmpty ? Self.defaultPrompts : named

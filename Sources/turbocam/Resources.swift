@@ -1,7 +1,8 @@
 import Diffusion
 import Glibc
 
-/// What comes with the program, beside its models: the demo clip, and CUDA kernels where they were compiled beforehand.
+/// What comes with the program, beside its models: the demo clip, and CUDA kernels where they were compiled
+/// beforehand.
 ///
 /// Installed, it lies in PREFIX/share/turbocam beside PREFIX/bin; in a checkout, in Fixtures.
 enum Resources {

@@ -14,45 +14,64 @@ struct RunCommand: Subcommand {
     [
       Option(
         "input", "SRC",
-        "/dev/videoN, 'camera' (the first that captures, default),\na picture or video file, an rtsp://, http:// or srt:// address,\nor 'test' (a moving pattern)"
+        """
+        /dev/videoN, 'camera' (the first that captures, default), a picture or video file, an rtsp://, \
+        http:// or srt:// address, or 'test' (a moving pattern)
+        """
       ),
       Option("loop", nil, "repeat a file"),
       Option(
         "output", "SINK",
-        "any number: /dev/videoN (a v4l2loopback device),\nhttp://HOST:PORT (default http://127.0.0.1:8080), a file\n(.mp4 .mkv .mjpeg .jpg .png), or '-' (MJPEG on standard output)"
+        """
+        any number: /dev/videoN (a v4l2loopback device), http://HOST:PORT (default http://127.0.0.1:8080), \
+        a file (.mp4 .mkv .mjpeg .jpg .png), or '-' (MJPEG on standard output)
+        """
       ),
     ] + ModelOptions.options(of: [ModelOptions.embedded, "'none' (pictures pass unchanged)"]) + [
       Option("fps", "F", "frames a second wanted from the input"),
       Option("frames", "N", "end after N pictures have gone out"),
       Option(
         "latency", nil,
-        "one frame at a time; without it a small model works on two at\nonce where that clearly brings more of them, each a little older"
+        """
+        one frame at a time; without it a small model works on two at once where that clearly brings more \
+        of them, each a little older
+        """
       ),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
       Option(
         "camera-size", "WxH",
-        "size of a virtual camera (default 1280x720); browsers take\n640x480, 1280x720 and 1920x1080"),
+        "size of a virtual camera (default 1280x720); browsers take 640x480, 1280x720 and 1920x1080"),
       Option(
-        "quality", "N", "of JPEGs in streams, .mjpeg and .jpg, 1 to 100 (default 85,\nof .jpg files 92)"),
+        "quality", "N", "of JPEGs in streams, .mjpeg and .jpg, 1 to 100 (default 85, of .jpg files 92)"),
       Option("mirror", nil, "left becomes right, as in a mirror"),
       Option("compare", nil, "the input to the left of the repainted picture"),
       Option(
         "steady", "S",
-        "0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away\nwhere the picture stands still, so that strokes flicker less\n(default \(Settings.usualSteadiness))"
+        """
+        0 to \(Settings.steadyRange.upperBound): how much of the camera's noise is averaged away where the \
+        picture stands still, so that strokes flicker less (default \(Settings.usualSteadiness))
+        """
       ),
       Option(
         "still", "L",
-        "0 to \(Int(Settings.stillRange.upperBound)) of 255 levels: a picture of which no part changed by so\nmuch since the last painted is not painted again (default \(Int(Settings.usualStillness)));\n0 paints every one"
+        """
+        0 to \(Int(Settings.stillRange.upperBound)) of 255 levels: a picture of which no part changed by \
+        so much since the last painted is not painted again (default \(Int(Settings.usualStillness))); 0 \
+        paints every one
+        """
       ),
       Option(
         "token", "SECRET",
-        "what HTTP requests must bring; needed for other addresses\nthan this machine's own (default: the environment's\nTURBOCAM_TOKEN, which other users cannot read)"
+        """
+        what HTTP requests must bring; needed for other addresses than this machine's own (default: the \
+        environment's TURBOCAM_TOKEN, which other users cannot read)
+        """
       ),
       Option("quiet", nil, "only warnings and errors on standard error"),
       Option("json", nil, "one JSON object a second on standard output"),
     ]
 
-  private let input: String?
+  private let input: InputSpec?
   private let outputs: [String]
   private let model: ModelOptions
   private let fps: Double?
@@ -72,7 +91,7 @@ struct RunCommand: Subcommand {
   init(_ arguments: Arguments) throws {
     if let operand = arguments.operands.first { throw Self.unexpected(operand, arguments) }
     model = try ModelOptions(arguments)
-    input = arguments.last("input")
+    input = try arguments.last("input").map(InputSpec.init)
     let sinks = arguments.all("output")
     outputs = sinks.isEmpty ? ["http://127.0.0.1:8080"] : sinks
     fps = try arguments.positive("fps", atMost: 1000)
@@ -90,7 +109,7 @@ struct RunCommand: Subcommand {
     quiet = arguments.has("quiet")
     json = arguments.has("json")
     guard token != "" else {
-      throw arguments.fail("--token is empty; take a long one: export TURBOCAM_TOKEN=$(openssl rand -hex 16)")
+      throw arguments.fail("--token is empty; take a long one: \(SinkOptions.tokenCommand)")
     }
     guard !json || !outputs.contains("-") else {
       throw arguments.fail("--json and --output - both want standard output")
@@ -102,8 +121,8 @@ struct RunCommand: Subcommand {
   /// Refuses options that nothing here would follow, and outputs that cannot be, before anything is looked for.
   private func checkUse(_ arguments: Arguments) throws {
     let endings = Set(outputs.map(Sink.ending))
-    let isServed = outputs.contains { $0.hasPrefix("http://") }
-    if loop, input.map({ ["test", "camera"].contains($0) || isDevice($0) }) ?? true {
+    let isServed = outputs.contains { addressScheme(of: $0) == "http" }
+    if loop, input?.mayEnd != true {
       throw arguments.fail("--loop repeats a file: --input FILE")
     }
     if cameraSize != nil, !outputs.contains(where: isDevice) {
@@ -130,29 +149,28 @@ struct RunCommand: Subcommand {
   func run() throws -> Int32 {
     // Before libraries start threads of their own, to which a signal would be the end.
     let signals = Signals()
-    let place = chooseSource()
+    let (spec, loops) = chooseSource()
     // A file turned into files: no frame is lost, and it takes the time it takes.
-    let takesEvery = Place.isFile(place.spec) && !place.loops && outputs.allSatisfy(Place.isFile)
-    let chain = try model.isNone ? .none(settings(nil)) : chain(model.open())
-    let input = try Source.make(
-      place.spec, options: sourceOptions(chain, place.loops, takesEvery: takesEvery))
-    let board = Board(chain, input: input, takesEvery: takesEvery)
+    let takesEvery = spec.isFile && !loops && outputs.allSatisfy(Place.isFile)
+    let setup = try model.isNone ? .none(settings(nil)) : filterSetup(model.open())
+    let input = try Source.make(spec, options: sourceOptions(setup, loops, takesEvery: takesEvery))
+    let state = RunState(setup, input: input, takesEvery: takesEvery)
     let sinks = try outputs.map {
-      try Sink.make($0, options: sinkOptions(board, takesEvery ? place.spec : nil))
+      try Sink.make($0, options: sinkOptions(state, takesEvery ? spec.path : nil))
     }
-    let spine = Spine(input, chain.stage, sinks, board)
-    let reporter = Reporter(board, isQuiet: quiet, json: json)
+    let spine = Spine(input, setup.stage, sinks, state)
+    let reporter = Reporter(state, isQuiet: quiet, json: json)
     defer { reporter.end() }
-    return try spine.run(limit: frames, inputWaits: Place.isFile(place.spec), signals, reporter)
+    return try spine.run(limit: frames, inputWaits: spec.isFile, signals, reporter)
   }
 
   /// What was asked for, else a camera, else the demo clip over and over.
-  private func chooseSource() -> (spec: String, loops: Bool) {
+  private func chooseSource() -> (spec: InputSpec, loops: Bool) {
     if let input { return (input, loop) }
-    if Cameras.canCapture(except: Place.devices(outputs)) { return ("camera", false) }
-    guard let clip = Resources.demoClip else { return ("camera", false) }
+    if Cameras.canCapture(except: Place.devices(outputs)) { return (.firstCamera, false) }
+    guard let clip = Resources.demoClip else { return (.firstCamera, false) }
     Terminal.say("turbocam: no camera found: playing the demo clip (turbocam doctor tells more)")
-    return (clip, true)
+    return (.file(clip), true)
   }
 
   private func settings(_ folder: ModelFolder?) throws -> Settings {
@@ -169,34 +187,34 @@ struct RunCommand: Subcommand {
       inShape: cameraSize ?? PictureSize(width: usual.width, height: usual.height))
   }
 
-  private func chain(_ folder: ModelFolder) throws -> Chain {
+  private func filterSetup(_ folder: ModelFolder) throws -> FilterSetup {
     let choice = try model.chooseDevice(for: folder)
     let box = SettingsBox(try settings(folder))
     let loader = PainterLoader(PipelineMaker(folder, choice.backend, .imageToImage, .mean))
-    return Chain(
+    return FilterSetup(
       stage: RepaintStage(box, loader, prefersLatency: prefersLatency), settings: box, loader: loader,
       model: folder.name,
       device: choice.backend.description, note: choice.note)
   }
 
-  private func sourceOptions(_ chain: Chain, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
-    let size = model.isNone ? model.size : chain.settings.current.settings.size
+  private func sourceOptions(_ setup: FilterSetup, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
+    let size = model.isNone ? model.size : setup.settings.current.settings.size
     return SourceOptions(
       loop: loops, fps: fps, width: size?.width, height: size?.height, realTime: !takesEvery,
       wantsJPEG: model.isNone, buffers: 3 * outputs.count + 9, avoiding: Place.devices(outputs))
   }
 
   /// `film`: the file that is turned into others, no frame of which is lost.
-  private func sinkOptions(_ board: Board, _ film: String?) -> SinkOptions {
+  private func sinkOptions(_ state: RunState, _ film: String?) -> SinkOptions {
     var options = SinkOptions()
     options.policy = film == nil ? .newest : .every
     // Pictures of another rate than the film's are still of its time.
     options.sound = film
-    options.tell = board.tell
+    options.tell = state.tell
     options.token = token
-    options.control = board
-    options.statistics = board.statistics
-    options.counters = board.counters
+    options.control = state
+    options.statistics = state.statistics
+    options.counters = state.counters
     options.quality = quality
     if let cameraSize { (options.width, options.height) = (cameraSize.width, cameraSize.height) }
     return options

@@ -1,8 +1,9 @@
 import Frames
 import Glibc
 
-/// SIGINT, SIGTERM and SIGHUP as events of the thread that made this, except those that the process was started
-/// with ignored (nohup). Make it before other threads start: they inherit that these signals are blocked.
+/// SIGINT, SIGTERM and SIGHUP as events of the thread that made this, except those that the process was
+/// started with ignored (nohup). Make it before other threads start: they inherit that these signals are
+/// blocked.
 final class Signals: @unchecked Sendable {
   private var set = sigset_t()
   /// What was blocked before.
@@ -19,7 +20,8 @@ final class Signals: @unchecked Sendable {
     pthread_sigmask(SIG_BLOCK, &set, &before)
   }
 
-  /// Gives the owner's thread its old mask back. Call it on that thread: `deinit` would run on whichever lets go last.
+  /// Gives the owner's thread its old mask back. Call it on that thread: `deinit` would run on whichever lets
+  /// go last.
   func end() {
     // A late `wake` would otherwise end the process.
     sigaddset(&before, SIGUSR1)
@@ -40,8 +42,8 @@ final class Signals: @unchecked Sendable {
     return signal > 0 && signal != SIGUSR1 ? signal : nil
   }
 
-  /// Whether the signal is the one that asked already, sent twice by one hand: as timeout(1) does, and shells when their
-  /// window closes.
+  /// Whether the signal is the one that asked already, sent twice by one hand: as timeout(1) does, and shells
+  /// when their window closes.
   func isRepeated(_ signal: Int32) -> Bool {
     asked.map { $0.signal == signal && Clock.now() - $0.time < 1_000_000_000 } ?? false
   }

@@ -3,7 +3,8 @@ import Filter
 import Frames
 
 /// Models of the sizes that people run, on the processor: the embedded one at two sizes, and SDXL-Turbo's and
-/// SD-Turbo's with weights drawn by rule (`weights.json`), whose pictures mean nothing and take as long as any.
+/// SD-Turbo's with weights drawn by rule (`weights.json`), whose pictures mean nothing and take as long as
+/// any.
 ///
 /// Each is measured by `bench --suite model` in a process of its own, so that memory is its own.
 struct SizesBench {

@@ -10,21 +10,28 @@ final class Spine: Sendable {
   private let input: any Input
   private let filter: any FilterStage
   private let outputs: [any Output]
-  private let board: Board
+  private let state: RunState
   private let inbox: Mailbox
   private let broadcast: Broadcast
-  /// Outputs at work, whether the input is, and the first thing that went wrong.
-  private let ends: Mutex<(outputs: Int, input: Bool, code: Int32)>
+  private let work: Mutex<Work>
 
-  init(_ input: any Input, _ filter: any FilterStage, _ outputs: [any Output], _ board: Board) {
+  /// What still runs, and what came of it.
+  private struct Work {
+    var outputs: Int
+    var hasInput = true
+    /// The exit code of the first thing that went wrong.
+    var code: Int32 = 0
+  }
+
+  init(_ input: any Input, _ filter: any FilterStage, _ outputs: [any Output], _ state: RunState) {
     self.input = input
     self.filter = filter
     self.outputs = outputs
-    self.board = board
-    inbox = board.inbox
-    board.watch(outputs)
+    self.state = state
+    inbox = state.inbox
+    state.watch(outputs)
     broadcast = Broadcast(outputs.map { $0.mailbox })
-    ends = Mutex((outputs.count, true, 0))
+    work = Mutex(Work(outputs: outputs.count))
   }
 
   /// Runs to the end and gives the exit code. An input that `inputWaits` (a file) starts when the filter is
@@ -35,29 +42,29 @@ final class Spine: Sendable {
     for (index, output) in outputs.enumerated() {
       start("output \(index)", signals, { try self.run(output) }) { self.outputEnded(output) }
     }
-    start("filter", signals, { try self.filter.run(self.board.filterLink(self.broadcast, limit: limit)) }) {
+    start("filter", signals, { try self.filter.run(self.state.filterLink(self.broadcast, limit: limit)) }) {
       self.stop()
       self.broadcast.close()
     }
     start(
       "input", signals,
       {
-        if inputWaits { self.board.filter.awaitLive(self.board.stop) }
-        try self.input.run(self.board.inputLink)
+        if inputWaits { self.state.filter.awaitLive(self.state.stop) }
+        try self.input.run(self.state.inputLink)
       }
     ) {
       self.inbox.close()
-      self.ends.withLock { $0.input = false }
+      self.work.withLock { $0.hasInput = false }
     }
     supervise(signals, reporter)
-    return ends.withLock { $0.code }
+    return work.withLock { $0.code }
   }
 
   /// Until every output has finished; a first signal asks for that, a second one does not wait for it.
   private func supervise(_ signals: Signals, _ reporter: Reporter) {
-    while ends.withLock({ $0.outputs > 0 }) {
+    while work.withLock({ $0.outputs > 0 }) {
       if let signal = signals.wait(milliseconds: 200), !signals.isRepeated(signal) {
-        if board.stop.isSet && signals.asked != nil { Terminal.end(with: 128 + signal) }
+        if state.stop.isSet && signals.asked != nil { Terminal.end(with: 128 + signal) }
         signals.asked = (signal, Clock.now())
         stop()
         // The filter may wait for an output that takes nothing, or paint for minutes: neither is waited for.
@@ -67,17 +74,17 @@ final class Spine: Sendable {
     }
     stop()
     // A camera is given the time to close; a network stream that hangs is not waited for.
-    for _ in 0..<10 where ends.withLock({ $0.input }) { _ = signals.wait(milliseconds: 100) }
+    for _ in 0..<10 where work.withLock({ $0.hasInput }) { _ = signals.wait(milliseconds: 100) }
   }
 
   private func stop() {
-    board.stop.set()
+    state.stop.set()
     inbox.close()
   }
 
   private func run(_ output: any Output) throws {
     do { try output.run() } catch {
-      board.lose(output, error)
+      state.lose(output, error)
       throw error
     }
   }
@@ -85,11 +92,11 @@ final class Spine: Sendable {
   private func outputEnded(_ output: any Output) {
     output.mailbox.isWanted = false
     output.mailbox.close()
-    if ends.withLock({
-      $0.outputs -= 1; return $0.outputs
-    }) == 0 {
-      stop()
+    let left = work.withLock { work in
+      work.outputs -= 1
+      return work.outputs
     }
+    if left == 0 { stop() }
   }
 
   private func start(
@@ -100,7 +107,7 @@ final class Spine: Sendable {
       do { try body() } catch {
         Terminal.clearStatus()
         Terminal.complain("\(error)")
-        self.ends.withLock { if $0.code == 0 { $0.code = exitCode(of: error) } }
+        self.work.withLock { if $0.code == 0 { $0.code = exitCode(of: error) } }
       }
       end()
       signals.wake()

@@ -27,15 +27,3 @@ extension Subcommand {
       """
   }
 }
-
-/// Options in two columns.
-func table(_ options: [Option]) -> String {
-  let heads = options.map { "  --\($0.name)" + ($0.value.map { " \($0)" } ?? "") }
-  let width = (heads.map(\.count).max() ?? 0) + 2
-  return zip(heads, options).map { head, option in
-    let lines = option.help.split(separator: "\n")
-    let margin = String(repeating: " ", count: width)
-    return head + String(repeating: " ", count: width - head.count)
-      + lines.joined(separator: "\n\(margin)")
-  }.joined(separator: "\n")
-}

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @Suite struct UsageTests {
@@ -17,6 +18,46 @@ import Testing
       #expect(result.code == 0)
       #expect(result.text.hasPrefix("Usage: turbocam \(name)"))
       #expect(result.text.contains("--help"))
+    }
+  }
+
+  /// "--fps F" of "  --fps F    frames a second".
+  private func optionsOfHelp(_ command: String) throws -> Set<String> {
+    let lines = try Program.run(command, "--help").text.split(separator: "\n").filter { $0.hasPrefix("  --") }
+    return Set(lines.map { String($0.dropFirst(2).split(separator: "  ", maxSplits: 1)[0]) })
+  }
+
+  /// The same of the first column of the table under "### Options of `run`".
+  private func optionsOfReadme() throws -> Set<String> {
+    let readme = try readText(Program.checkout + "/README.md")
+    let section = try #require(readme.ranges(of: "### Options of `run`\n").first).upperBound
+    let rows = readme[section...].split(separator: "\n").drop { !$0.hasPrefix("|") }.prefix {
+      $0.hasPrefix("|")
+    }
+    return Set(
+      rows.dropFirst(2).flatMap { row in
+        // Between the first bar and the next that is not escaped.
+        let head = row.replacing("\\|", with: "\u{1}").split(separator: "|")[0].replacing("\u{1}", with: "|")
+        return head.split(separator: "`").map(String.init).filter { $0.hasPrefix("--") }
+      })
+  }
+
+  @Test func theReadmeHasTheOptionsOfRun() throws {
+    let (said, told) = (try optionsOfReadme(), try optionsOfHelp("run").subtracting(["--help"]))
+    #expect(said.contains("--input SRC"))
+    #expect(said.symmetricDifference(told).isEmpty)
+  }
+
+  /// A line is as wide as a terminal, and what it says of an option begins in one column.
+  @Test(arguments: ["run", "bench", "quantize"]) func helpIsInTwoColumns(name: String) throws {
+    let text = try Program.run(name, "--help").text
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    let first = try #require(lines.firstIndex { $0.hasPrefix("  --") })
+    let options = lines[first...].prefix { !$0.isEmpty }
+    let column = try #require(options.first { !$0.hasPrefix("  --") }).prefix { $0 == " " }.count
+    for line in options {
+      #expect(line.count <= 100, "\(line)")
+      #expect(line.dropFirst(column - 1).first == " " && line.dropFirst(column).first != " ", "\(line)")
     }
   }
 

@@ -18,7 +18,7 @@ final class Bench: Sendable {
     let (outbox, failure, warnings) = (Mailbox(takesEvery ? .every : .newest), Failure(), self.warnings)
     let link = FilterLink(
       mailbox: Mailbox(takesEvery ? .every : .newest), broadcast: Broadcast([outbox]),
-      source: StatusBoard(.live),
+      source: InputStatus(.live),
       status: FilterStatus(.loading("loading model", 0)), counters: Counters(), statistics: Statistics(),
       stop: StopFlag(), takesEvery: takesEvery, limit: limit,
       tell: { warning in warnings.list.withLock { $0.append(warning) } },

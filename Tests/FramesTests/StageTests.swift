@@ -53,28 +53,28 @@ import Testing
     }
   }
 
-  @Test func theBoardShowsTheLastStateAndKeepsWarnings() {
-    let board = StatusBoard()
-    #expect(board.current == .starting("starting"))
-    board.set(.waiting("camera gone"))
-    #expect(board.current == .waiting("camera gone"))
-    for number in 0..<100 { board.warn("\(number)") }
-    let warnings = board.takeWarnings()
+  @Test func anInputsStatusIsTheLastOneAndKeepsWarnings() {
+    let status = InputStatus()
+    #expect(status.current == .starting("starting"))
+    status.set(.waiting("camera gone"))
+    #expect(status.current == .waiting("camera gone"))
+    for number in 0..<100 { status.warn("\(number)") }
+    let warnings = status.takeWarnings()
     #expect(warnings.first == "0" && warnings.count < 100)
-    #expect(board.takeWarnings() == [])
-    board.warn("again")
-    #expect(board.takeWarnings() == ["again"])
+    #expect(status.takeWarnings() == [])
+    status.warn("again")
+    #expect(status.takeWarnings() == ["again"])
   }
 
   @Test func manyThreadsMaySetAndRead() {
-    let board = StatusBoard()
+    let status = InputStatus()
     let counters = Counters()
     let threads = (0..<4).map { index in
-      StageThread("board \(index)") {
+      StageThread("status \(index)") {
         for number in 0..<500 {
-          board.set(.waiting("\(index) \(number)"))
-          _ = board.current
-          if number % 50 == 0 { board.warn("\(number)") }
+          status.set(.waiting("\(index) \(number)"))
+          _ = status.current
+          if number % 50 == 0 { status.warn("\(number)") }
           counters.framesIn.add(1, ordering: .relaxed)
         }
       }

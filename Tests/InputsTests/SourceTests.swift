@@ -33,6 +33,19 @@ import Testing
     refuses("/dev/../etc", .wrongKind, EX_DATAERR)
   }
 
+  @Test(arguments: [
+    ("camera", InputSpec.firstCamera), ("test", .pattern), ("Camera", .file("Camera")),
+    ("/dev/video9999", .device("/dev/video9999")), ("/dev/null", .device("/dev/null")),
+    ("rtsps://camera.local/live", .address("rtsps://camera.local/live")),
+    ("HTTP://camera.local/a.jpg", .address("HTTP://camera.local/a.jpg")),
+    ("a:b.mp4", .file("a:b.mp4")), ("a b://c.mp4", .file("a b://c.mp4")), ("://a", .file("://a")),
+  ])
+  func aTextNamesOneKindOfInput(text: String, wanted: InputSpec) throws {
+    let spec = try InputSpec(text)
+    #expect(spec == wanted)
+    #expect(spec.description == text)
+  }
+
   @Test func filesThatAreNoPictures() throws {
     let folder = try TemporaryFolder()
     // Drawn with a seed: libav takes some bytes for some format.

@@ -54,7 +54,7 @@ extension RGBPicture {
 /// An input at work on its own thread.
 final class Running: Sendable {
   let mailbox: Mailbox
-  let status = StatusBoard()
+  let status = InputStatus()
   let counters = Counters()
   let stop = StopFlag()
   private let thread: StageThread

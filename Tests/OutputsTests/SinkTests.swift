@@ -21,6 +21,7 @@ import Testing
     ("clip.avi", "known: /dev/videoN"), ("clip", "no ending"), ("", "empty"),
     ("folder.mp4/clip", "no ending"),
     (".mp4", "no ending"), ("https://127.0.0.1:1", "TLS"), ("rtmp://host/live", "rtmp:// is not a sink"),
+    ("HTTP://127.0.0.1:1", "begins with http://"),
   ])
   func whatIsNoSinkIsSaid(_ spec: String, _ words: String) throws {
     let error = try #require(throws: OutputError.self) { try Sink.make(spec) }

@@ -1,7 +1,7 @@
 import Engine
 
-/// The weights of one component (a folder such as `unet/`): one safetensors file, shards with an index, or its part of a
-/// file that has all components.
+/// The weights of one component (a folder such as `unet/`): one safetensors file, shards with an index, or
+/// its part of a file that has all components.
 public final class Checkpoint: @unchecked Sendable {
   /// A tensor of a file under another name or in another shape, or some of its rows.
   struct Part {
@@ -21,8 +21,9 @@ public final class Checkpoint: @unchecked Sendable {
   let isPart: Bool
 
   /// Looks in `folder` for `<name>.safetensors`, then the sharded `<name>.safetensors.index.json`, then the
-  /// same of the variants that diffusers writes (fp16, bf16, fp32), then for `weights.json` (`GeneratedTensors`). An index counts if one of its shards is
-  /// there: who downloads the fp16 files often has the other index, but not what it lists.
+  /// same of the variants that diffusers writes (fp16, bf16, fp32), then for `weights.json`
+  /// (`GeneratedTensors`). An index counts if one of its shards is there: who downloads the fp16 files often
+  /// has the other index, but not what it lists.
   public convenience init(folder: String, name: String) throws {
     let found = Self.candidates(name).map { folder + "/" + $0 }.filter(FileSystem.isFile)
     for path in found where !path.hasSuffix(".json") || Self.hasShards(index: path) {

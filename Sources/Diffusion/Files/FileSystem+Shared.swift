@@ -1,8 +1,8 @@
 import Glibc
 
 extension FileSystem {
-  /// Where models, clips and configurations that come with the program may lie: PREFIX/share/turbocam beside PREFIX/bin
-  /// where it is installed, Fixtures where it was built in a checkout.
+  /// Where models, clips and configurations that come with the program may lie: PREFIX/share/turbocam beside
+  /// PREFIX/bin where it is installed, Fixtures where it was built in a checkout.
   public static let shared: [String] = {
     guard let executable else { return [] }
     let parts = executable.split(separator: "/")

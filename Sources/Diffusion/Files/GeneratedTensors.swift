@@ -1,18 +1,18 @@
 import Base
 import Engine
 
-/// Tensors that no file holds: numbers drawn by counting, the same wherever they are made. They stand in for the
-/// weights of a model of full size where only its time, its memory or its rounding counts: gigabytes are neither
-/// stored nor carried.
+/// Tensors that no file holds: numbers drawn by counting, the same wherever they are made. They stand in for
+/// the weights of a model of full size where only its time, its memory or its rounding counts: gigabytes are
+/// neither stored nor carried.
 ///
 /// `weights.json` in place of a component's safetensors file:
 ///
 ///     {"generator": "splitmix64", "seed": 4, "dtype": "F16", "tensors": {"conv_in.weight": [320, 4, 3, 3], …}}
 ///
-/// Element i of a tensor is drawn from the counter FNV-1a(name) + seed·2⁶⁴/φ + i by SplitMix64 (Steele, Lea and Flood
-/// 2014): the upper 24 bits k of its output give u = k/2²³ − 1 in [−1, 1). Vectors named `….weight` are gains,
-/// 1 + u/10; other vectors are u/10; all other tensors u·√(3/n), of variance 1/n, where n is the product of all
-/// dimensions but the first. Computed in f32, then rounded to the type.
+/// Element i of a tensor is drawn from the counter FNV-1a(name) + seed·2⁶⁴/φ + i by SplitMix64 (Steele, Lea
+/// and Flood 2014): the upper 24 bits k of its output give u = k/2²³ − 1 in [−1, 1). Vectors named `….weight`
+/// are gains, 1 + u/10; other vectors are u/10; all other tensors u·√(3/n), of variance 1/n, where n is the
+/// product of all dimensions but the first. Computed in f32, then rounded to the type.
 struct GeneratedTensors {
   let records: [String: SafetensorsRecord]
   private let seed: UInt64

@@ -1,7 +1,8 @@
 import Glibc
 
-/// Calls `body` with shares of 0..<count, each on a thread of its own, as many as there are processors; shares are of
-/// `atLeast` or more, and the last is the caller's. Where a thread cannot be had the caller does its share.
+/// Calls `body` with shares of 0..<count, each on a thread of its own, as many as there are processors;
+/// shares are of `atLeast` or more, and the last is the caller's. Where a thread cannot be had the caller
+/// does its share.
 func inParallel(_ count: Int, atLeast: Int, _ body: @Sendable (Range<Int>) -> Void) {
   let processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
   let shares = max(1, min(processors, count / max(1, atLeast)))

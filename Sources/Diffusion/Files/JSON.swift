@@ -85,8 +85,8 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 extension JSON {
-  /// Parses the whole of `bytes`; throws `JSONError`. Nesting is limited to 64, names must be unique,
-  /// and there are at most two million values. With `takesNaN` numbers may be NaN, Infinity and -Infinity, which
+  /// Parses the whole of `bytes`; throws `JSONError`. Nesting is limited to 64, names must be unique, and
+  /// there are at most two million values. With `takesNaN` numbers may be NaN, Infinity and -Infinity, which
   /// Python writes.
   public static func parse(_ bytes: UnsafeRawBufferPointer, takesNaN: Bool = false) throws -> JSON {
     var parser = JSONParser(bytes, takesNaN: takesNaN)

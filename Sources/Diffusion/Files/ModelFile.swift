@@ -4,8 +4,8 @@ import Synchronization
 
 /// A regular file, open for reading wherever one likes; closed with its owner.
 ///
-/// Not mapped: a mapped file that somebody shortens, as a download that starts again does, ends the process with
-/// SIGBUS. What is read here is owned, and a file that is too short by then is an error like others.
+/// Not mapped: a mapped file that somebody shortens, as a download that starts again does, ends the process
+/// with SIGBUS. What is read here is owned, and a file that is too short by then is an error like others.
 final class ModelFile: Sendable {
   let path: String
   /// Bytes, at the moment of opening.

@@ -61,8 +61,8 @@ enum SafetensorsHeader {
     }
   }
 
-  /// Bytes of a tensor, or nil when the product of any of its sizes but zero does not fit an Int: others multiply some
-  /// of them.
+  /// Bytes of a tensor, or nil when the product of any of its sizes but zero does not fit an Int: others
+  /// multiply some of them.
   private static func byteCount(_ shape: [Int], bits: Int) -> Int? {
     var count = bits / 8
     for size in shape {

@@ -104,8 +104,8 @@ public struct Scope {
 
   // MARK: int8
 
-  /// A product's weights as `Quantizer` leaves them, or nil where this is not one of its products. `shape` is that of
-  /// the weights in the file, filters first and then what each reads.
+  /// A product's weights as `Quantizer` leaves them, or nil where this is not one of its products. `shape` is
+  /// that of the weights in the file, filters first and then what each reads.
   func int8Weights(_ shape: [Int]) -> Int8Weights? {
     guard has(Int8Weights.scaleName) else { return nil }
     let inputs = inputScale(shape[1])

@@ -4,8 +4,9 @@ import Engine
 ///
 ///     W' = W + s · (α / r) · B A
 ///
-/// with W `[K, n]` (a convolution's filters as rows), A `[r, n]`, B `[K, r]`. They become part of the graph, so that
-/// the sum is computed once, by the backend, when weights are loaded; a frame takes as long as without them.
+/// with W `[K, n]` (a convolution's filters as rows), A `[r, n]`, B `[K, r]`. They become part of the graph,
+/// so that the sum is computed once, by the backend, when weights are loaded; a frame takes as long as
+/// without them.
 public final class LoRA: @unchecked Sendable {
   /// A file, and how much of it: 1 is what it was trained for.
   public struct Choice: Sendable, Equatable {
@@ -34,8 +35,8 @@ public final class LoRA: @unchecked Sendable {
   /// By the name of the weight, `unet/conv_in.weight`.
   private let changes: [String: Change]
 
-  /// Finds the place of every tensor of the file in the model. Errors: `.noInput`, `.io`, `.data`; those of the file's
-  /// that stand for no weight of the model are named.
+  /// Finds the place of every tensor of the file in the model. Errors: `.noInput`, `.io`, `.data`; those of
+  /// the file's that stand for no weight of the model are named.
   init(_ choice: Choice, component: String, model: [String: Checkpoint]) throws {
     self.component = component
     checkpoint = try Checkpoint(path: choice.path)
@@ -71,8 +72,8 @@ public final class LoRA: @unchecked Sendable {
     }
   }
 
-  /// The file's tensors in the order of their names. Where blocks of the UNet come under both of their names, diffusers'
-  /// count, as there: some trainers' files hold two LoRAs of the same layers so.
+  /// The file's tensors in the order of their names. Where blocks of the UNet come under both of their names,
+  /// diffusers' count, as there: some trainers' files hold two LoRAs of the same layers so.
   private static func keys(_ checkpoint: Checkpoint) throws -> [(SafetensorsRecord, LoRAName)] {
     let keys = try checkpoint.names.sorted().compactMap { checkpoint[$0] }.map { record in
       guard let key = LoRAName(record.name) else {

@@ -1,9 +1,9 @@
 /// A tensor's name in a LoRA file, taken apart.
 ///
-/// Files of diffusers have the model's own names with dots, `unet.mid_block.attentions.0.proj_in.lora_A.weight`, those
-/// of kohya's trainer underscores, `lora_unet_mid_block_attentions_0_proj_in.lora_down.weight`, and often the names of
-/// SDXL's first release, `lora_unet_middle_block_1_proj_in.lora_down.weight`. So places are compared with underscores
-/// for dots.
+/// Files of diffusers have the model's own names with dots,
+/// `unet.mid_block.attentions.0.proj_in.lora_A.weight`, those of kohya's trainer underscores,
+/// `lora_unet_mid_block_attentions_0_proj_in.lora_down.weight`, and often the names of SDXL's first release,
+/// `lora_unet_middle_block_1_proj_in.lora_down.weight`. So places are compared with underscores for dots.
 public struct LoRAName {
   public enum Role: Sendable { case down, up, alpha }
 

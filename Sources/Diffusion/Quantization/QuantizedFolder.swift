@@ -9,7 +9,8 @@ public struct QuantizedFolder {
     public var pictures, width, height, steps: Int
     public var strength: Double
     public var prompts: [String]
-    /// Of pictures against those of the model before: mean peak signal-to-noise ratio in dB, mean structural similarity.
+    /// Of pictures against those of the model before: mean peak signal-to-noise ratio in dB, mean structural
+    /// similarity.
     public var psnr, ssim: Double?
 
     public init(
@@ -43,8 +44,8 @@ public struct QuantizedFolder {
     try FileSystem.makeFolder(path)
   }
 
-  /// Copies what stays as it is and writes the rounded UNet. `model_index.json` comes last: a folder without it, as an
-  /// interruption leaves it, is no model.
+  /// Copies what stays as it is and writes the rounded UNet. `model_index.json` comes last: a folder without
+  /// it, as an interruption leaves it, is no model.
   public func write(_ calibration: Calibration, _ record: Record, progress: (Double) -> Void) throws {
     guard let unet = model.weights["unet"] else { throw EngineError.missingWeight("unet") }
     try FileSystem.makeFolder(path + "/unet")

@@ -7,8 +7,9 @@ struct QuantizedLayer {
   /// One for each step.
   var inputs: [Value]
 
-  /// All of a graph that has not been fused: products of frames, but for the first and the last convolution, whose
-  /// rounding is seen at once, and those after doubling, which are cheaper in phases (`Fusion.splitUpsampling`).
+  /// All of a graph that has not been fused: products of frames, but for the first and the last convolution,
+  /// whose rounding is seen at once, and those after doubling, which are cheaper in phases
+  /// (`Fusion.splitUpsampling`).
   static func find(in graph: Graph) -> [QuantizedLayer] {
     var found: [QuantizedLayer] = []
     var positions: [String: Int] = [:]
@@ -38,8 +39,9 @@ struct QuantizedLayer {
     return String(path.dropFirst("unet/".count).dropLast(".weight".count))
   }
 
-  /// Layers that read the same values have their steps in common: they are one product for the engine, or at least
-  /// read what is quantized once. Only neighbours, such as queries, keys and values; others have steps of their own.
+  /// Layers that read the same values have their steps in common: they are one product for the engine, or at
+  /// least read what is quantized once. Only neighbours, such as queries, keys and values; others have steps
+  /// of their own.
   static func groups(_ layers: [QuantizedLayer]) -> [QuantizedGroup] {
     var groups: [QuantizedGroup] = []
     for layer in layers {

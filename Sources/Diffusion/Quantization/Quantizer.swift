@@ -2,13 +2,14 @@ import Engine
 
 /// Rounds a UNet's products to eight bits, weights by filter and inputs by channel.
 ///
-/// A channel's inputs are counted in steps input_scale[c], and its weights made larger by as much; then weights are
-/// counted in steps weight_scale[k]:
+/// A channel's inputs are counted in steps input_scale[c], and its weights made larger by as much; then
+/// weights are counted in steps weight_scale[k]:
 ///
 ///     x8[c] = round(x[c] / input_scale[c])      W8[k, c] = round(W[k, c] · input_scale[c] / weight_scale[k])
 ///
-/// How much of a channel's size goes to the weights is SmoothQuant's choice (Xiao et al. 2022, arXiv 2211.10438,
-/// equation 4): in proportion to √(max|x[c]| / max|W[·, c]|), so that what is hard in the one is shared with the other.
+/// How much of a channel's size goes to the weights is SmoothQuant's choice (Xiao et al. 2022, arXiv
+/// 2211.10438, equation 4): in proportion to √(max|x[c]| / max|W[·, c]|), so that what is hard in the one is
+/// shared with the other.
 struct Quantizer {
   private let checkpoint: Checkpoint
   private let groups: [QuantizedGroup]
@@ -94,8 +95,8 @@ struct Quantizer {
       floats: floats)
   }
 
-  /// Steps in which each channel is counted: √(peak / largest weight), in such a measure that the largest of all inputs
-  /// is 127 steps. A channel that was never above zero is taken for a thousandth of the largest.
+  /// Steps in which each channel is counted: √(peak / largest weight), in such a measure that the largest of
+  /// all inputs is 127 steps. A channel that was never above zero is taken for a thousandth of the largest.
   static func inputScale(_ peaks: [Float], _ weights: [Matrix]) -> [Float] {
     var columns = [Float](repeating: 0, count: peaks.count)
     for weight in weights {

@@ -4,8 +4,8 @@ import Glibc
 /// `torch.Generator().manual_seed(seed)`.
 ///
 /// Source: ATen/core/MT19937RNGEngine.h, ATen/core/DistributionsHelper.h and
-/// aten/src/ATen/native/cpu/DistributionTemplates.h. Torch's vectorised logarithm and cosine differ from the C
-/// library's in the last bits, so values agree to about 1e-6.
+/// aten/src/ATen/native/cpu/DistributionTemplates.h. Torch's vectorised logarithm and cosine differ from the
+/// C library's in the last bits, so values agree to about 1e-6.
 public struct TorchGenerator {
   private var engine: MersenneTwister
   /// The second normal of a pair drawn in double precision, kept for the next call.

@@ -12,7 +12,8 @@ enum OpenCLIPNames {
   ]
   private static let projections = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
 
-  /// Where a tensor is, by its name in transformers without `text_model.`; nil where OpenCLIP has none for it.
+  /// Where a tensor is, by its name in transformers without `text_model.`; nil where OpenCLIP has none for
+  /// it.
   static func place(of name: String) -> SingleFile.Place? {
     if name == "text_projection.weight" {
       return SingleFile.Place(name: "text_projection", part: .transposed)

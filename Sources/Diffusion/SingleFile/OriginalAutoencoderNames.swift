@@ -1,5 +1,5 @@
-/// Layers of an AutoencoderKL under the names that latent diffusion's own code has for them, in which levels are numbered
-/// from the picture's resolution both ways (https://github.com/Stability-AI/generative-models,
+/// Layers of an AutoencoderKL under the names that latent diffusion's own code has for them, in which levels
+/// are numbered from the picture's resolution both ways (https://github.com/Stability-AI/generative-models,
 /// sgm/modules/diffusionmodules/model.py).
 struct OriginalAutoencoderNames {
   /// Blocks of the decoder's way up.

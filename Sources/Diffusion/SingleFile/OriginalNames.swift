@@ -1,5 +1,6 @@
-/// Layers of a UNet under the names that Stable Diffusion's own code has for them, in which blocks are numbered through
-/// (https://github.com/Stability-AI/generative-models, sgm/modules/diffusionmodules/openaimodel.py).
+/// Layers of a UNet under the names that Stable Diffusion's own code has for them, in which blocks are
+/// numbered through (https://github.com/Stability-AI/generative-models,
+/// sgm/modules/diffusionmodules/openaimodel.py).
 public struct OriginalNames {
   /// The number of the first of a block's, and of its ResNet blocks.
   private typealias Place = (first: Int, count: Int)
@@ -29,7 +30,8 @@ public struct OriginalNames {
       var (places, next) = ([Place](), first)
       while let count = counts["\(places.count)"]?.count {
         places.append((next, count))
-        // On the way down a block ends with one more, which halves the picture; on the way up that is part of the last.
+        // On the way down a block ends with one more, which halves the picture; on the way up that is part of
+        // the last.
         next += kind == "down_blocks" ? count + 1 : count
       }
       return places

@@ -1,7 +1,7 @@
 import Engine
-/// A whole model in one safetensors file, such as `sd_xl_turbo_1.0_fp16.safetensors`: the weights of all components
-/// under the names of the code that trained them, and nothing else. Configurations and tokenizers come from a folder of
-/// such a model (`Fixtures/sizes`).
+/// A whole model in one safetensors file, such as `sd_xl_turbo_1.0_fp16.safetensors`: the weights of all
+/// components under the names of the code that trained them, and nothing else. Configurations and tokenizers
+/// come from a folder of such a model (`Fixtures/sizes`).
 struct SingleFile {
   enum Kind: CaseIterable {
     case sdxl, sd2
@@ -62,8 +62,8 @@ struct SingleFile {
   /// Of UNets that take more than a time and a prompt.
   private static let addition = unet + "label_emb."
 
-  /// Opens the file and tells from its names what it is. Errors: those of `SafetensorsFile`, and `.unavailable` for
-  /// models that are none of `Kind`.
+  /// Opens the file and tells from its names what it is. Errors: those of `SafetensorsFile`, and
+  /// `.unavailable` for models that are none of `Kind`.
   init(path: String) throws {
     self.path = path
     file = try SafetensorsFile(path: path)
@@ -95,8 +95,8 @@ struct SingleFile {
   /// Of Playground 2.5 and CosXL, which are SDXL by all other names.
   private static let otherNoise = ["edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min"]
 
-  /// What the file says of its schedule, as `scheduler_config.json` has it: models derived from SDXL that predict
-  /// velocity have a tensor of that name, and another where noise levels end in noise alone.
+  /// What the file says of its schedule, as `scheduler_config.json` has it: models derived from SDXL that
+  /// predict velocity have a tensor of that name, and another where noise levels end in noise alone.
   func scheduleMarks() throws -> [JSONObject.Member] {
     guard try predictsVelocity() else { return [] }
     let prediction = SchedulerConfig.Prediction.velocity.rawValue
@@ -111,8 +111,8 @@ struct SingleFile {
     }
   }
 
-  /// Files of Stable Diffusion 2 say nothing of what they predict. ComfyUI found (comfy/supported_models.py, SD20) that
-  /// this bias, the last of the way up, spreads wider in those that predict velocity.
+  /// Files of Stable Diffusion 2 say nothing of what they predict. ComfyUI found (comfy/supported_models.py,
+  /// SD20) that this bias, the last of the way up, spreads wider in those that predict velocity.
   private static let telling = unet + "output_blocks.11.1.transformer_blocks.0.norm1.bias"
   private static let leastOfVelocity: Float = 0.09
 
@@ -155,8 +155,8 @@ struct SingleFile {
     return refuse("holds no model of a kind that is known here", "\(wanted).")
   }
 
-  /// The file's weights as those of components, under the names and in the shapes that `model` has them, a model of
-  /// this kind in the layout of diffusers.
+  /// The file's weights as those of components, under the names and in the shapes that `model` has them, a
+  /// model of this kind in the layout of diffusers.
   func checkpoints(like model: [String: Checkpoint]) throws -> [String: Checkpoint] {
     // The UNet first: it says most of what kind of model the file is.
     let sorted = model.sorted { ($0.key == "unet" ? "" : $0.key) < ($1.key == "unet" ? "" : $1.key) }
@@ -193,7 +193,8 @@ struct SingleFile {
     return DiffusionError(.data, path: path, fact, remedy: remedy)
   }
 
-  /// Where a component's tensors are in the file, as a function of their names; nil for those that it has no names for.
+  /// Where a component's tensors are in the file, as a function of their names; nil for those that it has no
+  /// names for.
   private func places(_ component: String, _ names: [String]) -> (String) -> Place? {
     func leaf(_ name: String) -> Substring.Index { name.lastIndex(of: ".") ?? name.endIndex }
     func layered(_ start: String, _ original: @escaping (String) -> String?) -> (String) -> Place? {

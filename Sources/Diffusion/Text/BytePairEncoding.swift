@@ -1,7 +1,8 @@
 /// Byte-pair encoding (Sennrich 2016) of CLIP: a word's bytes, the last marked `</w>`, joined pair by pair in
 /// the order in which the pairs were learnt.
 struct BytePairEncoding: Sendable {
-  /// A token's name in bytes: Swift's String takes canonically equivalent names for equal, vocabularies do not.
+  /// A token's name in bytes: Swift's String takes canonically equivalent names for equal, vocabularies do
+  /// not.
   struct Name: Hashable, Sendable {
     let bytes: [UInt8]
     init(_ text: some StringProtocol) { bytes = Array(text.utf8) }

@@ -47,9 +47,9 @@ extension CLIPTokenizer {
     return length
   }
 
-  /// The names of the special tokens: from tokenizer_config.json, else special_tokens_map.json, else CLIP's own. Where
-  /// the former does not list tokens, as older ones do not, the map counts before it (transformers'
-  /// PreTrainedTokenizerBase): Stable Diffusion 2's pads with "!", which only the map says.
+  /// The names of the special tokens: from tokenizer_config.json, else special_tokens_map.json, else CLIP's
+  /// own. Where the former does not list tokens, as older ones do not, the map counts before it
+  /// (transformers' PreTrainedTokenizerBase): Stable Diffusion 2's pads with "!", which only the map says.
   private static func specialTokens(_ folder: String, _ config: Config) throws -> [String: String] {
     let map = try optional(folder + "/special_tokens_map.json")
     let files = isOld(config) ? [map, config] : [config, map]
@@ -109,7 +109,8 @@ extension CLIPTokenizer {
     }
   }
 
-  /// added_tokens.json, an object from tokens to numbers: where older files have what textual inversion added.
+  /// added_tokens.json, an object from tokens to numbers: where older files have what textual inversion
+  /// added.
   private static func older(_ folder: String, _ config: Config, _ special: [String: String]) throws
     -> [Vocabulary.AddedToken]
   {

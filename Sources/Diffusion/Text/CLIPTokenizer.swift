@@ -48,8 +48,8 @@ public struct CLIPTokenizer: Sendable {
     normalizedAdded = added.filter(\.isNormalized)
   }
 
-  /// A prompt of more bytes is cut before it is read, so that no prompt takes long: one word of so many takes about a
-  /// twentieth of a second, and four times as long where it is twice as long.
+  /// A prompt of more bytes is cut before it is read, so that no prompt takes long: one word of so many takes
+  /// about a twentieth of a second, and four times as long where it is twice as long.
   private static let longest = 4096
 
   private static func cut(_ prompt: String) -> String {

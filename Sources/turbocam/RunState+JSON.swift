@@ -3,9 +3,9 @@ import Filter
 import Frames
 import Synchronization
 
-extension Board {
+extension RunState {
   /// All of it, as `/state` gives it.
-  var state: JSON {
+  var json: JSON {
     .object([
       "version": .string(Program.version),
       "status": status,

@@ -1,7 +1,7 @@
 import Filter
 
 /// What stands between input and outputs: the stage and what it works by.
-struct Chain {
+struct FilterSetup {
   var stage: any FilterStage
   var settings: SettingsBox
   /// nil where there is no model.
@@ -13,8 +13,8 @@ struct Chain {
   var note: String?
 
   /// `--model none`.
-  static func none(_ settings: Settings) -> Chain {
-    Chain(
+  static func none(_ settings: Settings) -> FilterSetup {
+    FilterSetup(
       stage: PassStage(mirror: settings.mirror), settings: SettingsBox(settings), loader: nil, model: "none",
       device: "none")
   }

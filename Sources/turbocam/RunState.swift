@@ -6,9 +6,9 @@ import Outputs
 import Synchronization
 
 /// What the stages of one run share, and what `/state`, the status line and `--json` tell of it.
-final class Board: Control {
+final class RunState: Control {
   let inbox: Mailbox
-  let source = StatusBoard()
+  let source = InputStatus()
   let filter: FilterStatus
   let counters = Counters()
   let statistics = Statistics()
@@ -33,13 +33,13 @@ final class Board: Control {
     var error: String?
   }
 
-  init(_ chain: Chain, input: any Input, takesEvery: Bool) {
+  init(_ setup: FilterSetup, input: any Input, takesEvery: Bool) {
     self.input = input
-    settings = chain.settings
-    loader = chain.loader
-    model = chain.model
-    device = chain.device
-    note = chain.note
+    settings = setup.settings
+    loader = setup.loader
+    model = setup.model
+    device = setup.device
+    note = setup.note
     self.takesEvery = takesEvery
     inbox = Mailbox(takesEvery ? .every : .newest)
     // Also without a model it is not live before the stage runs, which is after the outputs have opened.
@@ -113,7 +113,7 @@ final class Board: Control {
 
   private var drops: Int { inbox.dropped + counters.starved.load(ordering: .relaxed) }
 
-  func stateJSON() -> [UInt8] { state.bytes }
+  func stateJSON() -> [UInt8] { json.bytes }
 
   func patch(_ json: [UInt8]) -> Result<[UInt8], ControlRefusal> {
     guard loader != nil else {
