@@ -20,6 +20,7 @@ final class Board: Control {
   /// Names for people.
   let model: String
   let device: String
+  let styles: [Styles.Style]
   let takesEvery: Bool
   let started = Clock.now()
   private let note: String?
@@ -39,6 +40,7 @@ final class Board: Control {
     loader = chain.loader
     model = chain.model
     device = chain.device
+    styles = chain.styles
     note = chain.note
     self.takesEvery = takesEvery
     inbox = Mailbox(takesEvery ? .every : .newest)

@@ -51,6 +51,7 @@ struct RunCommand: Subcommand {
       Option("quiet", nil, "only warnings and errors on standard error"),
       Option("json", nil, "one JSON object a second on standard output"),
     ]
+  static var notes: String { ModelOptions.stylesNote }
 
   private let input: String?
   private let outputs: [String]
@@ -176,7 +177,7 @@ struct RunCommand: Subcommand {
     return Chain(
       stage: RepaintStage(box, loader, prefersLatency: prefersLatency), settings: box, loader: loader,
       model: folder.name,
-      device: choice.backend.description, note: choice.note)
+      device: choice.backend.description, note: choice.note, styles: folder.styles?.all ?? [])
   }
 
   private func sourceOptions(_ chain: Chain, _ loops: Bool, takesEvery: Bool) -> SourceOptions {
