@@ -86,7 +86,10 @@ import Testing
   /// What the page makes buttons of, and what pressing one sends.
   @Test func theStateListsTheStylesOfTheModel() throws {
     let running = try Program.start(
-      ["run", "--input", "test", "--size", "64x64", "--prompt", "mosaics", "--output", "http://127.0.0.1:0"])
+      [
+        "run", "--input", "test", "--size", "64x64", "--device", "cpu", "--prompt", "mosaics", "--output",
+        "http://127.0.0.1:0",
+      ])
     let port = try running.port()
     let notice = #"the model does not know \"mosaics\"; it knows: oil painting, van gogh painting"#
     #expect(try running.state(port, until: notice).contains(notice))
