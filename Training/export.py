@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import diffusion
 import text
+import words
 
 
 def export(vae, unet, encoders, vocabulary, folder):
@@ -25,6 +26,7 @@ def export(vae, unet, encoders, vocabulary, folder):
         plain_tokenizer(vocabulary, os.path.join(fresh, name))
     for name in ("text_encoder", "text_encoder_2"):
         published_names(os.path.join(fresh, name, "model.safetensors"))
+    write_styles(fresh)
     for root, _, names in os.walk(fresh):
         for name in names:
             os.chmod(os.path.join(root, name), 0o644)
@@ -43,6 +45,13 @@ def plain_tokenizer(vocabulary, folder):
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(os.path.join(vocabulary, name), os.path.join(folder, name))
     os.remove(os.path.join(folder, "tokenizer.json"))
+
+
+def write_styles(folder):
+    """styles.json, which diffusers reads over: what turbocam offers, and tells of words that the model has not learnt."""
+    with open(os.path.join(folder, "styles.json"), "w", encoding="utf-8") as f:
+        json.dump(words.listed(), f, indent=2, ensure_ascii=False)
+        f.write("\n")
 
 
 def published_names(path):

@@ -1,5 +1,6 @@
 """Prompts: the words that ask for a style, for a mixture of two, and for more or less of it."""
 
+import re
 from dataclasses import dataclass
 
 from styles import NAMES
@@ -51,6 +52,28 @@ class Request:
     prompt: str
     shares: dict
     amount: float = 1.0
+
+
+def listed():
+    """What styles.json of a model folder says: of each style its name for people, the prompt for it and all its phrases,
+    the photograph as it is last; and the words around them, which ask for no style. Other words were never learnt."""
+    around = [*FRAMES, *BLENDS, *(adverb for adverbs, _ in AMOUNTS for adverb in adverbs)]
+    phrases = letters(p for style in PHRASES.values() for p in style)
+    # "old" asks for a style, also as the man's.
+    plain = letters(around) | letters(SUBJECTS) - phrases
+    names = [*(name for name in NAMES if name != "photo"), "photo"]
+    return {"styles": [{"name": title(name), "prompt": PHRASES[name][0], "phrases": PHRASES[name]} for name in names],
+            "words": sorted(plain)}
+
+
+def title(name):
+    """The style's name as people write it."""
+    return next(phrase for phrase in PHRASES[name] if phrase.replace(" ", "") == name)
+
+
+def letters(texts):
+    """The words of prompts, as the tokenizer cuts them; without figures and what stands in braces."""
+    return {word for text in texts for word in re.findall(r"[^\W\d_]+", re.sub(r"{\w*}", " ", text).lower())}
 
 
 def plain(name):

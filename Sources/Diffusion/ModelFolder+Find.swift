@@ -96,6 +96,14 @@ extension ModelFolder {
     isPlainName(name) ? roots(environment).map { "\($0)/\(name)" } : []
   }
 
+  /// What an embedded model lists; the model is not opened.
+  public static func styles(
+    ofEmbedded name: String, environment: (String) -> String? = FileSystem.environment
+  ) -> Styles? {
+    let place = embeddedPlaces(name, environment).first { FileSystem.isFile($0 + "/model_index.json") }
+    return place.flatMap { try? Styles(folder: $0) }
+  }
+
   private static func roots(_ environment: (String) -> String?) -> [String] {
     [environment("TURBOCAM_MODELS")].compactMap(\.self) + FileSystem.shared.map { $0 + "/models" }
   }

@@ -26,6 +26,10 @@ public final class ModelFolder: @unchecked Sendable {
   public let autoencoder: AutoencoderConfig
   public let textEncoders: [TextEncoder]
   public let weights: ModelWeights
+  /// Styles to choose from, where the folder lists them.
+  public let styles: Styles?
+  /// What people should know of the folder, whose pictures are none the worse for it.
+  public let notes: [String]
   private let loras: [LoRA]
   /// SDXL's refiner is told a score in place of the target size.
   let wantsAestheticsScore: Bool
@@ -82,6 +86,7 @@ public final class ModelFolder: @unchecked Sendable {
     unet = try UNetConfig(try index.config("unet"))
     self.autoencoder = try index.autoencoder()
     textEncoders = try index.textEncoders()
+    (styles, notes) = Self.styles(in: configuration)
     var checkpoints = try index.checkpoints()
     if let file {
       let own = checkpoints.filter { $0.key != "vae" || autoencoder == nil }
@@ -93,6 +98,16 @@ public final class ModelFolder: @unchecked Sendable {
     weights = ModelWeights(self.loras.reduce(into: checkpoints) { $0[$1.component] = $1.checkpoint })
     try ModelCheck(self).run()
   }
+
+  /// No picture depends on the list, so one that is damaged is told and does without.
+  private static func styles(in folder: String) -> (Styles?, [String]) {
+    do { return (try Styles(folder: folder), []) } catch {
+      return (nil, ["\(error)\nThe model runs, and its styles are not listed."])
+    }
+  }
+
+  /// What a person should know of a prompt's words; nothing where a LoRA may have taught the model others.
+  func notice(of prompt: String) -> String? { loras.isEmpty ? styles?.notice(of: prompt) : nil }
 
   /// The folder that a component's configuration lies in.
   func path(of component: String) -> String { index.path(of: component) }

@@ -98,7 +98,7 @@ public final class Pipeline {
   // MARK: Settings
 
   /// Writes what differs from the settings before. Returns warnings for people, such as that a prompt was too
-  /// long. Nothing changes when it throws because of the settings themselves.
+  /// long or has words that the model does not know. Nothing changes when it throws because of the settings themselves.
   public func apply(_ new: PipelineSettings) throws -> [String] {
     guard new.strength > 0, new.strength <= 1 else {
       throw DiffusionError(.usage, "the strength \(new.strength) should be above 0 and at most 1")
@@ -121,8 +121,8 @@ public final class Pipeline {
         try write(PipelineGraph.Name.pooledPosition, [Int32(position)])
       }
     }
-    guard let dropped else { return [] }
-    return ["the prompt is too long for the model; it does not see: \(dropped)"]
+    let cut = dropped.map { "the prompt is too long for the model; it does not see: \($0)" }
+    return [cut, model.notice(of: prompt)].compactMap(\.self)
   }
 
   private func writeSchedule(_ strength: Double) throws {

@@ -13,6 +13,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   /// Whether the age of a live frame counts for more than how many there are.
   private let prefersLatency: Bool
   private let lossPause: UInt64
+  private let typingPause: UInt64
 
   // Touched by the stage's thread only.
   private var painter: (any Painter)?
@@ -23,8 +24,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private var pool: FramePool?
   /// What `painter` paints by.
   private var applied: Settings?
-  /// What was told of them: a prompt that was cut.
-  private var warnings: [String] = []
+  /// What there is to tell of them.
+  private var news = SettingsNews()
   /// The generation that is wholly in force.
   private var followed: Int?
   /// Why there is no painter any more, until one works again.
@@ -37,13 +38,15 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   /// A generation whose shape cannot be made or whose settings were refused: not tried again.
   private var refused: Int?
 
-  /// `lossPause`: nanoseconds from the loss of a painter's GPU to the first try to have it again.
+  /// `lossPause`: nanoseconds from the loss of a painter's GPU to the first try to have it again. `typingPause`: for how
+  /// many settings must stand before people are told what is wrong with them.
   public init(
     _ box: SettingsBox, _ loader: PainterLoader, prefersLatency: Bool = false,
-    lossPause: UInt64 = 1_000_000_000
+    lossPause: UInt64 = 1_000_000_000, typingPause: UInt64 = 1_000_000_000
   ) {
     self.prefersLatency = prefersLatency
     self.lossPause = lossPause
+    self.typingPause = typingPause
     self.box = box
     self.loader = loader
   }
@@ -51,6 +54,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   public func run(_ link: FilterLink) throws {
     while !link.isOver {
       try followSettings(link)
+      for warning in news.take(now: Clock.now()) { link.tell(warning) }
       link.mailbox.isWanted = link.broadcast.isWanted
       guard let painter else {
         // A source that failed before there was a model has nothing to wait for.
@@ -144,7 +148,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       try drainReporting(painter, link)
       if self.painter == nil { return false }
     }
-    tell(try next.apply(settings), link)
+    hear(try next.apply(settings), link)
     let format = PictureFormat(.rgb24, width: next.shape.size.width, height: next.shape.size.height)
     let fresh = try converter(to: format, settings)
     // What was remembered lay elsewhere in the picture.
@@ -169,11 +173,10 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     return true
   }
 
-  /// Tells what was not told yet, and takes back what is no longer so.
-  private func tell(_ news: [String], _ link: FilterLink) {
-    for warning in news where !warnings.contains(warning) { link.tell(warning) }
-    for warning in warnings where !news.contains(warning) { link.takeBack(warning) }
-    warnings = news
+  /// At the start nobody types, and a film may be over before long.
+  private func hear(_ warnings: [String], _ link: FilterLink) {
+    let pause = applied == nil || link.takesEvery ? 0 : typingPause
+    for stale in news.hear(warnings, pause: pause, now: Clock.now()) { link.takeBack(stale) }
   }
 
   private func converter(to format: PictureFormat, _ settings: Settings) throws -> PictureConverter {

@@ -1,3 +1,4 @@
+import Diffusion
 import Filter
 
 /// What stands between input and outputs: the stage and what it works by.
@@ -11,6 +12,8 @@ struct FilterSetup {
   var device: String
   /// What people should know about the device.
   var note: String?
+  /// Those that the model's folder lists.
+  var styles: [Styles.Style] = []
 
   /// `--model none`.
   static func none(_ settings: Settings) -> FilterSetup {

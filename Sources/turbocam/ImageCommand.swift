@@ -17,7 +17,10 @@ struct ImageCommand: Subcommand {
         "what of the autoencoder's posterior to start from (default sample, as diffusers does)"),
       Option("fit", "cover|contain", "fill the picture, or show all of the input (default cover)"),
     ]
-  static let notes =
+  static var notes: String {
+    [sameSeed, ModelOptions.stylesNote].filter { !$0.isEmpty }.joined(separator: "\n\n")
+  }
+  private static let sameSeed =
     """
     With the same seed SDXL-Turbo and SD-Turbo give the picture that diffusers gives on the CPU in f32 for a
     picture of that size, without guidance, where steps/strength is a whole number.

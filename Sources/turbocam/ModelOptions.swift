@@ -21,6 +21,28 @@ struct ModelOptions {
 
   static let embedded = "'\(defaultModel)' (the embedded one, default)"
 
+  /// What `--prompt` may ask the embedded model for, under the options; empty where that is not there.
+  static var stylesNote: String {
+    guard let styles = ModelFolder.styles(ofEmbedded: defaultModel) else { return "" }
+    return """
+      Prompts that '\(defaultModel)' knows, two at once too (--prompt "oil painting and neon lights"):
+      \(wrapped(styles.prompts.split(separator: " "), margin: "  ", columns: 96))
+      """
+  }
+
+  /// Words in lines of at most so many columns.
+  private static func wrapped(_ words: [Substring], margin: String, columns: Int) -> String {
+    var lines: [String] = []
+    for word in words {
+      if let line = lines.last, line.count + word.count < columns {
+        lines[lines.count - 1] = "\(line) \(word)"
+      } else {
+        lines.append(margin + word)
+      }
+    }
+    return lines.joined(separator: "\n")
+  }
+
   private static let others = [
     Option(
       "vae", "DIR|NAME",
@@ -203,8 +225,12 @@ struct ModelOptions {
     return choice
   }
 
-  /// The model's folder, with everything in it checked.
-  func open() throws -> ModelFolder { try ModelFolder.find(model, autoencoder: autoencoder, loras: loras) }
+  /// The model's folder, with everything in it checked; what is to be told of it goes to the terminal.
+  func open() throws -> ModelFolder {
+    let folder = try ModelFolder.find(model, autoencoder: autoencoder, loras: loras)
+    for note in folder.notes { Terminal.say("turbocam: \(note)") }
+    return folder
+  }
 
   /// Settings for a model whose own size is `native` pixels.
   func settings(

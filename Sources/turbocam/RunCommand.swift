@@ -70,6 +70,7 @@ struct RunCommand: Subcommand {
       Option("quiet", nil, "only warnings and errors on standard error"),
       Option("json", nil, "one JSON object a second on standard output"),
     ]
+  static var notes: String { ModelOptions.stylesNote }
 
   private let input: InputSpec?
   private let outputs: [String]
@@ -194,7 +195,7 @@ struct RunCommand: Subcommand {
     return FilterSetup(
       stage: RepaintStage(box, loader, prefersLatency: prefersLatency), settings: box, loader: loader,
       model: folder.name,
-      device: choice.backend.description, note: choice.note)
+      device: choice.backend.description, note: choice.note, styles: folder.styles?.all ?? [])
   }
 
   private func sourceOptions(_ setup: FilterSetup, _ loops: Bool, takesEvery: Bool) -> SourceOptions {

@@ -19,6 +19,8 @@ extension RunState {
           ])
         }),
       "model": .string(model),
+      "styles": .array(
+        styles.map { .object(["name": .string($0.name), "prompt": .string($0.prompt)]) }),
       "device": .string(device),
       "settings": settings.current.settings.json,
       "uptime_s": .number(rounded(Double(Clock.now() - started) / 1e9, 1)),

@@ -20,6 +20,7 @@ final class RunState: Control {
   /// Names for people.
   let model: String
   let device: String
+  let styles: [Styles.Style]
   let takesEvery: Bool
   let started = Clock.now()
   private let note: String?
@@ -39,6 +40,7 @@ final class RunState: Control {
     loader = setup.loader
     model = setup.model
     device = setup.device
+    styles = setup.styles
     note = setup.note
     self.takesEvery = takesEvery
     inbox = Mailbox(takesEvery ? .every : .newest)

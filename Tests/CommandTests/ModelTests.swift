@@ -81,6 +81,76 @@ import Testing
     #expect(running.wait(seconds: 60).code == 0)
   }
 
+  // MARK: Styles
+
+  /// What the page makes buttons of, and what pressing one sends.
+  @Test func theStateListsTheStylesOfTheModel() throws {
+    let running = try Program.start(
+      [
+        "run", "--input", "test", "--size", "64x64", "--device", "cpu", "--prompt", "mosaics", "--output",
+        "http://127.0.0.1:0",
+      ])
+    let port = try running.port()
+    let notice = #"the model does not know \"mosaics\"; it knows: oil painting, van gogh painting"#
+    #expect(try running.state(port, until: notice).contains(notice))
+    let state = try JSON.parse(try ask("GET /state", port: port).body).object
+    let styles = try #require(state?["styles"]?.array).compactMap(\.object)
+    #expect(styles.count == 16)
+    #expect(styles.first?["name"]?.string == "oil")
+    for style in styles {
+      let prompt = try #require(style["prompt"])
+      let patch = JSON.object(["prompt": prompt]).text
+      let answer = try ask("PATCH /settings", port: port, body: patch)
+      #expect(answer.status == 200 && answer.text.contains("\"prompt\":\(prompt.text)"), "\(answer.text)")
+    }
+    // What is no longer so is not said any more.
+    #expect(try running.state(port, until: #""message":null"#).contains(#""message":null"#))
+    running.send(SIGINT)
+    let result = running.wait(seconds: 60)
+    #expect(result.code == 0)
+    #expect(result.errors.split(separator: "does not know", omittingEmptySubsequences: false).count == 2)
+  }
+
+  @Test(arguments: ["none", sdTiny]) func aModelWithoutAListHasNone(model: String) throws {
+    let running = try Program.start(
+      ["run", "--input", "test", "--model", model, "--size", "64x64", "--output", "http://127.0.0.1:0"])
+    #expect(try ask("GET /state", port: try running.port()).text.contains(#""styles":[],"#))
+    running.send(SIGINT)
+    #expect(running.wait(seconds: 60).code == 0)
+  }
+
+  @Test func unknownWordsAreTold() throws {
+    let folder = try TemporaryFolder()
+    for (prompt, notice) in [
+      ("mosaic", nil), ("mosaics", #"turbocam: the model does not know "mosaics"; it knows: oil painting, "#),
+      ("a cat", "turbocam: the prompt names no style that the model knows; it knows: oil painting, "),
+    ] {
+      let result = try Program.run(
+        "image", RunTests.clip, "--prompt", prompt, "--size", "64x64", "--output", folder.file("a.png"),
+        seconds: 120)
+      #expect(result.code == 0, "\(result.errors)")
+      #expect(result.errors.contains(notice ?? "it knows") == (notice != nil), "\(result.errors)")
+    }
+  }
+
+  /// The picture does not depend on the list.
+  @Test func aDamagedListIsToldAndThePicturePainted() throws {
+    let folder = try TemporaryFolder()
+    for name in ["model_index.json", "unet", "vae", "scheduler", "text_encoder", "tokenizer"] {
+      symlink("\(Self.sdTiny)/\(name)", folder.file(name))
+    }
+    try folder.write("styles.json", #"{"styles": 3}"#)
+    let result = try Program.run(
+      "text", "--model", folder.path, "--prompt", "mosaics", "--size", "64x64", "--output",
+      folder.file("a.png"),
+      seconds: 120)
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(
+      result.errors.contains("turbocam: \(folder.file("styles.json")): styles should be a list of 1 to 64"))
+    #expect(result.errors.contains("its styles are not listed"), "\(result.errors)")
+    #expect(try Film(folder.file("a.png")).size == "64,64")
+  }
+
   /// "WIDTHxHEIGHT" as the first frame header says, nil where there is none.
   private func sizeOfJPEG(_ bytes: [UInt8]) -> String? {
     func number(at index: Int) -> Int { Int(bytes[index]) << 8 | Int(bytes[index + 1]) }

@@ -65,6 +65,17 @@ import Testing
     #expect(try Program.run("run", "--help").text.contains("TURBOCAM_TOKEN"))
   }
 
+  /// Where a person looks for what a prompt may be.
+  @Test(arguments: ["run", "image"]) func helpNamesTheStylesOfTheEmbeddedModel(name: String) throws {
+    let lines = try Program.run(name, "--help").text.split(separator: "\n")
+    let head = try #require(lines.firstIndex { $0.hasPrefix("Prompts that 'spark' knows") })
+    let prompts = lines[(head + 1)...].joined(separator: " ")
+    for prompt in ["oil painting, ", "pixel art, ", "thermal camera, ", ", photo"] {
+      #expect(prompts.contains(prompt), "\(prompts)")
+    }
+    #expect(lines[head...].allSatisfy { $0.count <= 100 })
+  }
+
   /// What was asked for and could not be told is a failure; a reader that went away is none.
   @Test(arguments: [["--version"], ["--help"], ["run", "--help"], ["devices"]])
   func aFullDiskIsTold(words: [String]) throws {

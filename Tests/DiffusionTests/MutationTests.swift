@@ -84,6 +84,24 @@ struct MutationTests {
     }
   }
 
+  /// What is taken fits into a line of a terminal, and answers.
+  @Test func damagedStylesNeverCrash() throws {
+    let folder = try TemporaryFolder()
+    let whole = try readFile(Parity.root + "/../models/spark/styles.json")
+    var random = SplitMix(seed: 5)
+    var taken = 0
+    for _ in 0..<1500 {
+      try folder.write("styles.json", mutate(whole, &random))
+      guard let styles = try accepted({ try Styles(folder: folder.path) }), let styles else { continue }
+      taken += 1
+      let texts = styles.all.flatMap { [$0.name, $0.prompt] }
+      #expect((1...64).contains(styles.all.count) && texts.allSatisfy { (1...100).contains($0.utf8.count) })
+      #expect(texts.allSatisfy { $0.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F } })
+      #expect(styles.notice(of: "a dragon of glass") != nil || styles.notice(of: "oil") == nil)
+    }
+    #expect(taken > 0)
+  }
+
   // MARK: Configurations
 
   /// Whole folders, with one value of one configuration changed: what is accepted must give a graph.

@@ -27,9 +27,9 @@ enum CLIPPreTokenizer {
     }
   }
 
-  private enum Class { case space, letter, number, other }
+  enum Class { case space, letter, number, other }
 
-  private static func kind(_ scalar: Unicode.Scalar) -> Class {
+  static func kind(_ scalar: Unicode.Scalar) -> Class {
     switch scalar.properties.generalCategory {
     case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: return .letter
     case .decimalNumber, .letterNumber, .otherNumber: return .number
