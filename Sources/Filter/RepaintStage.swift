@@ -5,7 +5,8 @@ import Frames
 ///
 /// The model is made in the background while notices are shown. Another size or number of steps makes a
 /// second painter beside the running one, then swaps them; all other settings act on the next frame, also meanwhile. A
-/// painter whose GPU is lost is made anew, and the outputs show why there is no picture.
+/// painter whose GPU is lost is made anew, and the first one is waited for where something else holds its memory: the
+/// outputs show why there is no picture.
 public final class RepaintStage: FilterStage, @unchecked Sendable {
   private let box: SettingsBox
   private let loader: PainterLoader
@@ -37,7 +38,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   /// A generation whose shape cannot be made or whose settings were refused: not tried again.
   private var refused: Int?
 
-  /// `lossPause`: nanoseconds from the loss of a painter's GPU to the first try to have it again.
+  /// `lossPause`: nanoseconds from the loss of a painter's GPU, or from want of memory for the first, to the next try.
   public init(
     _ box: SettingsBox, _ loader: PainterLoader, prefersLatency: Bool = false,
     lossPause: UInt64 = 1_000_000_000
@@ -114,8 +115,9 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   // MARK: Settings
 
   private func followSettings(_ link: FilterLink) throws {
-    if let outage, !outage.isOver { return }
     let wanted = box.current
+    outage?.note(wanted.generation)
+    if let outage, !outage.isOver { return }
     guard wanted.generation != followed, wanted.generation != refused else { return }
     do {
       if let next = try painter(for: wanted.settings.shape) {
@@ -124,9 +126,11 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
         _ = try adopt(painter, now, link)
       }
     } catch {
-      let isRetry = outage != nil && painter == nil
-      if Self.endsPainter(error) || isRetry, !link.takesEvery { return try abandonPainter(error, link) }
-      try refuse(wanted, error, link)
+      let mayPass = painter == nil && (outage != nil || Self.wantsMemory(error))
+      guard Self.endsPainter(error) || mayPass, !link.takesEvery else {
+        return try refuse(wanted, error, link)
+      }
+      try abandonPainter(error, wanted.generation, link)
     }
   }
 
@@ -195,10 +199,13 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   // MARK: Loss
 
-  /// The painter is of no use any more: lets go of it, and has another made after a pause. Throws after many in a row.
-  private func abandonPainter(_ error: any Error, _ link: FilterLink) throws {
+  /// The painter is of no use any more, or the first cannot be had by now: lets go of it, and has another made after a
+  /// pause, by settings of `generation` or later. Throws after many in a row.
+  private func abandonPainter(_ error: any Error, _ generation: Int, _ link: FilterLink) throws {
     if outage == nil { link.tell("\(error)") }
-    let outage = Outage(reason: "\(error)", after: outage, firstPause: lossPause)
+    let outage = Outage(
+      reason: "\(error)", wantsMemory: Self.wantsMemory(error), generation: generation, after: outage,
+      firstPause: lossPause)
     if outage.isHopeless { throw error }
     self.outage = outage
     (painter, applied, followed) = (nil, nil, nil)
@@ -210,6 +217,10 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   private static func endsPainter(_ error: any Error) -> Bool {
     (error as? any BackendError)?.endsPrograms ?? false
+  }
+
+  private static func wantsMemory(_ error: any Error) -> Bool {
+    (error as? any BackendError)?.wantsMemory ?? false
   }
 
   // MARK: Frames
@@ -251,7 +262,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     }
     if link.takesEvery { throw error }
     detector?.forget()
-    if Self.endsPainter(error) { return try abandonPainter(error, link) }
+    if Self.endsPainter(error) { return try abandonPainter(error, box.current.generation, link) }
     link.status.set(.trouble("\(error)"))
     notices.show("\(error)", size: noticeSize, link)
   }

@@ -84,13 +84,23 @@ final class PainterLog: Sendable {
   /// Painters made, and how many shall fail to be made after the first.
   let made = Atomic<Int>(0)
   let failures = Atomic<Int>(0)
+  /// Pictures at most this wide are all that there is memory for.
+  let room = Atomic<Int>(.max)
   /// Painters that are there.
   let alive = Atomic<Int>(0)
 }
 
 struct LostGPU: BackendError, CustomStringConvertible {
   var endsPrograms: Bool { true }
+  var wantsMemory: Bool { false }
   var description: String { "the GPU is gone" }
+}
+
+/// Something else holds the memory.
+struct NoRoom: BackendError, Equatable, CustomStringConvertible {
+  var endsPrograms: Bool { false }
+  var wantsMemory: Bool { true }
+  var description: String { "no room" }
 }
 
 struct PainterFailure: Error, Equatable, CustomStringConvertible {
@@ -113,6 +123,7 @@ final class FakeMaker: PainterMaker {
       log.failures.wrappingSubtract(1, ordering: .relaxed)
       throw PainterFailure(text: "still gone")
     }
+    guard shape.size.width <= log.room.load(ordering: .relaxed) else { throw NoRoom() }
     guard shape.size.width <= 256 else { throw PainterFailure(text: "too wide") }
     log.made.wrappingAdd(1, ordering: .relaxed)
     return FakePainter(shape, log)

@@ -157,6 +157,60 @@ import Testing
     #expect(throws: PainterFailure.self) { try bench.join() }
   }
 
+  /// What holds the memory of the first painter may let go of it, however long that takes; nobody can wait for a film.
+  @Test(arguments: [1, 20]) func memoryThatIsTakenIsWaitedFor(tries: Int) throws {
+    let maker = FakeMaker()
+    maker.log.room.store(0, ordering: .relaxed)
+    let pause: UInt64 = tries == 1 ? 1_000_000_000 : 1_000_000
+    let bench = Bench(RepaintStage(try box(), PainterLoader(maker), lossPause: pause))
+    #expect(eventually { maker.log.begun.load(ordering: .relaxed) >= tries })
+    if tries == 1 { #expect(bench.tells("no room; trying again in 1 s", "no room; trying again in 2 s")) }
+    #expect(!bench.outbox.isClosed)
+    maker.log.room.store(.max, ordering: .relaxed)
+    #expect(bench.pictureOf(width: 64) != nil)
+    #expect(eventually { bench.link.status.current == .live })
+    try bench.end()
+    #expect(bench.warnings.list.withLock { $0 } == ["no room"])
+    maker.log.room.store(0, ordering: .relaxed)
+    let film = Bench(stage(maker, try box()), takesEvery: true)
+    #expect(throws: NoRoom()) { try film.join() }
+  }
+
+  /// Smaller pictures are not kept waiting: the pause would outlast this test.
+  @Test func smallerPicturesAreTriedAtOnce() throws {
+    let maker = FakeMaker()
+    maker.log.room.store(64, ordering: .relaxed)
+    let box = SettingsBox(try SettingsTests.settings(width: 128, height: 128))
+    let bench = Bench(RepaintStage(box, PainterLoader(maker), lossPause: 3_600_000_000_000))
+    #expect(
+      eventually {
+        guard case .trouble(let text) = bench.link.status.current else { return false }
+        return text.hasPrefix("no room; trying again in ")
+      })
+    try box.patch(Array(#"{"size":"64x64"}"#.utf8))
+    #expect(bench.pictureOf(width: 64) != nil)
+    try bench.end()
+    #expect(maker.log.begun.load(ordering: .relaxed) == 2)
+  }
+
+  /// With a painter at work it goes on.
+  @Test func wantOfMemoryForAnotherSizeIsToldAndTakenBack() throws {
+    let maker = FakeMaker()
+    maker.log.room.store(64, ordering: .relaxed)
+    let box = try box()
+    let bench = Bench(stage(maker, box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    try box.patch(Array(#"{"size":"128x96"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(3); return box.current.settings.size.width == 64
+      })
+    #expect(bench.pictureOf(width: 64) != nil)
+    try bench.end()
+    #expect(bench.warnings.list.withLock { $0 } == ["no room"])
+    #expect(maker.log.made.load(ordering: .relaxed) == 1)
+  }
+
   @Test func whatGoesWrongIsShownAndPasses() throws {
     let maker = FakeMaker()
     let bench = Bench(stage(maker, try box()))
