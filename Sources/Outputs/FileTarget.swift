@@ -65,7 +65,8 @@ struct FileTarget: Sendable {
     case EFBIG:
       return OutputError(
         .io, attempt, systemFact("write", number),
-        remedy: "raise the limit of a file's size (ulimit -f, systemd's LimitFSIZE=), or choose another file system"
+        remedy:
+          "raise the limit of a file's size (ulimit -f, systemd's LimitFSIZE=), or choose another file system"
       )
     case EIO: return OutputError(.io, attempt, systemFact("write", number))
     case EACCES, EPERM, EROFS:

@@ -12,6 +12,7 @@ enum ExitCode {
   static let dataError: Int32 = 65
   static let unavailable: Int32 = 69
   static let software: Int32 = 70
+  static let system: Int32 = 71
   static let configuration: Int32 = 78
 }
 
@@ -34,6 +35,7 @@ func exitCode(of error: any Error) -> Int32 {
   case let error as CPUError: return error.exitCode
   case let error as CUDAError: return error.exitCode
   case let error as BenchError: return error.code
+  case is ThreadError: return ExitCode.system
   case is FrameError: return ExitCode.dataError
   default: return ExitCode.software
   }

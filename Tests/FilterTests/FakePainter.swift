@@ -20,6 +20,7 @@ final class FakePainter: Painter {
     image = .allocate(byteCount: shape.size.width * shape.size.height * 3, alignment: 64)
   }
   deinit {
+    Clock.sleep(UInt64(log.dying.load(ordering: .relaxed)))
     log.alive.wrappingSubtract(1, ordering: .relaxed)
     image.deallocate()
   }
@@ -86,6 +87,10 @@ final class PainterLog: Sendable {
   let failures = Atomic<Int>(0)
   /// Pictures at most this wide are all that there is memory for.
   let room = Atomic<Int>(.max)
+  /// How long one takes to let go of its memory, in nanoseconds.
+  let dying = Atomic<Int>(0)
+  /// The most that were there when another was begun.
+  let crowd = Atomic<Int>(0)
   /// Painters that are there.
   let alive = Atomic<Int>(0)
 }
@@ -117,6 +122,7 @@ final class FakeMaker: PainterMaker {
 
   func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
     progress("loading fake", 0.43)
+    log.crowd.max(log.alive.load(ordering: .relaxed), ordering: .relaxed)
     log.begun.wrappingAdd(1, ordering: .relaxed)
     while !isOpen.load(ordering: .relaxed) { rest() }
     if log.made.load(ordering: .relaxed) > 0, log.failures.load(ordering: .relaxed) > 0 {

@@ -136,6 +136,31 @@ import Testing
     #expect(bench.warnings.list.withLock { $0 } == [])
   }
 
+  /// The next one may need its memory: beside it there is the painter at work alone.
+  @Test func whatNobodyWantsIsGoneBeforeAnotherIsMade() throws {
+    let maker = FakeMaker()
+    let box = try box()
+    let bench = Bench(stage(maker, box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    maker.isOpen.store(false, ordering: .relaxed)
+    try box.patch(Array(#"{"size":"128x96"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(1); return maker.log.begun.load(ordering: .relaxed) == 2
+      })
+    try box.patch(Array(#"{"size":"96x96","prompt":"oil"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(1); return maker.log.prompts.withLock { $0 } == ["ink", "oil"]
+      })
+    maker.log.dying.store(100_000_000, ordering: .relaxed)
+    maker.isOpen.store(true, ordering: .relaxed)
+    #expect(bench.pictureOf(width: 96) != nil)
+    try bench.end()
+    #expect(maker.log.crowd.load(ordering: .relaxed) == 1)
+    #expect(maker.log.begun.load(ordering: .relaxed) == 3)
+  }
+
   @Test func settingsThatCannotBeHadAreTakenBack() throws {
     let maker = FakeMaker()
     let box = try box()
@@ -287,7 +312,7 @@ import Testing
     // A frame waits by then, so that the next is begun beside it.
     maker.log.settling.store(20_000_000, ordering: .relaxed)
     let bench = Bench(RepaintStage(try box(), PainterLoader(maker), lossPause: 1_000_000))
-    let feeder = StageThread("feeder") {
+    let feeder = try StageThread("feeder") {
       while !bench.link.stop.isSet {
         bench.put(2)
         rest()
@@ -316,7 +341,7 @@ import Testing
     let box = try box()
     try box.patch(Array(#"{"compare":true}"#.utf8))
     let bench = Bench(stage(maker, box), takesEvery: true)
-    let feeder = StageThread("feeder") {
+    let feeder = try StageThread("feeder") {
       for number in 1...20 as ClosedRange<UInt64> { bench.put(UInt8(number), sequence: number) }
       bench.link.mailbox.close()
     }
@@ -448,7 +473,7 @@ import Testing
 
   @Test func theLimitEndsTheRun() throws {
     let bench = Bench(stage(FakeMaker(), try box()), takesEvery: true, limit: 3)
-    let feeder = StageThread("feeder") {
+    let feeder = try StageThread("feeder") {
       for number in 1...9 as ClosedRange<UInt64> { bench.put(1, sequence: number) }
     }
     var count = 0
