@@ -13,6 +13,8 @@ enum ExitCode {
   static let unavailable: Int32 = 69
   static let software: Int32 = 70
   static let system: Int32 = 71
+  static let cannotCreate: Int32 = 73
+  static let io: Int32 = 74
   static let configuration: Int32 = 78
 }
 
@@ -20,8 +22,11 @@ enum ExitCode {
 /// camera, which has the same codes, it does not come by trying again (systemd/turbocam@.service).
 private func exitCode(of kind: DiffusionError.Kind) -> Int32 {
   switch kind {
-  case .noInput, .unavailable: return ExitCode.configuration
-  default: return kind.rawValue
+  case .usage: return ExitCode.usage
+  case .data: return ExitCode.dataError
+  case .cannotCreate: return ExitCode.cannotCreate
+  case .io: return ExitCode.io
+  case .noInput, .unavailable, .configuration: return ExitCode.configuration
   }
 }
 
