@@ -45,7 +45,9 @@ import Testing
       let script = #"name=$(printf '\377.png'); exec "$0" \#(words) --output /tmp/never.png"#
       let result = try Running("/bin/bash", ["-c", script, Program.path]).wait()
       #expect(result.code == 64, "\(result.errors)")
-      #expect(result.errors.contains("\u{FFFD}.png', is not UTF-8; give the file a name that is"), "\(result.errors)")
+      #expect(
+        result.errors.contains("\u{FFFD}.png', is not UTF-8; give the file a name that is"),
+        "\(result.errors)")
       #expect(result.errors.contains("argument 2") == !words.hasPrefix("run") && !words.hasPrefix("--"))
     }
   }
