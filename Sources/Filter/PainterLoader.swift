@@ -58,7 +58,7 @@ public final class PainterLoader: Sendable {
     do {
       _ = try StageThread("loader") { [self] in
         // Only now that it is gone: the next one may need its memory.
-        if !deliver(shape) { state.withLock { $0.building = nil } }
+        if !deliver(shape) { self.state.withLock { $0.building = nil } }
       }
     } catch {
       (state.building, state.failure) = (nil, error)
