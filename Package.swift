@@ -68,7 +68,7 @@ let package = Package(
       ]),
     .testTarget(name: "FramesTests", dependencies: ["Base", "Frames", "CTurboJPEG", "TestSupport"]),
     .testTarget(name: "InputsTests", dependencies: ["Base", "Inputs", "Frames", "TestSupport"]),
-    .testTarget(name: "OutputsTests", dependencies: ["Outputs", "Frames", "CAV", "TestSupport"]),
+    .testTarget(name: "OutputsTests", dependencies: ["Base", "Outputs", "Frames", "CAV", "TestSupport"]),
     .testTarget(
       name: "FilterTests",
       dependencies: ["Filter", "Frames", "Diffusion", "Engine", "TestSupport"]),

@@ -83,19 +83,34 @@ static int64_t bytes_of(const char *folder, int version) {
   return most > held ? most - held : 0;
 }
 
-// Bytes of swap. Version 1 limits memory and swap together.
+// Version 1 limits memory and swap together.
+static int swap_limited(const char *folder, int version, int64_t *most, int64_t *used) {
+  if (version == 2) return limited(folder, "memory.swap.max", "memory.swap.current", most, used);
+  int64_t most_memory, used_memory;
+  if (!limited(folder, "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes", most, used)
+      || !memory_limited(folder, version, &most_memory, &used_memory))
+    return 0;
+  *most -= most_memory;
+  *used -= used_memory;
+  return 1;
+}
+
 static int64_t swap_of(const char *folder, int version) {
-  int64_t most, used, most_memory, used_memory;
-  if (version == 2) {
-    if (!limited(folder, "memory.swap.max", "memory.swap.current", &most, &used)) return NO_LIMIT;
-  } else {
-    if (!limited(folder, "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes", &most, &used)
-        || !memory_limited(folder, version, &most_memory, &used_memory))
-      return NO_LIMIT;
-    most -= most_memory;
-    used -= used_memory;
-  }
+  int64_t most, used;
+  if (!swap_limited(folder, version, &most, &used)) return NO_LIMIT;
   return most > used ? most - used : 0;
+}
+
+// The limits themselves, whatever is used.
+static int64_t all_bytes_of(const char *folder, int version) {
+  int64_t most, used;
+  return memory_limited(folder, version, &most, &used) ? most : NO_LIMIT;
+}
+
+static int64_t all_swap_of(const char *folder, int version) {
+  int64_t most, used;
+  if (!swap_limited(folder, version, &most, &used)) return NO_LIMIT;
+  return most > 0 ? most : 0;
 }
 
 // The least that the group at `path` below `root` and those that it lies in leave. A container sees its own group as
@@ -151,20 +166,34 @@ int tc_processor_quota(const char *groups, const char *mounted) {
   return least < INT_MAX ? (int)least : 0;
 }
 
-int64_t tc_free_memory(const char *meminfo, const char *groups, const char *mounted) {
+// Kilobytes behind a word of /proc/meminfo; -1 where it is not there, or more than any machine has.
+static int64_t kilobytes(const char *meminfo, const char *word) {
   FILE *file = fopen(meminfo, "re");
-  int64_t system = file ? named(file, "MemAvailable:", "MemAvailable:") : -1;
-  int64_t swap = 0;
-  if (file) {
-    rewind(file);
-    swap = named(file, "SwapFree:", "SwapFree:");
-    fclose(file);
-  }
-  int64_t room = least_of_groups(groups, mounted, "memory", bytes_of);
-  if (system >= 0 && system < INT64_MAX / 4096 && system * 1024 < room) room = system * 1024;
-  if (room == NO_LIMIT || swap <= 0 || swap >= INT64_MAX / 4096) return room;
-  int64_t swap_room = least_of_groups(groups, mounted, "memory", swap_of);
-  return room + (swap * 1024 < swap_room ? swap * 1024 : swap_room);
+  if (!file) return -1;
+  int64_t found = named(file, word, word);
+  fclose(file);
+  return found < INT64_MAX / 4096 ? found : -1;
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// What the system says of memory and swap, and no more than the groups leave of either.
+static int64_t memory_and_swap(int64_t memory, int64_t swap, int64_t memory_room, int64_t swap_room) {
+  int64_t room = memory >= 0 ? least(memory * 1024, memory_room) : memory_room;
+  return room == NO_LIMIT || swap <= 0 ? room : room + least(swap * 1024, swap_room);
+}
+
+int64_t tc_free_memory(const char *meminfo, const char *groups, const char *mounted) {
+  return memory_and_swap(
+      kilobytes(meminfo, "MemAvailable:"), kilobytes(meminfo, "SwapFree:"),
+      least_of_groups(groups, mounted, "memory", bytes_of), least_of_groups(groups, mounted, "memory", swap_of));
+}
+
+int64_t tc_whole_memory(const char *meminfo, const char *groups, const char *mounted) {
+  return memory_and_swap(
+      kilobytes(meminfo, "MemTotal:"), kilobytes(meminfo, "SwapTotal:"),
+      least_of_groups(groups, mounted, "memory", all_bytes_of),
+      least_of_groups(groups, mounted, "memory", all_swap_of));
 }
 
 // The first processor of the core that a processor belongs to; -1 where the system does not tell. Before 5.3 it has the

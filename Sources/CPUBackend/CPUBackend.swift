@@ -1,6 +1,7 @@
 import CDNNL
 import CKernels
 import Engine
+import Glibc
 
 /// Runs graphs on the processor: products by oneDNN, the rest by kernels of our own.
 public final class CPUBackend: Backend {
@@ -27,7 +28,7 @@ public final class CPUBackend: Backend {
   private let fuses: Bool
   private let settingsBytes: Int
   private let overlap: Overlap
-  private let memory: Int?
+  private let memory, wholeMemory: Int?
   private let dnnl: DNNL
   private var caches = WeightCaches<Buffer>()
 
@@ -35,16 +36,17 @@ public final class CPUBackend: Backend {
   /// graph as it was written, to find out which of the two is wrong. `settingsBytes`: weights of more bytes that
   /// only a change of settings needs (text encoders) are read again at each change and do not stay; reading them
   /// takes about as long as one frame of such a model. `memory`: bytes that a compilation may fill, nil for what is free by
-  /// then.
+  /// then; `wholeMemory`: were nothing else there, nil for the machine's.
   public init(
     precision: Precision = .automatic, threads: Int? = nil, fuses: Bool = true,
     settingsBytes: Int = 256 << 20,
-    overlap: Overlap = .measured, memory: Int? = nil
+    overlap: Overlap = .measured, memory: Int? = nil, wholeMemory: Int? = nil
   ) throws {
     self.fuses = fuses
     self.settingsBytes = settingsBytes
     self.overlap = overlap
     self.memory = memory
+    self.wholeMemory = wholeMemory
     self.threads = max(1, threads ?? Int(tc_available_threads()))
     dnnl = try DNNL()
     switch precision {
@@ -108,12 +110,29 @@ public final class CPUBackend: Backend {
         },
         upsamplesInput: WinogradConvolution.upsamplesInput) : graph
     let plan = Plan(fused, rules: Lowering.rules)
-    return try CPUExecutable(
-      plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: caches.cache(of: weights),
-      settingsBytes: settingsBytes, freeBytes: memory ?? Self.freeMemory, progress: progress)
+    do {
+      return try CPUExecutable(
+        plan, dnnl, threads: threads, overlap: overlap, source: weights, cache: caches.cache(of: weights),
+        settingsBytes: settingsBytes, freeBytes: memory ?? Self.freeMemory, progress: progress)
+    } catch CPUError.room(let asked, _) where asked > whole {
+      throw CPUError.tooLarge(asked: asked, whole: whole)
+    } catch CPUError.memory(let byteCount) where byteCount > whole {
+      throw CPUError.tooLarge(asked: byteCount, whole: whole)
+    }
   }
+
+  /// Bytes that are not there whatever else ends.
+  private var whole: Int { wholeMemory ?? Self.machineMemory }
 
   private static var freeMemory: Int {
     Int(tc_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"))
+  }
+
+  /// No more than the process may map (ulimit -v).
+  private static var machineMemory: Int {
+    var limit = rlimit()
+    getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+    let whole = Int(tc_whole_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"))
+    return min(whole, Int(clamping: limit.rlim_cur))
   }
 }

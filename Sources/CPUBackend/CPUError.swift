@@ -5,7 +5,7 @@ import Engine
 import Glibc
 
 /// What can go wrong on the CPU.
-public enum CPUError: Error, CustomStringConvertible, Equatable {
+public enum CPUError: BackendError, CustomStringConvertible, Equatable {
   /// A oneDNN call failed: which, its status, and the op with its shapes.
   case library(call: String, status: String, op: String)
   /// The element type is none that the processor's kernels compute with.
@@ -18,6 +18,8 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
   case threads(count: Int, failure: Int32)
   /// What a program would fill, and what the system or the control group has left, in bytes.
   case room(asked: Int, free: Int)
+  /// What a program would fill, and what the machine or the control group has in all, in bytes.
+  case tooLarge(asked: Int, whole: Int)
 
   public var description: String {
     switch self {
@@ -38,16 +40,31 @@ public enum CPUError: Error, CustomStringConvertible, Equatable {
         + "(ulimit -u, docker's --pids-limit, systemd's TasksMax=), or take fewer: --threads 1"
     case .room(let asked, let free):
       return
-        "no memory for the model at this size: it takes \((asked + 999_999) / 1_000_000) MB, and "
+        "no memory for the model at this size: it takes \(Self.megabytes(asked)) MB, and "
         + "\(free / 1_000_000) MB are free; choose a smaller --size, a smaller autoencoder with --vae, or close other "
         + "programs"
+    case .tooLarge(let asked, let whole):
+      return
+        "no memory for the model at this size: it takes at least \(Self.megabytes(asked)) MB, and there are "
+        + "\(whole / 1_000_000) MB in all; choose a smaller --size or a smaller autoencoder with --vae"
+    }
+  }
+
+  private static func megabytes(_ bytes: Int) -> Int { bytes / 1_000_000 + (bytes % 1_000_000 > 0 ? 1 : 0) }
+
+  public var endsPrograms: Bool { false }
+
+  public var wantsMemory: Bool {
+    switch self {
+    case .memory, .libraryMemory, .room: return true
+    case .library, .element, .threads, .tooLarge: return false
     }
   }
 
   /// EX_OSERR or EX_SOFTWARE of sysexits.h.
   public var exitCode: Int32 {
     switch self {
-    case .memory, .libraryMemory, .room, .threads: return 71
+    case .memory, .libraryMemory, .room, .tooLarge, .threads: return 71
     case .library, .element: return 70
     }
   }

@@ -175,10 +175,21 @@ public final class CUDABackend: Backend {
     let session = try working()
     try session.context.enter()
     let plan = Plan(fuses ? Fusion.run(graph, endings: Lowering.endings) : graph, rules: Lowering.rules)
-    return try CUDAExecutable(
-      plan, session.context, session.library, source: weights, cache: caches.cache(of: weights),
-      reserve: reserve,
-      progress: progress)
+    let cache = caches.cache(of: weights)
+    do {
+      return try CUDAExecutable(
+        plan, session.context, session.library, source: weights, cache: cache, reserve: reserve,
+        progress: progress)
+    } catch CUDAError.memory(_) where CUDAExecutable.leastByteCount(plan, cache) > device.memory {
+      // Not asked beforehand: some drivers give more than the GPU has.
+      throw tooLarge(CUDAExecutable.leastByteCount(plan, cache))
+    }
+  }
+
+  private func tooLarge(_ byteCount: Int) -> CUDAError {
+    .tooLarge(
+      "the model at this size takes at least \(GPUContext.megabytes(byteCount)), and \(device.name) has "
+        + "\(GPUContext.megabytes(device.memory)) in all")
   }
 
   /// Seconds by the GPU's own clock of frames that follow each other without a pause; `executable` is one that this

@@ -13,6 +13,8 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
   case call(String, code: Int, text: String, for: String)
   /// The GPU's memory does not suffice: for what, and what there is.
   case memory(String)
+  /// The GPU's memory would not suffice were nothing else in it: for what, and what there is.
+  case tooLarge(String)
   /// The computer has no more memory that it can lock in its place for the GPU: how much was asked for.
   case hostMemory(byteCount: Int)
   /// The GPU or its context is gone: nothing that was on it can be used again.
@@ -35,7 +37,7 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
     case .device(let fact, _), .unsupported(let fact, _): return fact
     case .call(let call, let code, let text, let purpose):
       return "\(call) gives error \(code) (\(text)) for \(purpose)"
-    case .memory(let fact): return "the GPU's memory does not suffice: \(fact)"
+    case .memory(let fact), .tooLarge(let fact): return "the GPU's memory does not suffice: \(fact)"
     case .hostMemory(let byteCount):
       return "the computer's page-locked memory does not suffice: cuMemHostAlloc finds no \(byteCount) bytes"
     case .lost(let fact): return "the GPU stopped working: \(fact)"
@@ -51,6 +53,7 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
     case .memory:
       return
         "close other programs that use the GPU, choose a smaller --size or model, or compute with --device cpu"
+    case .tooLarge: return "choose a smaller --size or model, or compute with --device cpu"
     case .hostMemory:
       return "close other programs, raise the limit of a container or of WSL, or compute with --device cpu"
     case .lost: return "sudo dmesg | grep -i nvrm"
@@ -72,6 +75,13 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
     return false
   }
 
+  public var wantsMemory: Bool {
+    switch self {
+    case .memory, .hostMemory: return true
+    default: return false
+    }
+  }
+
   /// Whether a call failed that may not fail when it is made in another way.
   var isCall: Bool {
     if case .call = self { return true }
@@ -82,7 +92,7 @@ public enum CUDAError: BackendError, CustomStringConvertible, Equatable {
   public var exitCode: Int32 {
     switch self {
     case .library, .device, .unsupported: return 69
-    case .memory, .hostMemory, .lost: return 71
+    case .memory, .tooLarge, .hostMemory, .lost: return 71
     case .call, .compile: return 70
     }
   }

@@ -156,6 +156,21 @@ final class CUDAExecutable: Executable {
     return held
   }
 
+  /// Bytes that `place` takes: without them no frame runs.
+  static func leastByteCount(_ plan: Plan, _ cache: WeightCache<DeviceBuffer>) -> Int {
+    let (readers, numbers) = (SettingsGroup.readers(plan), cache.number(plan.graph))
+    // Weights of the same expression have one place.
+    var counted: Set<Int> = []
+    return plan.residences.indices.reduce(plan.arenaSize) { sum, index in
+      switch plan.residences[index] {
+      case .held: break
+      case .load where readers[index] == .all && counted.insert(numbers[index]).inserted: break
+      default: return sum
+      }
+      return sum + plan.graph.nodes[index].type.byteCount
+    }
+  }
+
   private func makePorts() throws {
     for (index, node) in plan.graph.nodes.enumerated() {
       guard case .input(let name) = node.op else { continue }

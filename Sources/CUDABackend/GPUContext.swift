@@ -75,16 +75,17 @@ final class GPUContext: @unchecked Sendable {
     var address: tc_CUdeviceptr = 0
     let code = try driver.get("cuMemAlloc_v2", tc_cuMemAlloc_v2.self)(&address, byteCount)
     if code == TC_CUDA_ERROR_OUT_OF_MEMORY {
-      func megabytes(_ bytes: Int) -> String { "\((bytes + 500_000) / 1_000_000) MB" }
       let (free, total) = try memoryInfo()
       throw CUDAError.memory(
-        "\(megabytes(byteCount + 499_999)) more are needed, \(megabytes(held)) are held, \(megabytes(free)) of \(megabytes(total)) are free"
-      )
+        "\(Self.megabytes(byteCount + 499_999)) more are needed, \(Self.megabytes(held)) are held, "
+          + "\(Self.megabytes(free)) of \(Self.megabytes(total)) are free")
     }
     try driver.check(code, "cuMemAlloc", "\(byteCount) bytes")
     heldByteCount.wrappingAdd(byteCount, ordering: .relaxed)
     return address
   }
+
+  static func megabytes(_ bytes: Int) -> String { "\((bytes + 500_000) / 1_000_000) MB" }
 
   func release(_ address: tc_CUdeviceptr, _ byteCount: Int) {
     heldByteCount.wrappingSubtract(byteCount, ordering: .relaxed)

@@ -1,22 +1,22 @@
 /// What went wrong with a model folder, one of its files, or what was asked of a pipeline.
 ///
-/// Says which file, the fact, and what to do about it; the exit codes are those of sysexits.h.
+/// Says which file, the fact, and what to do about it.
 public struct DiffusionError: Error, Equatable, Sendable, CustomStringConvertible {
-  public enum Kind: Int32, Sendable {
-    /// A number or size that was asked for cannot be (EX_USAGE).
-    case usage = 64
-    /// A file's contents are broken, or not what the configuration says (EX_DATAERR).
-    case data = 65
-    /// A file or folder is not there (EX_NOINPUT).
-    case noInput = 66
-    /// A class, scheduler or option that this program does not have (EX_UNAVAILABLE).
-    case unavailable = 69
-    /// A file or folder cannot be made (EX_CANTCREAT).
-    case cannotCreate = 73
-    /// The system refused to read or to write a file (EX_IOERR).
-    case io = 74
-    /// A configuration lacks a key or holds a value that cannot be (EX_CONFIG).
-    case configuration = 78
+  public enum Kind: Sendable {
+    /// A number or size that was asked for cannot be.
+    case usage
+    /// A file's contents are broken, or not what the configuration says.
+    case data
+    /// A file or folder is not there.
+    case noInput
+    /// A class, scheduler or option that this program does not have.
+    case unavailable
+    /// A file or folder cannot be made.
+    case cannotCreate
+    /// The system refused to read or to write a file.
+    case io
+    /// A configuration lacks a key or holds a value that cannot be.
+    case configuration
   }
 
   public let kind: Kind
@@ -32,8 +32,6 @@ public struct DiffusionError: Error, Equatable, Sendable, CustomStringConvertibl
     self.fact = fact
     self.remedy = remedy
   }
-
-  public var exitCode: Int32 { kind.rawValue }
 
   public var description: String {
     let subject = path.map { "\($0): " } ?? ""

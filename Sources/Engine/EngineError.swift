@@ -1,7 +1,9 @@
-/// An error of a backend that may leave it without its memory.
+/// An error of a backend after which trying again may help.
 public protocol BackendError: Error {
   /// Whether everything that the backend compiled is gone. Compiled anew, it may work again.
   var endsPrograms: Bool { get }
+  /// Whether only memory is missing that the machine has and something else holds for now.
+  var wantsMemory: Bool { get }
 }
 
 /// What can go wrong between a graph and its running.

@@ -55,21 +55,33 @@ public final class PainterLoader: Sendable {
   private func start(_ shape: PainterShape, _ state: inout State) {
     state.building = shape
     state.progress = ("loading model", 0)
-    _ = StageThread("loader") { [self] in
-      let result = Result<Parcel, any Error> {
-        Parcel(
-          painter: try maker.make(shape) { text, fraction in
-            self.state.withLock { $0.progress = (text, fraction) }
-          })
+    do {
+      _ = try StageThread("loader") { [self] in
+        // Only now that it is gone: the next one may need its memory.
+        if !deliver(shape) { self.state.withLock { $0.building = nil } }
       }
-      self.state.withLock {
-        $0.building = nil
-        guard $0.wanted == shape else { return }
-        switch result {
-        case .success(let parcel): $0.done = parcel
-        case .failure(let error): $0.failure = error
-        }
+    } catch {
+      (state.building, state.failure) = (nil, error)
+    }
+  }
+
+  /// Makes a painter of `shape` and hands over what came of it; false where nobody wants it any more, and it ends with
+  /// this function.
+  private func deliver(_ shape: PainterShape) -> Bool {
+    let result = Result<Parcel, any Error> {
+      Parcel(
+        painter: try maker.make(shape) { text, fraction in
+          state.withLock { $0.progress = (text, fraction) }
+        })
+    }
+    return state.withLock {
+      guard $0.wanted == shape else { return false }
+      $0.building = nil
+      switch result {
+      case .success(let parcel): $0.done = parcel
+      case .failure(let error): $0.failure = error
       }
+      return true
     }
   }
 }

@@ -5,7 +5,8 @@ import Frames
 ///
 /// The model is made in the background while notices are shown. Another size or number of steps makes a
 /// second painter beside the running one, then swaps them; all other settings act on the next frame, also meanwhile. A
-/// painter whose GPU is lost is made anew, and the outputs show why there is no picture.
+/// painter whose GPU is lost is made anew, and the first one is waited for where something else holds its memory: the
+/// outputs show why there is no picture.
 public final class RepaintStage: FilterStage, @unchecked Sendable {
   private let box: SettingsBox
   private let loader: PainterLoader
@@ -16,20 +17,14 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private let typingPause: UInt64
 
   // Touched by the stage's thread only.
-  private var painter: (any Painter)?
-  private var converter: PictureConverter?
-  private var steadier: Steadier?
-  private var detector: ChangeDetector?
-  private var canvas: Canvas?
-  private var pool: FramePool?
-  /// What `painter` paints by.
-  private var applied: Settings?
-  /// What there is to tell of them.
+  private var atWork: AtWork?
+  /// What there is to tell of its settings.
   private var news = SettingsNews()
   /// The generation that is wholly in force.
   private var followed: Int?
   /// Why there is no painter any more, until one works again.
   private var outage: Outage?
+  private var painter: (any Painter)? { atWork?.painter }
   /// What the painter has begun and not finished: while frames come faster than it paints, where that raises the rate.
   /// Each is a little older for it.
   private var underWay = UnderWay(capacity: 1)
@@ -38,8 +33,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   /// A generation whose shape cannot be made or whose settings were refused: not tried again.
   private var refused: Int?
 
-  /// `lossPause`: nanoseconds from the loss of a painter's GPU to the first try to have it again. `typingPause`: for how
-  /// many settings must stand before people are told what is wrong with them.
+  /// `lossPause`: nanoseconds from the loss of a painter's GPU, or from want of memory for the first, to the next try.
+  /// `typingPause`: for how many settings must stand before people are told what is wrong with them.
   public init(
     _ box: SettingsBox, _ loader: PainterLoader, prefersLatency: Bool = false,
     lossPause: UInt64 = 1_000_000_000, typingPause: UInt64 = 1_000_000_000
@@ -111,15 +106,16 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   /// Of pictures that say why there is no other: as large as those that will come.
   private var noticeSize: PictureSize {
-    let settings = applied ?? box.current.settings
+    let settings = atWork?.settings ?? box.current.settings
     return Canvas(settings.size, comparesInput: settings.compare).size
   }
 
   // MARK: Settings
 
   private func followSettings(_ link: FilterLink) throws {
-    if let outage, !outage.isOver { return }
     let wanted = box.current
+    outage?.note(wanted.generation)
+    if let outage, !outage.isOver { return }
     guard wanted.generation != followed, wanted.generation != refused else { return }
     do {
       if let next = try painter(for: wanted.settings.shape) {
@@ -128,9 +124,11 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
         _ = try adopt(painter, now, link)
       }
     } catch {
-      let isRetry = outage != nil && painter == nil
-      if Self.endsPainter(error) || isRetry, !link.takesEvery { return try abandonPainter(error, link) }
-      try refuse(wanted, error, link)
+      let mayPass = painter == nil && (outage != nil || Self.wantsMemory(error))
+      guard Self.endsPainter(error) || mayPass, !link.takesEvery else {
+        return try refuse(wanted, error, link)
+      }
+      try abandonPainter(error, wanted.generation, link)
     }
   }
 
@@ -143,54 +141,29 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   /// Paints with `next` by `settings` from now on. False where what was under way showed that the painter is lost.
   private func adopt(_ next: any Painter, _ settings: Settings, _ link: FilterLink) throws -> Bool {
-    if painter === next, applied == settings { return true }
+    if let atWork, atWork.painter === next, atWork.settings == settings { return true }
     if let painter {
       try drainReporting(painter, link)
       if self.painter == nil { return false }
     }
     hear(try next.apply(settings), link)
-    let format = PictureFormat(.rgb24, width: next.shape.size.width, height: next.shape.size.height)
-    let fresh = try converter(to: format, settings)
-    // What was remembered lay elsewhere in the picture.
-    if fresh !== converter || settings.steady == 0 { steadier = nil }
-    if steadier == nil, settings.steady > 0 {
-      steadier = Steadier(width: format.width, height: format.height)
-    }
-    converter = fresh
-    // By other settings every picture is another.
-    detector =
-      settings.still > 0 && !link.takesEvery
-      ? ChangeDetector(width: format.width, height: format.height) : nil
-    let canvas = Canvas(next.shape.size, comparesInput: settings.compare)
-    self.canvas = canvas
-    if pool?.capacity != canvas.byteCount {
-      pool = FramePool(
-        count: FramePool.count(link.broadcast.mailboxes.count) + next.depth - 1, capacity: canvas.byteCount)
-    }
-    if painter !== next { underWay = UnderWay(capacity: next.depth) }
-    (painter, applied) = (next, settings)
+    let isAnother = painter !== next
+    atWork = try AtWork(
+      next, settings, after: atWork, outputs: link.broadcast.mailboxes.count, takesEvery: link.takesEvery)
+    if isAnother { underWay = UnderWay(capacity: next.depth) }
     link.status.set(.live)
     return true
   }
 
   /// At the start nobody types, and a film may be over before long.
   private func hear(_ warnings: [String], _ link: FilterLink) {
-    let pause = applied == nil || link.takesEvery ? 0 : typingPause
+    let pause = atWork == nil || link.takesEvery ? 0 : typingPause
     for stale in news.hear(warnings, pause: pause, now: Clock.now()) { link.takeBack(stale) }
-  }
-
-  private func converter(to format: PictureFormat, _ settings: Settings) throws -> PictureConverter {
-    if let converter, converter.target == format, converter.fit == settings.fit,
-      converter.isMirrored == settings.mirror
-    {
-      return converter
-    }
-    return try PictureConverter(to: format, fit: settings.fit, mirror: settings.mirror)
   }
 
   /// Settings that cannot be had: with a painter at work the last good ones come back, else the run ends.
   private func refuse(_ wanted: SettingsBox.Versioned, _ error: any Error, _ link: FilterLink) throws {
-    guard let applied, !link.takesEvery else { throw error }
+    guard let applied = atWork?.settings, !link.takesEvery else { throw error }
     link.tell("\(error)")
     refused = wanted.generation
     box.revert(to: applied, since: wanted.generation)
@@ -198,13 +171,16 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   // MARK: Loss
 
-  /// The painter is of no use any more: lets go of it, and has another made after a pause. Throws after many in a row.
-  private func abandonPainter(_ error: any Error, _ link: FilterLink) throws {
+  /// The painter is of no use any more, or the first cannot be had by now: lets go of it, and has another made after a
+  /// pause, by settings of `generation` or later. Throws after many in a row.
+  private func abandonPainter(_ error: any Error, _ generation: Int, _ link: FilterLink) throws {
     if outage == nil { link.tell("\(error)") }
-    let outage = Outage(reason: "\(error)", after: outage, firstPause: lossPause)
+    let outage = Outage(
+      reason: "\(error)", wantsMemory: Self.wantsMemory(error), generation: generation, after: outage,
+      firstPause: lossPause)
     if outage.isHopeless { throw error }
     self.outage = outage
-    (painter, applied, followed) = (nil, nil, nil)
+    (atWork, followed) = (nil, nil)
     // One that was made meanwhile has lost its GPU too, and would keep the driver from giving it back.
     loader.forget()
     underWay = UnderWay(capacity: 1)
@@ -213,6 +189,10 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
 
   private static func endsPainter(_ error: any Error) -> Bool {
     (error as? any BackendError)?.endsPrograms ?? false
+  }
+
+  private static func wantsMemory(_ error: any Error) -> Bool {
+    (error as? any BackendError)?.wantsMemory ?? false
   }
 
   // MARK: Frames
@@ -253,8 +233,8 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
       return
     }
     if link.takesEvery { throw error }
-    detector?.forget()
-    if Self.endsPainter(error) { return try abandonPainter(error, link) }
+    atWork?.detector?.forget()
+    if Self.endsPainter(error) { return try abandonPainter(error, box.current.generation, link) }
     link.status.set(.trouble("\(error)"))
     notices.show("\(error)", size: noticeSize, link)
   }
@@ -263,23 +243,26 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
     _ frame: borrowing Frame, _ painter: any Painter, overlaps: Bool, _ link: FilterLink
   ) throws {
     if !overlaps { try drain(painter, link) }
-    guard !link.isOver, let pool, let converter, let canvas else { return }
-    guard let draft = pool.take() else {
+    guard !link.isOver, let atWork else { return }
+    guard let draft = atWork.pool.take() else {
       link.counters.starved.wrappingAdd(1, ordering: .relaxed)
       return
     }
     var stamps = frame.stamps
-    let (bytes, format, amount) = (frame.bytes, frame.format, applied?.steady ?? 0)
+    let (bytes, format, amount) = (frame.bytes, frame.format, atWork.settings.steady)
     let target = draft.bytes
     var isChanged = true
     try painter.withImage { image in
-      if let steadier {
-        try steadier.steady(into: image, amount: amount) { try converter.convert(bytes, format, into: $0) }
+      if let steadier = atWork.steadier {
+        try steadier.steady(into: image, amount: amount) {
+          try atWork.converter.convert(bytes, format, into: $0)
+        }
       } else {
-        try converter.convert(bytes, format, into: image)
+        try atWork.converter.convert(bytes, format, into: image)
       }
-      canvas.drawInput(UnsafeRawBufferPointer(image), on: target)
-      isChanged = detector?.isChanged(UnsafeRawBufferPointer(image), by: applied?.still ?? 0) ?? true
+      atWork.canvas.drawInput(UnsafeRawBufferPointer(image), on: target)
+      isChanged =
+        atWork.detector?.isChanged(UnsafeRawBufferPointer(image), by: atWork.settings.still) ?? true
     }
     stamps.pass(.prepared)
     guard isChanged else {
@@ -318,7 +301,7 @@ public final class RepaintStage: FilterStage, @unchecked Sendable {
   private func publish(
     _ draft: consuming Draft, _ stamps: Stamps, _ sequence: UInt64, _ painter: any Painter, _ link: FilterLink
   ) throws {
-    guard let canvas else { return }
+    guard let canvas = atWork?.canvas else { return }
     var stamps = stamps
     stamps.pass(.repainted)
     let target = draft.bytes

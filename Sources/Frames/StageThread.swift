@@ -1,3 +1,4 @@
+import Base
 import CSystem
 import Glibc
 
@@ -14,8 +15,8 @@ public final class StageThread: @unchecked Sendable {
   private var thread = pthread_t()
   private var isJoined = false
 
-  /// Starts at once. At most 15 bytes of the name are shown by `top -H`.
-  public init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+  /// Starts at once. At most 15 bytes of the name are shown by `top -H`. Error: `ThreadError`.
+  public init(_ name: String, _ body: @escaping @Sendable () -> Void) throws {
     let start = Unmanaged.passRetained(Start(name: name, body: body))
     let failure = pthread_create(
       &thread, nil,
@@ -25,7 +26,11 @@ public final class StageThread: @unchecked Sendable {
         start.body()
         return nil
       }, start.toOpaque())
-    precondition(failure == 0, "pthread_create: \(failure)")
+    guard failure == 0 else {
+      start.release()
+      isJoined = true
+      throw ThreadError(name: name, failure: failure)
+    }
   }
 
   /// The stack of a thread that ended is kept for whoever joins it: now nobody will.
@@ -35,5 +40,19 @@ public final class StageThread: @unchecked Sendable {
   public func join() {
     pthread_join(thread, nil)
     isJoined = true
+  }
+}
+
+/// A thread that could not be made.
+public struct ThreadError: Error, Equatable, Sendable, CustomStringConvertible {
+  public let name: String
+  /// errno.
+  public let failure: Int32
+
+  public init(name: String, failure: Int32) { (self.name, self.failure) = (name, failure) }
+
+  public var description: String {
+    "starting the thread '\(name)': \(systemFact("pthread_create", failure)); raise the limit of processes (ulimit -u, "
+      + "docker's --pids-limit, systemd's TasksMax=) or that of memory"
   }
 }

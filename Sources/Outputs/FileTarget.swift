@@ -60,8 +60,14 @@ struct FileTarget: Sendable {
 
   func refusal(_ number: Int32) -> OutputError {
     switch number {
-    case ENOSPC, EDQUOT, EFBIG:
+    case ENOSPC, EDQUOT:
       return OutputError(.io, attempt, systemFact("write", number), remedy: "make room on the disk")
+    case EFBIG:
+      return OutputError(
+        .io, attempt, systemFact("write", number),
+        remedy:
+          "raise the limit of a file's size (ulimit -f, systemd's LimitFSIZE=), or choose another file system"
+      )
     case EIO: return OutputError(.io, attempt, systemFact("write", number))
     case EACCES, EPERM, EROFS:
       return refusal(systemFact("open", number), remedy: "choose a folder that you may write to")

@@ -2,6 +2,7 @@ import Base
 import CMicroHTTPD
 import Frames
 import Glibc
+import Synchronization
 
 /// Shows the frames to browsers: page, stream, snapshot, state and settings.
 ///
@@ -19,11 +20,12 @@ public final class HTTPServer: Output, @unchecked Sendable {
 
   public let mailbox: Mailbox
   private let wish: HTTPAddress
+  /// Read by the threads of all servers, for `/state`.
+  private let opened: Mutex<HTTPAddress>
   private let options: SinkOptions
   private let hub: StreamHub
   private var service: HTTPService?
   private var daemon: OpaquePointer?
-  private var opened: HTTPAddress?
   private var hasTold = false
 
   public init(_ address: HTTPAddress, options: SinkOptions) throws {
@@ -33,6 +35,7 @@ public final class HTTPServer: Output, @unchecked Sendable {
         remedy: "take a long one: \(SinkOptions.tokenCommand)")
     }
     wish = address
+    opened = Mutex(address)
     self.options = options
     mailbox = Mailbox(.newest)
     hub = StreamHub(mailbox: mailbox, limit: Self.viewerLimit, counters: options.counters)
@@ -40,7 +43,7 @@ public final class HTTPServer: Output, @unchecked Sendable {
   deinit { stop() }
 
   /// Where it listens: after `open` with the port that was found for port 0.
-  public var address: HTTPAddress { opened ?? wish }
+  public var address: HTTPAddress { opened.withLock { $0 } }
   public var label: String { address.description }
   /// Streams being watched and snapshots being waited for.
   public var viewers: Int { hub.count }
@@ -51,6 +54,7 @@ public final class HTTPServer: Output, @unchecked Sendable {
     let service = HTTPService(
       hub: hub, access: HTTPGuard(host: wish.host, token: options.token), control: options.control,
       statistics: options.statistics)
+    opened.withLock { $0 = socket.address }
     daemon = turbocam_start_http(
       socket.descriptor, UInt32(Self.viewerLimit + Self.otherConnections), Self.connectionsPerAddress,
       Self.idleSeconds, 32 * 1024, handleRequest, forgetRequest, noteConnection,
@@ -60,7 +64,6 @@ public final class HTTPServer: Output, @unchecked Sendable {
     }
     socket.handOver()
     self.service = service
-    opened = socket.address
   }
 
   /// Encodes what comes until the mailbox is closed, then sends everybody home.

@@ -1,5 +1,6 @@
 import Frames
 import Glibc
+import Synchronization
 
 /// Shows the frames as a camera, through v4l2loopback.
 ///
@@ -10,6 +11,8 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
   private static let idleNanoseconds: UInt64 = 250_000_000
   public let mailbox = Mailbox(.newest)
   private let path: String
+  /// Read by the threads of servers, for `/state`.
+  private let shownLabel: Mutex<String>
   private let options: SinkOptions
   private var device: LoopbackDevice?
   private var filler: BufferFiller?
@@ -29,10 +32,11 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
         .usage, "opening \(path)", "size \(width)x\(height)", remedy: "choose an even size, as 1280x720")
     }
     self.path = path
+    shownLabel = Mutex(path)
     self.options = options
   }
 
-  public var label: String { device.map { "\(path) (\($0.card))" } ?? path }
+  public var label: String { shownLabel.withLock { $0 } }
   /// What readers see; nil before `open`.
   public var format: PictureFormat? { device?.format }
 
@@ -40,6 +44,7 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
     let device = try LoopbackDevice(
       path: path, width: options.width, height: options.height, fps: options.fps)
     self.device = device
+    shownLabel.withLock { $0 = "\(path) (\(device.card))" }
     // From here on it is a camera, and there is something to see.
     let filler = try BufferFiller(device)
     try filler.fillWithNotice("Waiting for the first picture")
@@ -62,8 +67,12 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
       if wait(until: tick, device) { try filler.fillWithNotice("Waiting for the first picture") }
       // After a pause the clock starts anew: missed pictures are not made up for.
       if Clock.now() > tick + period { tick = Clock.now() }
-      try fillNewest(filler)
+      let stamps = try fillNewest(filler)
       try device.show()
+      if var stamps {
+        stamps.pass(.written)
+        options.statistics?.written(stamps)
+      }
     }
   }
 
@@ -88,18 +97,22 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
     while clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nil) == EINTR {}
   }
 
-  private func fillNewest(_ filler: BufferFiller) throws {
-    guard let frame = mailbox.take(timeout: 0), mailbox.isWanted else { return try filler.fillAgain() }
+  /// The stamps of the picture, nil where it is the last one again.
+  private func fillNewest(_ filler: BufferFiller) throws -> Stamps? {
+    guard let frame = mailbox.take(timeout: 0), mailbox.isWanted else {
+      try filler.fillAgain()
+      return nil
+    }
     var stamps = frame.stamps
     do {
       try filler.fill(frame.bytes, frame.format)
     } catch is FrameError {
       options.counters?.corrupt.wrappingAdd(1, ordering: .relaxed)
-      return try filler.fillAgain()
+      try filler.fillAgain()
+      return nil
     }
     stamps.pass(.encoded)
-    stamps[.written] = stamps[.encoded]
-    options.statistics?.written(stamps)
+    return stamps
   }
 }
 

@@ -3,13 +3,16 @@ import Glibc
 
 /// Keeps one picture file (.jpg or .png) up to date: the first picture, then the newest at most once a second,
 /// and the last one at the end. Each replaces the file in one step. Notices are left out: whoever keeps the file
-/// must not keep one for a picture.
+/// must not keep one for a picture. A picture that could not be written is told, and tried again until a newer one
+/// takes its place; only where the last one fails too does `run` throw.
 public final class StillWriter: Output, @unchecked Sendable {
   private static let interval: UInt64 = 1_000_000_000
   public let mailbox: Mailbox
   private let target: FileTarget
   private let options: SinkOptions
   private let encoder: PictureEncoder
+  /// Whether the last write failed, which was told.
+  private var isFailing = false
 
   public init(path: String, options: SinkOptions) throws {
     target = FileTarget(path: path)
@@ -32,7 +35,7 @@ public final class StillWriter: Output, @unchecked Sendable {
     while true {
       let now = Clock.now()
       if waiting != nil, now >= due, let frame = waiting.take() {
-        try write(frame)
+        if !tryWriting(frame) { waiting = consume frame }
         due = Clock.now() + Self.interval
       }
       let frame = waiting == nil ? mailbox.take() : mailbox.take(timeout: due - now)
@@ -45,7 +48,20 @@ public final class StillWriter: Output, @unchecked Sendable {
     if let frame = waiting.take() { try write(frame) }
   }
 
-  private func write(_ frame: consuming Frame) throws {
+  /// False where it could not be written.
+  private func tryWriting(_ frame: borrowing Frame) -> Bool {
+    do {
+      try write(frame)
+      isFailing = false
+      return true
+    } catch {
+      if !isFailing { options.tell?("\(error); the next picture is tried") }
+      isFailing = true
+      return false
+    }
+  }
+
+  private func write(_ frame: borrowing Frame) throws {
     var stamps = frame.stamps
     do {
       try encoder.encode(frame.bytes, frame.format) { file in

@@ -12,6 +12,9 @@ enum ExitCode {
   static let dataError: Int32 = 65
   static let unavailable: Int32 = 69
   static let software: Int32 = 70
+  static let system: Int32 = 71
+  static let cannotCreate: Int32 = 73
+  static let io: Int32 = 74
   static let configuration: Int32 = 78
 }
 
@@ -19,8 +22,11 @@ enum ExitCode {
 /// unlike a camera, which has the same codes, it does not come by trying again (systemd/turbocam@.service).
 private func exitCode(of kind: DiffusionError.Kind) -> Int32 {
   switch kind {
-  case .noInput, .unavailable: return ExitCode.configuration
-  default: return kind.rawValue
+  case .usage: return ExitCode.usage
+  case .data: return ExitCode.dataError
+  case .cannotCreate: return ExitCode.cannotCreate
+  case .io: return ExitCode.io
+  case .noInput, .unavailable, .configuration: return ExitCode.configuration
   }
 }
 
@@ -34,6 +40,7 @@ func exitCode(of error: any Error) -> Int32 {
   case let error as CPUError: return error.exitCode
   case let error as CUDAError: return error.exitCode
   case let error as BenchError: return error.code
+  case is ThreadError: return ExitCode.system
   case is FrameError: return ExitCode.dataError
   default: return ExitCode.software
   }

@@ -80,22 +80,30 @@ struct LiveBench {
     let server = try HTTPServer(HTTPAddress(parsing: "http://127.0.0.1:0"), options: options)
     let outcome = Mutex<Outcome?>(nil)
     let seconds = self.seconds
-    let watch = StageThread("bench") {
+    let failure = Failure()
+    let watch = try StageThread("bench") {
       state.filter.awaitLive(state.stop)
-      let viewer = StreamViewer(server.address.port)
-      let start = Reading()
-      for _ in 0..<(seconds * 10) where !state.stop.isSet { usleep(100_000) }
-      let end = Reading()
-      outcome.withLock { $0 = Self.look(state, viewer, from: start, to: end) }
-      state.stop.set()
-      state.inbox.close()
-      viewer.end()
+      defer {
+        state.stop.set()
+        state.inbox.close()
+      }
+      do {
+        let viewer = try StreamViewer(server.address.port)
+        defer { viewer.end() }
+        let start = Reading()
+        for _ in 0..<(seconds * 10) where !state.stop.isSet { usleep(100_000) }
+        let end = Reading()
+        outcome.withLock { $0 = Self.look(state, viewer, from: start, to: end) }
+      } catch {
+        failure.set(error)
+      }
     }
     let spine = Spine(camera, setup.stage, [server], state)
     let reporter = Reporter(state, isQuiet: true, json: false)
     let code = try spine.run(limit: nil, inputWaits: false, signals, reporter)
     watch.join()
     if let signal = signals.asked?.signal { throw BenchError(text: "a signal ended it", code: 128 + signal) }
+    if let error = failure.error { throw error }
     guard code == 0, let outcome = outcome.withLock({ $0 }) else {
       throw BenchError(text: "the run ended with exit code \(code)")
     }

@@ -24,7 +24,7 @@ final class PatternCamera: Input, @unchecked Sendable {
     let pattern = try TestPattern(options: SourceOptions(width: width, height: height, realTime: false))
     let link = InputLink(
       mailbox: Mailbox(.every), status: InputStatus(), counters: Counters(), stop: StopFlag())
-    let thread = StageThread("pattern") { try? pattern.run(link) }
+    let thread = try StageThread("pattern") { try? pattern.run(link) }
     defer {
       link.stop.set()
       link.mailbox.close()

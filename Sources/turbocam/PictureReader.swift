@@ -15,7 +15,7 @@ final class PictureReader {
 
   init(_ spec: InputSpec) throws {
     let source = try Source.make(spec, options: SourceOptions(realTime: false))
-    thread = StageThread("input") { [link, failure] in
+    thread = try StageThread("input") { [link, failure] in
       do { try source.run(link) } catch { failure.set(error) }
       link.mailbox.close()
     }

@@ -30,10 +30,22 @@ enum Program {
 
   private static func run(_ words: ArraySlice<String>) -> Int32 {
     do {
+      try checkText()
       return try dispatch(words)
     } catch {
       Terminal.complain("\(error)")
       return exitCode(of: error)
+    }
+  }
+
+  /// Swift puts other characters in the place of bytes that are no UTF-8: of a file's name they would make another's.
+  private static func checkText() throws(UsageError) {
+    for number in 1..<max(1, CommandLine.arguments.count) {
+      guard let bytes = CommandLine.unsafeArgv[number], String(validatingCString: bytes) == nil else {
+        continue
+      }
+      throw UsageError(
+        "argument \(number), '\(CommandLine.arguments[number])', is not UTF-8; give the file a name that is")
     }
   }
 

@@ -40,13 +40,14 @@ final class Spine: Sendable {
     for output in outputs { try output.open() }
     reporter.announce(outputs)
     for (index, output) in outputs.enumerated() {
-      start("output \(index)", signals, { try self.run(output) }) { self.outputEnded(output) }
+      try start("output \(index)", signals, { try self.run(output) }) { self.outputEnded(output) }
     }
-    start("filter", signals, { try self.filter.run(self.state.filterLink(self.broadcast, limit: limit)) }) {
+    try start("filter", signals, { try self.filter.run(self.state.filterLink(self.broadcast, limit: limit)) })
+    {
       self.stop()
       self.broadcast.close()
     }
-    start(
+    try start(
       "input", signals,
       {
         if inputWaits { self.state.filter.awaitLive(self.state.stop) }
@@ -102,8 +103,8 @@ final class Spine: Sendable {
   private func start(
     _ name: String, _ signals: Signals, _ body: @escaping @Sendable () throws -> Void,
     then end: @escaping @Sendable () -> Void
-  ) {
-    _ = StageThread(name) {
+  ) throws {
+    _ = try StageThread(name) {
       do { try body() } catch {
         Terminal.clearStatus()
         Terminal.complain("\(error)")

@@ -11,7 +11,8 @@ final class StreamViewer: Sendable {
   private let descriptor: Int32
   private let thread: StageThread
 
-  init(_ port: UInt16) {
+  /// Error: `ThreadError`.
+  init(_ port: UInt16) throws {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     self.descriptor = descriptor
     var address = sockaddr_in()
@@ -26,7 +27,7 @@ final class StreamViewer: Sendable {
     let request = Array("GET /stream HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n\r\n".utf8)
     _ = request.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, 0) }
     let tally = self.tally
-    thread = StageThread("viewer") { Self.read(descriptor, tally) }
+    thread = try StageThread("viewer") { Self.read(descriptor, tally) }
   }
 
   var frames: Int { tally.counts.withLock { $0.frames } }

@@ -219,9 +219,28 @@ import Testing
     let least = (64 * 64 + 300 * 64) * 4
     #expect(asked >= least && asked <= 3 * least)
     #expect(error.exitCode == 71 && "\(error)".contains("MB are free"))
+    #expect(error.wantsMemory)
     let memory = try compile(asked).memory
     #expect(memory.weights + memory.settings + memory.arena <= asked)
     #expect(throws: CPUError.room(asked: asked, free: asked - 1)) { _ = try compile(asked - 1) }
+  }
+
+  /// What nothing that ends makes room for is no matter of waiting.
+  @Test func aProgramThatNeverFitsIsToldApart() throws {
+    let test = Case(seed: 24)
+    test.graph.output("y", test.graph.linear(test.input([300, 64]), weight: test.weight([64, 64])))
+    func refusal(_ whole: Int) throws -> CPUError {
+      let backend = try CPUBackend(precision: .f32, overlap: .never, memory: 1000, wholeMemory: whole)
+      return try #require(throws: CPUError.self) {
+        _ = try backend.compile(test.graph, weights: test.weights) { _ in }
+      }
+    }
+    let passing = try refusal(1 << 30)
+    guard case .room(let asked, 1000) = passing else { throw passing }
+    #expect(try refusal(asked) == passing)
+    let never = try refusal(asked - 1)
+    #expect(never == .tooLarge(asked: asked, whole: asked - 1))
+    #expect(!never.wantsMemory && never.exitCode == 71)
   }
 
   /// Weights that settings alone need count where they stay, and what lies in memory while weights are read.

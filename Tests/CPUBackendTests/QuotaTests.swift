@@ -149,9 +149,41 @@ struct QuotaTests {
     }
   }
 
+  static let large = "MemTotal: 8192 kB\nMemAvailable: 1024 kB\nSwapTotal: 4096 kB\nSwapFree: 0 kB\n"
+
+  static let wholes: [Room] = [
+    Room(files: [:], expected: nil),
+    Room(files: ["meminfo": large], expected: 8 + 4),
+    // However much is used.
+    Room(
+      files: [
+        "meminfo": large, "groups": "0::/a\n", "a/memory.max": "6291456", "a/memory.current": "6291456",
+        "a/memory.swap.max": "1048576", "a/memory.swap.current": "1048576",
+      ], expected: 6 + 1),
+    Room(
+      files: [
+        "meminfo": large, "groups": "4:memory:/a\n", "memory/a/memory.limit_in_bytes": "3145728",
+        "memory/a/memory.usage_in_bytes": "3145728", "memory/a/memory.memsw.limit_in_bytes": "5242880",
+        "memory/a/memory.memsw.usage_in_bytes": "5242880",
+      ], expected: 3 + 2),
+    Room(
+      files: [
+        "meminfo": large, "groups": "0::/\n", "memory.max": "max", "memory.current": "1",
+        "memory.swap.max": "0", "memory.swap.current": "0",
+      ], expected: 8),
+  ]
+
+  @Test(arguments: wholes) func wholeMemoryIsWhatThereIsAtMost(room: Room) throws {
+    try withFiles(room.files) { root in
+      let whole = tc_whole_memory(root + "/meminfo", root + "/groups", root)
+      #expect(whole == room.expected.map { $0 * Self.megabyte } ?? .max)
+    }
+  }
+
   @Test func thisSystemHasMemory() {
     let free = tc_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup")
     #expect(free > Self.megabyte && free < 1 << 50)
+    #expect(tc_whole_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup") >= free)
   }
 
   /// Threads of a core count once. Where the system does not tell of one, all count.

@@ -9,16 +9,14 @@ import Testing
 /// What a system that gives no more threads leaves of parallel work: an error, and never a share that nobody works on.
 /// In processes of their own, whose threads are to have larger stacks than there is memory.
 @Suite struct ThreadLimitTests {
-  private typealias Attributes = @convention(c) (UnsafeMutablePointer<pthread_attr_t>) -> Int32
-
   private static func withoutThreads<R>(_ body: () throws -> R) throws -> R {
-    try withStacks(of: 1 << 52, body)
+    try withThreadStacks(of: 1 << 52, body)
   }
 
   /// One thread more can be made: another has left it its stack, and there is no memory for the next.
   private static func withOneThread<R>(_ body: () throws -> R) throws -> R {
     let stack = 32 << 20
-    return try withStacks(of: stack) { () throws -> R in
+    return try withThreadStacks(of: stack) { () throws -> R in
       var thread = pthread_t()
       let failure = pthread_create(&thread, nil, { _ in nil }, nil)
       try #require(failure == 0)
@@ -45,23 +43,6 @@ import Testing
     let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     let pages = try #require(text.split(separator: " ").first.flatMap { Int($0) })
     return pages * Int(getpagesize())
-  }
-
-  /// Threads are to have stacks of so many bytes.
-  private static func withStacks<R>(of byteCount: Int, _ body: () throws -> R) throws -> R {
-    func entry(_ name: String) throws -> Attributes {
-      unsafeBitCast(try #require(dlsym(nil, name)), to: Attributes.self)
-    }
-    let (get, set) = (try entry("pthread_getattr_default_np"), try entry("pthread_setattr_default_np"))
-    var attributes = pthread_attr_t()
-    var size = 0
-    try #require(get(&attributes) == 0 && pthread_attr_getstacksize(&attributes, &size) == 0)
-    try #require(pthread_attr_setstacksize(&attributes, byteCount) == 0 && set(&attributes) == 0)
-    defer {
-      pthread_attr_setstacksize(&attributes, size)
-      _ = set(&attributes)
-    }
-    return try body()
   }
 
   @Test func threadsAreThereOrMissed() async {

@@ -78,6 +78,21 @@ import Testing
     #expect(error.description.contains("page-locked") && error.description.contains("8388608"), "\(error)")
   }
 
+  /// Weights of more bytes than the GPU has are told apart from those that another program leaves no room for.
+  @Test func aModelLargerThanTheGPUIsTold() async {
+    await #expect(processExitsWith: .success) { try MachineTests().exceedTheGPU() }
+  }
+
+  private func exceedTheGPU() throws {
+    simulate(["MEMORY": "\(32 << 20)"])
+    let test = Case(seed: 6)
+    test.graph.output("y", test.graph.linear(test.input([1, 2048]), weight: test.weight([8192, 2048])))
+    let error = try #require(throws: CUDAError.self) { try test.run(CUDABackend(element: .f32)) }
+    guard case .tooLarge(let fact) = error else { throw error }
+    #expect(fact.contains("67 MB") && fact.contains("34 MB in all"), "\(fact)")
+    #expect(!error.wantsMemory && error.exitCode == 71)
+  }
+
   // MARK: Libraries
 
   @Test func librariesLoadTheirKernelsAsTheyAreUsed() async {

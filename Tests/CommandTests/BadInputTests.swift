@@ -41,6 +41,8 @@ import Testing
     (["quantize", "spark", "--frames", "{}/no.mp4", "--output", "{}/o"], 66, "no.mp4"),
     (["quantize", "spark", "--frames", "{}/text.jpg", "--output", "{}/o"], 65, "text.jpg"),
     (["quantize", "nobody/nothing", "--frames", "test", "--output", "{}/o"], 78, "download"),
+    (["text", "--model", "{}/model", "--output", "{}/o.png"], 78, "/model"),
+    (["text", "--size", "7x7", "--output", "{}/o.png"], 64, "7"),
   ]
 
   /// Refused after it is known that the processor multiplies i8.

@@ -24,7 +24,7 @@ struct HuggingFaceCacheTests {
 
     try cache.write("models--org--tiny/refs/main", "../../..")
     #expect { try ModelFolder.find("org/tiny", environment: environment) } throws: {
-      ($0 as? DiffusionError)?.exitCode == 66
+      ($0 as? DiffusionError)?.kind == .noInput
     }
   }
 

@@ -24,7 +24,7 @@ final class Bench: Sendable {
       tell: { warning in warnings.list.withLock { $0.append(warning) } },
       takeBack: { warning in warnings.list.withLock { $0.removeAll { $0 == warning } } })
     (self.outbox, self.failure, self.link) = (outbox, failure, link)
-    thread = StageThread("filter") {
+    thread = try! StageThread("filter") {
       do { try stage.run(link) } catch { failure.error.withLock { $0 = error } }
       outbox.close()
     }

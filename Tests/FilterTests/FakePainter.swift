@@ -20,6 +20,7 @@ final class FakePainter: Painter {
     image = .allocate(byteCount: shape.size.width * shape.size.height * 3, alignment: 64)
   }
   deinit {
+    Clock.sleep(UInt64(log.dying.load(ordering: .relaxed)))
     log.alive.wrappingSubtract(1, ordering: .relaxed)
     image.deallocate()
   }
@@ -84,13 +85,27 @@ final class PainterLog: Sendable {
   /// Painters made, and how many shall fail to be made after the first.
   let made = Atomic<Int>(0)
   let failures = Atomic<Int>(0)
+  /// Pictures at most this wide are all that there is memory for.
+  let room = Atomic<Int>(.max)
+  /// How long one takes to let go of its memory, in nanoseconds.
+  let dying = Atomic<Int>(0)
+  /// The most that were there when another was begun.
+  let crowd = Atomic<Int>(0)
   /// Painters that are there.
   let alive = Atomic<Int>(0)
 }
 
 struct LostGPU: BackendError, CustomStringConvertible {
   var endsPrograms: Bool { true }
+  var wantsMemory: Bool { false }
   var description: String { "the GPU is gone" }
+}
+
+/// Something else holds the memory.
+struct NoRoom: BackendError, Equatable, CustomStringConvertible {
+  var endsPrograms: Bool { false }
+  var wantsMemory: Bool { true }
+  var description: String { "no room" }
 }
 
 struct PainterFailure: Error, Equatable, CustomStringConvertible {
@@ -107,12 +122,14 @@ final class FakeMaker: PainterMaker {
 
   func make(_ shape: PainterShape, progress: (String, Double) -> Void) throws -> any Painter {
     progress("loading fake", 0.43)
+    log.crowd.max(log.alive.load(ordering: .relaxed), ordering: .relaxed)
     log.begun.wrappingAdd(1, ordering: .relaxed)
     while !isOpen.load(ordering: .relaxed) { rest() }
     if log.made.load(ordering: .relaxed) > 0, log.failures.load(ordering: .relaxed) > 0 {
       log.failures.wrappingSubtract(1, ordering: .relaxed)
       throw PainterFailure(text: "still gone")
     }
+    guard shape.size.width <= log.room.load(ordering: .relaxed) else { throw NoRoom() }
     guard shape.size.width <= 256 else { throw PainterFailure(text: "too wide") }
     log.made.wrappingAdd(1, ordering: .relaxed)
     return FakePainter(shape, log)

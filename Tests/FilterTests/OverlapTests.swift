@@ -13,7 +13,7 @@ import Testing
     maker.log.depth.store(depth, ordering: .relaxed)
     maker.log.allowed.store(0, ordering: .releasing)
     let bench = Bench(RepaintStage(try box(), PainterLoader(maker)), takesEvery: true)
-    let feeder = StageThread("feeder") {
+    let feeder = try StageThread("feeder") {
       for number in 1...40 {
         bench.put(UInt8(number), sequence: UInt64(number))
         // The frame after it waits.

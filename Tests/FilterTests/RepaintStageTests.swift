@@ -136,6 +136,31 @@ import Testing
     #expect(bench.warnings.list.withLock { $0 } == [])
   }
 
+  /// The next one may need its memory: beside it there is the painter at work alone.
+  @Test func whatNobodyWantsIsGoneBeforeAnotherIsMade() throws {
+    let maker = FakeMaker()
+    let box = try box()
+    let bench = Bench(stage(maker, box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    maker.isOpen.store(false, ordering: .relaxed)
+    try box.patch(Array(#"{"size":"128x96"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(1); return maker.log.begun.load(ordering: .relaxed) == 2
+      })
+    try box.patch(Array(#"{"size":"96x96","prompt":"oil"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(1); return maker.log.prompts.withLock { $0 } == ["ink", "oil"]
+      })
+    maker.log.dying.store(100_000_000, ordering: .relaxed)
+    maker.isOpen.store(true, ordering: .relaxed)
+    #expect(bench.pictureOf(width: 96) != nil)
+    try bench.end()
+    #expect(maker.log.crowd.load(ordering: .relaxed) == 1)
+    #expect(maker.log.begun.load(ordering: .relaxed) == 3)
+  }
+
   @Test func settingsThatCannotBeHadAreTakenBack() throws {
     let maker = FakeMaker()
     let box = try box()
@@ -155,6 +180,60 @@ import Testing
     let box = SettingsBox(try SettingsTests.settings(width: 512, height: 512))
     let bench = Bench(stage(FakeMaker(), box))
     #expect(throws: PainterFailure.self) { try bench.join() }
+  }
+
+  /// What holds the memory of the first painter may let go of it, however long that takes; nobody can wait for a film.
+  @Test(arguments: [1, 20]) func memoryThatIsTakenIsWaitedFor(tries: Int) throws {
+    let maker = FakeMaker()
+    maker.log.room.store(0, ordering: .relaxed)
+    let pause: UInt64 = tries == 1 ? 1_000_000_000 : 1_000_000
+    let bench = Bench(RepaintStage(try box(), PainterLoader(maker), lossPause: pause))
+    #expect(eventually { maker.log.begun.load(ordering: .relaxed) >= tries })
+    if tries == 1 { #expect(bench.tells("no room; trying again in 1 s", "no room; trying again in 2 s")) }
+    #expect(!bench.outbox.isClosed)
+    maker.log.room.store(.max, ordering: .relaxed)
+    #expect(bench.pictureOf(width: 64) != nil)
+    #expect(eventually { bench.link.status.current == .live })
+    try bench.end()
+    #expect(bench.warnings.list.withLock { $0 } == ["no room"])
+    maker.log.room.store(0, ordering: .relaxed)
+    let film = Bench(stage(maker, try box()), takesEvery: true)
+    #expect(throws: NoRoom()) { try film.join() }
+  }
+
+  /// Smaller pictures are not kept waiting: the pause would outlast this test.
+  @Test func smallerPicturesAreTriedAtOnce() throws {
+    let maker = FakeMaker()
+    maker.log.room.store(64, ordering: .relaxed)
+    let box = SettingsBox(try SettingsTests.settings(width: 128, height: 128))
+    let bench = Bench(RepaintStage(box, PainterLoader(maker), lossPause: 3_600_000_000_000))
+    #expect(
+      eventually {
+        guard case .trouble(let text) = bench.link.status.current else { return false }
+        return text.hasPrefix("no room; trying again in ")
+      })
+    try box.patch(Array(#"{"size":"64x64"}"#.utf8))
+    #expect(bench.pictureOf(width: 64) != nil)
+    try bench.end()
+    #expect(maker.log.begun.load(ordering: .relaxed) == 2)
+  }
+
+  /// With a painter at work it goes on.
+  @Test func wantOfMemoryForAnotherSizeIsToldAndTakenBack() throws {
+    let maker = FakeMaker()
+    maker.log.room.store(64, ordering: .relaxed)
+    let box = try box()
+    let bench = Bench(stage(maker, box))
+    #expect(bench.pictureOf(width: 64) != nil)
+    try box.patch(Array(#"{"size":"128x96"}"#.utf8))
+    #expect(
+      eventually {
+        bench.put(3); return box.current.settings.size.width == 64
+      })
+    #expect(bench.pictureOf(width: 64) != nil)
+    try bench.end()
+    #expect(bench.warnings.list.withLock { $0 } == ["no room"])
+    #expect(maker.log.made.load(ordering: .relaxed) == 1)
   }
 
   @Test func whatGoesWrongIsShownAndPasses() throws {
@@ -233,7 +312,7 @@ import Testing
     // A frame waits by then, so that the next is begun beside it.
     maker.log.settling.store(20_000_000, ordering: .relaxed)
     let bench = Bench(RepaintStage(try box(), PainterLoader(maker), lossPause: 1_000_000))
-    let feeder = StageThread("feeder") {
+    let feeder = try StageThread("feeder") {
       while !bench.link.stop.isSet {
         bench.put(2)
         rest()
@@ -262,7 +341,7 @@ import Testing
     let box = try box()
     try box.patch(Array(#"{"compare":true}"#.utf8))
     let bench = Bench(stage(maker, box), takesEvery: true)
-    let feeder = StageThread("feeder") {
+    let feeder = try StageThread("feeder") {
       for number in 1...20 as ClosedRange<UInt64> { bench.put(UInt8(number), sequence: number) }
       bench.link.mailbox.close()
     }
@@ -394,7 +473,7 @@ import Testing
 
   @Test func theLimitEndsTheRun() throws {
     let bench = Bench(stage(FakeMaker(), try box()), takesEvery: true, limit: 3)
-    let feeder = StageThread("feeder") {
+    let feeder = try StageThread("feeder") {
       for number in 1...9 as ClosedRange<UInt64> { bench.put(1, sequence: number) }
     }
     var count = 0

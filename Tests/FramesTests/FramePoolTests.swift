@@ -72,11 +72,11 @@ import Testing
     #expect(frame.bytes.allSatisfy { $0 == 77 })
   }
 
-  @Test func leasesFromManyThreadsAllComeHome() {
+  @Test func leasesFromManyThreadsAllComeHome() throws {
     let pool = FramePool(count: 4, capacity: 64)
     let format = format
-    let threads = (0..<4).map { index in
-      StageThread("lease \(index)") {
+    let threads = try (0..<4).map { index in
+      try StageThread("lease \(index)") {
         for number in 0..<2000 {
           guard let draft = pool.take() else { continue }
           draft.bytes.initializeMemory(as: UInt8.self, repeating: UInt8(index))

@@ -44,7 +44,7 @@ private func put(_ number: Int, _ pool: FramePool, _ mailbox: Mailbox) -> Bool {
     let pool = FramePool(count: 2, capacity: 48)
     let mailbox = Mailbox()
     let readerBox = Lock<UInt64?>(nil)
-    let thread = StageThread("reader") {
+    let thread = try StageThread("reader") {
       let frame = mailbox.take()
       if let frame { readerBox.withLock { $0 = frame.sequence } }
     }
@@ -57,10 +57,10 @@ private func put(_ number: Int, _ pool: FramePool, _ mailbox: Mailbox) -> Bool {
   @Test func closingWakesReadersAndWriters() throws {
     let pool = FramePool(count: 4, capacity: 48)
     let empty = Mailbox()
-    let reader = StageThread("reader") { _ = empty.take() }
+    let reader = try StageThread("reader") { _ = empty.take() }
     let full = Mailbox(.every)
     #expect(put(1, pool, full))
-    let writer = StageThread("writer") { _ = put(2, pool, full) }
+    let writer = try StageThread("writer") { _ = put(2, pool, full) }
     usleep(20_000)
     empty.close()
     full.close()
@@ -84,11 +84,11 @@ private func put(_ number: Int, _ pool: FramePool, _ mailbox: Mailbox) -> Bool {
     #expect(pool.available == 2)
   }
 
-  @Test func everyFrameComesInOrderWhereNoneMayBeLost() {
+  @Test func everyFrameComesInOrderWhereNoneMayBeLost() throws {
     let pool = FramePool(count: 3, capacity: 48)
     let mailbox = Mailbox(.every)
     let count = 2000
-    let writer = StageThread("writer") {
+    let writer = try StageThread("writer") {
       for number in 0..<count { _ = put(number, pool, mailbox) }
       mailbox.close()
     }
@@ -104,11 +104,11 @@ private func put(_ number: Int, _ pool: FramePool, _ mailbox: Mailbox) -> Bool {
   }
 
   /// Frames only ever get newer, none is torn, and taken plus dropped is what was put.
-  @Test func whatIsTakenAndDroppedIsWhatWasPut() {
+  @Test func whatIsTakenAndDroppedIsWhatWasPut() throws {
     let pool = FramePool(count: 4, capacity: 48)
     let mailbox = Mailbox()
     let count = 5000
-    let writer = StageThread("writer") {
+    let writer = try StageThread("writer") {
       for number in 0..<count { _ = put(number, pool, mailbox) }
       mailbox.close()
     }
@@ -129,12 +129,12 @@ private func put(_ number: Int, _ pool: FramePool, _ mailbox: Mailbox) -> Bool {
   }
 
   /// One writer, three readers of shared frames at their own speeds: no buffer is written while one reads it.
-  @Test func sharesOfABroadcastAreNeverTorn() {
+  @Test func sharesOfABroadcastAreNeverTorn() throws {
     let pool = FramePool(count: 10, capacity: 48)
     let broadcast = Broadcast((0..<3).map { _ in Mailbox() })
     let torn = Box(Atomic<Int>(0))
-    let readers = broadcast.mailboxes.enumerated().map { index, mailbox in
-      StageThread("reader \(index)") {
+    let readers = try broadcast.mailboxes.enumerated().map { index, mailbox in
+      try StageThread("reader \(index)") {
         var last: UInt64 = 0
         while let frame = mailbox.take() {
           let isWhole = frame.bytes.allSatisfy { $0 == UInt8(truncatingIfNeeded: frame.sequence) }

@@ -2,12 +2,13 @@ import Base
 import Frames
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct StageTests {
-  @Test func threadsCarryTheirNames() {
+  @Test func threadsCarryTheirNames() throws {
     let box = NameBox()
-    let thread = StageThread("a name longer than fifteen") {
+    let thread = try StageThread("a name longer than fifteen") {
       guard let file = fopen("/proc/thread-self/comm", "r") else { return }
       defer { fclose(file) }
       var buffer = [CChar](repeating: 0, count: 64)
@@ -19,9 +20,9 @@ import Testing
     #expect(box.name.withLock { $0 } == "a name longer t\n")
   }
 
-  @Test func aStopIsSeenByTheThreadThatLooks() {
+  @Test func aStopIsSeenByTheThreadThatLooks() throws {
     let stop = StopFlag()
-    let thread = StageThread("waits") {
+    let thread = try StageThread("waits") {
       while !stop.isSet { sched_yield() }
     }
     #expect(!stop.isSet)
@@ -31,15 +32,28 @@ import Testing
   }
 
   /// A thread's stack takes 8 MB of address space until somebody joins the thread or lets go of it.
-  @Test func threadsThatNobodyJoinsLeaveNothing() {
+  @Test func threadsThatNobodyJoinsLeaveNothing() throws {
     let before = addressSpace()
     let ended = Counters()
     for number in 0..<500 {
-      _ = StageThread("forgotten") { ended.framesIn.add(1, ordering: .releasing) }
+      _ = try StageThread("forgotten") { ended.framesIn.add(1, ordering: .releasing) }
       while ended.framesIn.load(ordering: .acquiring) <= number { sched_yield() }
     }
     // The last may still be ending. All kept would be 4 GB.
     #expect(addressSpace() - before < 2 << 30)
+  }
+
+  /// A system that gives no more threads is no reason to fall over.
+  @Test func aThreadThatCannotBeMadeIsTold() async {
+    await #expect(processExitsWith: .success) {
+      let error = try withThreadStacks(of: 1 << 52) {
+        try #require(throws: ThreadError.self) { _ = try StageThread("never") {} }
+      }
+      #expect(error == ThreadError(name: "never", failure: EAGAIN))
+      #expect("\(error)".contains("'never'") && "\(error)".contains("EAGAIN"), "\(error)")
+      #expect("\(error)".contains("ulimit -u"))
+      try StageThread("again") {}.join()
+    }
   }
 
   /// Bytes of this process.
@@ -66,11 +80,11 @@ import Testing
     #expect(status.takeWarnings() == ["again"])
   }
 
-  @Test func manyThreadsMaySetAndRead() {
+  @Test func manyThreadsMaySetAndRead() throws {
     let status = InputStatus()
     let counters = Counters()
-    let threads = (0..<4).map { index in
-      StageThread("status \(index)") {
+    let threads = try (0..<4).map { index in
+      try StageThread("status \(index)") {
         for number in 0..<500 {
           status.set(.waiting("\(index) \(number)"))
           _ = status.current

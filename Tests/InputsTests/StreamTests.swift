@@ -41,7 +41,7 @@ final class WebCamera: Sendable {
     port = UInt16(bigEndian: address.sin_port)
     let state = State()
     self.state = state
-    thread = StageThread("web camera") {
+    thread = try StageThread("web camera") {
       while true {
         let connection = accept(listener, nil, nil)
         guard connection >= 0 else { return }

@@ -64,7 +64,7 @@ final class Running: Sendable {
     let link = InputLink(mailbox: mailbox, status: status, counters: counters, stop: stop)
     let error = UnsafeBox()
     box = error
-    thread = StageThread("input") {
+    thread = try! StageThread("input") {
       do { try input.run(link) } catch let failure as InputError { error.value = failure } catch {}
       link.mailbox.close()
     }

@@ -1,3 +1,4 @@
+import Base
 import CAV
 import Frames
 import Glibc
@@ -117,7 +118,7 @@ import Testing
     let refusal = try #require(error as? OutputError)
     #expect(refusal.exitCode == 74)
     #expect(refusal.description.contains(path))
-    #expect(refusal.description.contains("make room"))
+    #expect(refusal.description.contains("EFBIG") && refusal.description.contains("ulimit -f"))
     let movie = try #require(Movie(path))
     #expect(movie.times.count > 3)
     #expect(movie.decoded == movie.times.count)
@@ -356,6 +357,37 @@ import Testing
     running.output.mailbox.put(Sample.jpeg(3))
     #expect(eventually { folder.read("still.jpg") == Sample.file(3) })
     running.end()
+  }
+
+  /// The folder is away for a while: what could not be written is there when it is back, without another picture.
+  @Test func aStillThatFailedIsTriedAgain() throws {
+    try folder.makeFolder("now")
+    let told = Lock<[String]>([])
+    var options = options()
+    options.tell = { warning in told.withLock { $0.append(warning) } }
+    let running = try Running(Sink.make(folder.file("now/still.jpg"), options: options))
+    running.output.mailbox.put(Sample.jpeg(1))
+    #expect(eventually { folder.read("now/still.jpg") == Sample.file(1) })
+    try #require(rename(folder.file("now"), folder.file("away")) == 0)
+    running.output.mailbox.put(Sample.jpeg(2))
+    #expect(eventually { told.withLock { $0.count } == 1 })
+    running.output.mailbox.put(Sample.jpeg(3))
+    try #require(rename(folder.file("away"), folder.file("now")) == 0)
+    #expect(eventually { folder.read("now/still.jpg") == Sample.file(3) })
+    #expect(running.end() == nil)
+    let warnings = told.withLock { $0 }
+    #expect(warnings.count == 1 && warnings[0].contains("now/still.jpg: open: No such file"), "\(warnings)")
+  }
+
+  /// What was to be kept is not there: no success.
+  @Test func aLastStillThatFailsIsAFailure() throws {
+    try folder.makeFolder("now")
+    let path = folder.file("now/still.jpg")
+    let running = try Running(Sink.make(path, options: options()))
+    try #require(rename(folder.file("now"), folder.file("away")) == 0)
+    running.output.mailbox.put(Sample.jpeg(1))
+    let error = try #require(running.end() as? OutputError)
+    #expect(error.exitCode == 73 && error.description.contains(path))
   }
 
   @Test(arguments: ["jpg", "png"])

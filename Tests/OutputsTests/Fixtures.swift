@@ -74,7 +74,7 @@ final class Running {
     try output.open()
     let outcome = Outcome()
     self.outcome = outcome
-    thread = StageThread("output") {
+    thread = try StageThread("output") {
       do { try output.run() } catch { outcome.error.withLock { $0 = error } }
     }
   }

@@ -82,7 +82,7 @@ import Testing
     let house = try House()
     let mailbox = house.server.mailbox
     let stop = StopFlag()
-    let feeder = StageThread("feeder") {
+    let feeder = try StageThread("feeder") {
       while !stop.isSet {
         mailbox.put(Sample.broken())
         usleep(1000)

@@ -54,6 +54,8 @@ int tc_processor_quota(const char *groups, const char *mounted);
 /// Bytes that the process can still fill before something is killed for them: what the system has free, swap included
 /// (`meminfo` is /proc/meminfo), and no more than its control groups leave it. INT64_MAX where nothing is known.
 int64_t tc_free_memory(const char *meminfo, const char *groups, const char *mounted);
+/// The same were nothing used of it: more no process here can ever fill.
+int64_t tc_whole_memory(const char *meminfo, const char *groups, const char *mounted);
 /// Names the calling thread, in at most 15 bytes.
 void tc_name_thread(const char *name);
 /// Number of threads that parallel work started by the calling thread uses, oneDNN's included: they are there when it
