@@ -34,7 +34,7 @@ struct ModelOptions {
     ),
     Option(
       "steps", "N",
-      "evaluations of the UNet, 1 to 50 (default 1): what diffusers\ncalls num_inference_steps, times the strength"
+      "evaluations of the UNet, 1 to 50 (default 1): what diffusers\ncalls num_inference_steps, times the strength, rounded down"
     ),
     Option("seed", "N", "0 to \(Settings.seedRange.upperBound) (default 0)"),
     Option(

@@ -172,7 +172,7 @@ struct RunCommand: Subcommand {
   private func chain(_ folder: ModelFolder) throws -> Chain {
     let choice = try model.chooseDevice(for: folder)
     let box = SettingsBox(try settings(folder))
-    let loader = PainterLoader(PipelineMaker(folder, choice.backend, .imageToImage, .mean))
+    let loader = PainterLoader(PipelineMaker.live(folder, choice.backend))
     return Chain(
       stage: RepaintStage(box, loader, prefersLatency: prefersLatency), settings: box, loader: loader,
       model: folder.name,
