@@ -82,6 +82,17 @@ UNETS = {
     },
     # Tensors of three types in one file.
     "unet-mixed": {**UNET, "attention_head_dim": [4, 1]},
+    # SDXL's sizes and pooled text, of which the embedding has SiLU whatever the others have.
+    "unet-added": {
+        **UNET,
+        "act_fn": "relu",
+        "mid_block_type": None,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 4,
+        "projection_class_embeddings_input_dim": 6 * 4 + 12,
+        "resnet_skip_time_act": True,
+        "cross_attention_norm": "group_norm",
+    },
 }
 MIXED = "unet-mixed"
 
@@ -203,7 +214,12 @@ def write_unet(outputs, name, settings, seed):
         "context": seeded(1, 5, settings["cross_attention_dim"], seed=seed + 100),
     }
 
-    result = model(inputs["sample"], inputs["timestep"], inputs["context"]).sample
+    added = {}
+    if settings.get("addition_embed_type"):
+        sizes = torch.tensor([[48.0, 64.0, 0.0, 3.0, 40.0, 56.0]])
+        added = {"text_embeds": seeded(1, 12, seed=seed + 200), "time_ids": sizes}
+    result = model(inputs["sample"], inputs["timestep"], inputs["context"], added_cond_kwargs=added).sample
+    inputs |= {role: tensor[None] if role == "text_embeds" else tensor for role, tensor in added.items()}
     outputs.case(name, "unet", inputs, {"conv_out.out": result})
 
 

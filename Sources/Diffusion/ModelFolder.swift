@@ -37,8 +37,16 @@ public final class ModelFolder: @unchecked Sendable {
   /// What a single file says in the place of the scheduler's configuration.
   let scheduleMarks: [JSONObject.Member]
 
-  /// Width and height in pixels that the model was made for.
-  public var nativeSize: Int { (unet.sampleSize ?? (isXL ? 128 : 64)) * autoencoder.encoderFactor }
+  /// Pixels that the model was made for, of a square for most.
+  public var nativeWidth: Int { nativeLatents.width * autoencoder.encoderFactor }
+  public var nativeHeight: Int { nativeLatents.height * autoencoder.encoderFactor }
+
+  private var nativeLatents: (height: Int, width: Int) {
+    let usual = isXL ? 128 : 64
+    guard let size = unet.sampleSize else { return (usual, usual) }
+    // As pipelines of Stable Diffusion do, for there are files of its first models that say 32.
+    return unet.hasDoubtfulSize && !isXL && size.width < usual ? (usual, usual) : size
+  }
 
   /// Pixels of which sides are multiples where every level of the UNet halves the one above it evenly.
   public var sizeUnit: Int { autoencoder.encoderFactor << (unet.channels.count - 1) }

@@ -87,8 +87,10 @@ struct ModelIndex {
   /// place of what that says.
   func scheduler(_ marks: [JSONObject.Member]) throws -> SchedulerConfig {
     let config = try config("scheduler", file: "scheduler_config.json")
+    // Pipelines of Stable Diffusion put 1 in the place of any other offset.
     return try SchedulerConfig(
-      Config(path: config.path, object: config.object.setting(marks)), className: try className("scheduler"))
+      Config(path: config.path, object: config.object.setting(marks)), className: try className("scheduler"),
+      stepsOffset: isXL ? nil : 1)
   }
 
   /// Of the class that its own file names: weights fit one only, and an autoencoder is often put in another's place.

@@ -18,18 +18,20 @@ public final class Pipeline {
     public var steps: Int
     public var task: Task
     public var posterior: Posterior
+    public var timesteps: Timesteps
     /// nil: what the backend prefers.
     public var element: ElementType?
 
     public init(
       width: Int, height: Int, steps: Int = 1, task: Task = .imageToImage, posterior: Posterior = .sample,
-      element: ElementType? = nil
+      timesteps: Timesteps = .diffusers, element: ElementType? = nil
     ) {
       self.width = width
       self.height = height
       self.steps = steps
       self.task = task
       self.posterior = posterior
+      self.timesteps = timesteps
       self.element = element
     }
   }
@@ -39,7 +41,9 @@ public final class Pipeline {
   private let latentShape: [Int]
   private let executable: any Executable
   private var settings: PipelineSettings?
-  private var warnings: [String] = []
+  /// What people are warned of: by the prompt, and by the strength.
+  private var ofPrompt: [String] = []
+  private var ofSchedule: String?
   /// The start from text; an input of the frame, so written before every one.
   private var firstNoise: [Float] = []
 
@@ -103,11 +107,11 @@ public final class Pipeline {
     guard new.strength > 0, new.strength <= 1 else {
       throw DiffusionError(.usage, "the strength \(new.strength) should be above 0 and at most 1")
     }
-    if settings?.prompt != new.prompt { warnings = try writeTokens(new.prompt) }
-    if settings?.strength != new.strength { try writeSchedule(new.strength) }
+    if settings?.prompt != new.prompt { ofPrompt = try writeTokens(new.prompt) }
+    if settings?.strength != new.strength { ofSchedule = try writeSchedule(new.strength) }
     if settings?.seed != new.seed { try writeNoise(new.seed) }
     settings = new
-    return warnings
+    return ofPrompt + [ofSchedule].compactMap(\.self)
   }
 
   private func writeTokens(_ prompt: String) throws -> [String] {
@@ -125,12 +129,25 @@ public final class Pipeline {
     return [cut, model.notice(of: prompt)].compactMap(\.self)
   }
 
-  private func writeSchedule(_ strength: Double) throws {
-    let strength = options.task == .textToImage ? 1 : strength
-    let schedule = Schedule(model.scheduler, steps: options.steps, strength: strength)
+  private func writeSchedule(_ strength: Double) throws -> String? {
+    let isText = options.task == .textToImage
+    let strength = isText ? 1 : strength
+    let schedule = Schedule(
+      model.scheduler, steps: options.steps, strength: strength, timesteps: options.timesteps)
     let rows = schedule.steps.flatMap { [$0.timestep, $0.inputScale, $0.sample, $0.model, $0.noise] }
     try write(PipelineGraph.Name.steps, rows)
-    try write(PipelineGraph.Name.firstSigma, [schedule.sigmas[0]])
+    try write(PipelineGraph.Name.firstSigma, [isText ? schedule.noiseAlone : schedule.sigmas[0]])
+    return lateStart(schedule.steps[0].timestep, strength)
+  }
+
+  /// Of few steps some spacings leave out what the strength promises; "trailing" never does.
+  private func lateStart(_ first: Float, _ strength: Double) -> String? {
+    let meant = strength * Double(model.scheduler.trainTimesteps)
+    guard Double(first) + 1 < meant / 2 else { return nil }
+    let steps = options.steps == 1 ? "one step begins" : "\(options.steps) steps begin"
+    let outcome = options.task == .textToImage ? "leaves noise" : "repaints little"
+    return
+      "this model spaces timesteps by \"\(model.scheduler.spacing.rawValue)\": \(steps) at \(Int(first)), as in diffusers, where the strength means \(Int(meant.rounded())), and \(outcome); more steps begin earlier"
   }
 
   /// Draws in diffusers' order: the posterior's sample, the start, then each step.

@@ -22,8 +22,8 @@ struct ImageCommand: Subcommand {
   }
   private static let sameSeed =
     """
-    With the same seed SDXL-Turbo and SD-Turbo give the picture that diffusers gives on the CPU in f32 for a
-    picture of that size, without guidance, where steps/strength is a whole number.
+    With the same seed this gives the picture that diffusers gives on the CPU in f32 for a picture of that size,
+    without guidance, with the fewest num_inference_steps that are so many steps at that strength.
     """
 
   private let input: InputSpec

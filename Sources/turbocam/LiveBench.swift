@@ -16,7 +16,7 @@ struct LiveBench {
   func repainting(_ folder: ModelFolder, _ model: ModelOptions) throws -> JSON {
     let settings = try model.settings(native: folder.nativePicture, still: 0)
     let box = SettingsBox(settings)
-    let maker = PipelineMaker(folder, machine.backend, .imageToImage, .mean)
+    let maker = PipelineMaker.live(folder, machine.backend)
     let loader = PainterLoader(maker)
     let setup = FilterSetup(
       stage: RepaintStage(box, loader), settings: box, loader: loader, model: folder.name,

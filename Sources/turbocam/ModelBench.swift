@@ -28,7 +28,7 @@ struct ModelBench {
 
   func run() throws -> JSON {
     let settings = try options.settings(native: folder.nativePicture)
-    let maker = PipelineMaker(folder, machine.backend, .imageToImage, .mean)
+    let maker = PipelineMaker.live(folder, machine.backend)
     let start = Clock.now()
     let pipeline = try maker.pipeline(settings.shape) { _, _ in }
     _ = try pipeline.apply(settings.pipeline())
@@ -62,9 +62,8 @@ struct ModelBench {
   /// What linear layers of eight bits change of a picture, beside those of sixteen.
   private func loss(of pipeline: Pipeline, _ settings: Settings) throws -> JSONObject.Member {
     let exact = ProductFormat(sums: options.products.sums)
-    let other = try PipelineMaker(
-      folder, options.device.choose(products: exact).backend, .imageToImage, .mean
-    ).pipeline(settings.shape) { _, _ in }
+    let other = try PipelineMaker.live(folder, options.device.choose(products: exact).backend)
+      .pipeline(settings.shape) { _, _ in }
     let (found, expected) = (try paint(pipeline, settings), try paint(other, settings))
     let (width, height) = (settings.size.width, settings.size.height)
     return JSONObject.Member(

@@ -3,7 +3,7 @@ import Filter
 
 extension ModelFolder {
   /// The size of picture that the model was made for.
-  var nativePicture: PictureSize { PictureSize(width: nativeSize, height: nativeSize) }
+  var nativePicture: PictureSize { PictureSize(width: nativeWidth, height: nativeHeight) }
 
   /// As large a picture in another shape.
   func nativePicture(inShape other: PictureSize) -> PictureSize {

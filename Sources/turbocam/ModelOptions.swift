@@ -70,7 +70,7 @@ struct ModelOptions {
       "steps", "N",
       """
       evaluations of the UNet, 1 to 50 (default 1): what diffusers calls num_inference_steps, times the \
-      strength
+      strength, rounded down
       """
     ),
     Option("seed", "N", "0 to \(Settings.seedRange.upperBound) (default 0)"),

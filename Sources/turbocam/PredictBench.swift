@@ -15,7 +15,7 @@ struct PredictBench {
 
   func run() throws -> JSON {
     let settings = try options.settings(native: folder.nativePicture)
-    let pipeline = try PipelineMaker(folder, PredictingBackend(card), .imageToImage, .mean)
+    let pipeline = try PipelineMaker.live(folder, PredictingBackend(card))
       .pipeline(settings.shape) { _, _ in }
     let launches = try pipeline.profile()
     let frame = launches.filter { $0.cadence == .frame }

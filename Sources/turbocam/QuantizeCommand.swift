@@ -112,7 +112,8 @@ struct QuantizeCommand: Subcommand {
 
   private func shape(_ settings: Settings) -> Pipeline.Options {
     Pipeline.Options(
-      width: settings.size.width, height: settings.size.height, steps: settings.steps, posterior: .mean)
+      width: settings.size.width, height: settings.size.height, steps: settings.steps, posterior: .mean,
+      timesteps: .even)
   }
 
   /// Watches the model at work; gives what it makes of the pictures held out.

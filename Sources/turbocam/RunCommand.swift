@@ -191,7 +191,7 @@ struct RunCommand: Subcommand {
   private func filterSetup(_ folder: ModelFolder) throws -> FilterSetup {
     let choice = try model.chooseDevice(for: folder)
     let box = SettingsBox(try settings(folder))
-    let loader = PainterLoader(PipelineMaker(folder, choice.backend, .imageToImage, .mean))
+    let loader = PainterLoader(PipelineMaker.live(folder, choice.backend))
     return FilterSetup(
       stage: RepaintStage(box, loader, prefersLatency: prefersLatency), settings: box, loader: loader,
       model: folder.name,

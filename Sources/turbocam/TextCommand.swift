@@ -10,8 +10,8 @@ struct TextCommand: Subcommand {
     + ModelOptions.options(of: []).filter { $0.name != "strength" }
   static let notes =
     """
-    With the same seed SDXL-Turbo and SD-Turbo give the picture that diffusers gives on the CPU in f32 for a
-    picture of that size, without guidance.
+    With the same seed this gives the picture that diffusers gives on the CPU in f32 for a picture of that size,
+    without guidance.
     """
 
   private let output: String

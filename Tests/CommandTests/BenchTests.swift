@@ -42,7 +42,7 @@ import Testing
     for (name, autoencoder) in [("sd-turbo", "taesd"), ("sdxl-turbo", "taesdxl"), ("sdxl-turbo", nil)] {
       let model = try ModelFolder(
         path: "\(folder)/\(name)", autoencoder: autoencoder.map { "\(folder)/\($0)" })
-      #expect(model.nativeSize == 512 && model.isXL == name.hasPrefix("sdxl"))
+      #expect(model.nativeWidth == 512 && model.isXL == name.hasPrefix("sdxl"))
     }
   }
 

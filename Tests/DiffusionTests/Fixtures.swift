@@ -40,17 +40,20 @@ struct Parity {
 
   func integers(_ name: String) throws -> [Int32] { try floats(name).map { Int32($0) } }
 
-  /// What `model` makes of a picture's case, with the settings of the case.
+  /// What `model` makes of a picture's case, with the settings of the case; from text where that has no strength.
   func paint(_ picture: Case, _ model: ModelFolder, _ backend: any Backend) throws -> [Float] {
+    let strength = picture.json["strength"]?.double
     let options = Pipeline.Options(
-      width: picture.int("width"), height: picture.int("height"), steps: picture.int("evaluations"))
+      width: picture.int("width"), height: picture.int("height"), steps: picture.int("evaluations"),
+      task: strength == nil ? .textToImage : .imageToImage)
     let pipeline = try Pipeline(model: model, options: options, backend: backend)
-    let strength = try #require(picture.json["strength"]?.double)
+    let prompt = picture.json["prompt"]?.string ?? ""
     _ = try pipeline.apply(
-      PipelineSettings(
-        prompt: picture.json["prompt"]?.string ?? "", strength: strength, seed: picture.int("seed")))
-    let pixels = try floats(try #require(picture.input("image"))).map { UInt8($0) }
-    try pipeline.withImage { $0.copyBytes(from: pixels) }
+      PipelineSettings(prompt: prompt, strength: strength ?? 1, seed: picture.int("seed")))
+    if strength != nil {
+      let pixels = try floats(try #require(picture.input("image"))).map { UInt8($0) }
+      try pipeline.withImage { $0.copyBytes(from: pixels) }
+    }
     try pipeline.run()
     return try pipeline.withPicture { $0.map { Float($0) } }
   }

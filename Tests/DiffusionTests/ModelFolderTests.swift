@@ -269,7 +269,34 @@ struct ModelFolderTests {
     #expect(try ModelFolder.find(folder.path).path == folder.path)
     let spark = try ModelFolder.find("spark")
     #expect(spark.name == "spark")
-    #expect(spark.nativeSize == 256)
+    #expect(spark.nativeWidth == 256 && spark.nativeHeight == 256)
+  }
+
+  // MARK: Sizes
+
+  /// A pair is height and width, in latents of 8 pixels.
+  @Test func sizesOfBothKindsAreRead() throws {
+    for (value, width, height) in [
+      ("24", 192, 192), ("[12, 20]", 160, 96), (nil, 1024, 1024), ("null", 1024, 1024),
+    ] {
+      try folder.set("unet/config.json", "sample_size", value)
+      let model = try ModelFolder(path: folder.path)
+      #expect((model.nativeWidth, model.nativeHeight) == (width, height), "\(value ?? "left out")")
+    }
+  }
+
+  /// diffusers before 0.9 wrote 32 for models of 64, which its pipelines of Stable Diffusion know.
+  @Test(arguments: [
+    ("sd-tiny", "0.8.1", "32", 512), ("sd-tiny", "0.2.2.dev0", "8", 512), ("sd-tiny", "0.8.1", "96", 768),
+    ("sd-tiny", "0.9.0.dev0", "32", 256), ("sd-tiny", "0.10.2", "32", 256), ("sd-tiny", "1.0.0", "32", 256),
+    ("sd-tiny", "new", "32", 256), ("sd-tiny", "0.8.1", "[32, 32]", 256), ("sdxl-tiny", "0.8.1", "32", 256),
+  ])
+  func smallSizesOfOldFilesAreNotMeant(name: String, version: String, size: String, pixels: Int) throws {
+    let old = try TemporaryFolder()
+    try old.link(Parity.root + "/" + name)
+    try old.set("unet/config.json", "_diffusers_version", "\"\(version)\"")
+    try old.set("unet/config.json", "sample_size", size)
+    #expect(try ModelFolder(path: old.path).nativeWidth == pixels, "\(version) \(size)")
   }
 
   // MARK: Requests

@@ -56,30 +56,11 @@ struct PipelineTests {
     #expect(!pictures.isEmpty)
     for picture in pictures {
       let expected = try parity.floats(try #require(picture.output("image")))
-      let found = try paint(model, picture, parity, backend).map { Float($0) }
+      let found = try parity.paint(picture, model, backend)
       let worst = zip(found, expected).map { abs($0 - $1) }.max() ?? 255
       let error = relativeError(found, expected)
       #expect(isFine(picture, worst, error), "\(picture.name): \(worst) of 255 at most, relative \(error)")
     }
-  }
-
-  private func paint(_ model: ModelFolder, _ picture: Case, _ parity: Parity, _ backend: any Backend) throws
-    -> [UInt8]
-  {
-    let strength = picture.json["strength"]?.double
-    let options = Pipeline.Options(
-      width: picture.int("width"), height: picture.int("height"), steps: picture.int("evaluations"),
-      task: strength == nil ? .textToImage : .imageToImage)
-    let pipeline = try Pipeline(model: model, options: options, backend: backend)
-    let prompt = picture.json["prompt"]?.string ?? ""
-    _ = try pipeline.apply(
-      PipelineSettings(prompt: prompt, strength: strength ?? 1, seed: picture.int("seed")))
-    if let input = picture.input("image") {
-      let pixels = try parity.floats(input).map { UInt8($0) }
-      try pipeline.withImage { $0.copyBytes(from: pixels) }
-    }
-    try pipeline.run()
-    return try pipeline.withPicture { Array($0) }
   }
 
   // MARK: The embedded model
@@ -111,7 +92,7 @@ struct PipelineTests {
 
   private func paintEmbedded(_ backend: any Backend) throws -> [UInt8] {
     let model = try ModelFolder.find("spark")
-    let size = model.nativeSize
+    let size = model.nativeWidth
     let pipeline = try Pipeline(
       model: model, options: Pipeline.Options(width: size, height: size, posterior: .mean), backend: backend)
     _ = try pipeline.apply(PipelineSettings(prompt: "an oil painting", strength: 0.5, seed: 1))

@@ -71,7 +71,7 @@ struct PublishedTests {
     defer { withExtendedLifetime(folder) {} }
     let model = try ModelFolder(path: folder.path)
     let isXL = name == "sdxl-turbo"
-    #expect(model.isXL == isXL && model.nativeSize == 512)
+    #expect(model.isXL == isXL && model.nativeWidth == 512)
     #expect(model.scheduler.kind == (isXL ? .eulerAncestral : .euler))
     #expect(try GraphTaker.graph(of: folder.path).nodes.count > 2000)
   }

@@ -35,16 +35,14 @@ struct RefusalTests {
     Option(unet, "time_cond_proj_dim", "256"),
     Option(unet, "timestep_post_act", "\"silu\""),
     Option(unet, "time_embedding_act_fn", "\"silu\""),
-    Option(unet, "cross_attention_norm", "\"group_norm\""),
     Option(unet, "class_embeddings_concat", "true"),
-    Option(unet, "mid_block_only_cross_attention", "true"),
-    Option(unet, "resnet_skip_time_act", "true"),
     Option(unet, "resnet_time_scale_shift", "\"scale_shift\"", "default"),
     Option(unet, "time_embedding_type", "\"fourier\"", "positional"),
     Option(unet, "attention_type", "\"gated\"", "default"),
     Option(unet, "addition_embed_type", "\"text_image\"", "text_time"),
     Option(unet, "addition_embed_type", "null", "download", .configuration),
     Option(unet, "act_fn", "\"mish\"", "silu"),
+    Option(unet, "act_fn", "\"quick_gelu\"", "silu, swish, gelu, relu"),
     Option(unet, "num_attention_heads", "[1, 2, 4]", "attention_head_dim"),
     Option(unet, "attention_head_dim", "[1, 2]", "Download", .configuration),
     Option(
@@ -58,6 +56,11 @@ struct RefusalTests {
     Option(unet, "conv_in_kernel", "4", "Download", .configuration),
     Option(unet, "transformer_layers_per_block", "[1, [1, 2], 1]", "Download", .configuration),
     Option(unet, "transformer_layers_per_block", "[1, [[2]], 1]", "Download", .configuration),
+    Option(unet, "transformer_layers_per_block", "[1, [2, 2], 3]", "Download", .configuration),
+    Option(unet, "reverse_transformer_layers_per_block", "2", "Download", .configuration),
+    Option(unet, "sample_size", "[8]", "Download", .configuration),
+    Option(unet, "sample_size", "[8, 8, 8]", "Download", .configuration),
+    Option(unet, "sample_size", "[8, 0]", "Download", .configuration),
     Option(unet, "reverse_transformer_layers_per_block", "[[1, 1], 1, 1]", "Download", .configuration),
     Option(unet, "only_cross_attention", "[true]", "Download", .configuration),
     Option(unet, "cross_attention_dim", "[56, 56]", "Download", .configuration),
@@ -65,8 +68,23 @@ struct RefusalTests {
     Option(unet, "in_channels", "9", "download", .configuration),
   ]
 
+  /// With null in their place diffusers fails, too.
+  static let nulls: [Option] =
+    [
+      "in_channels", "out_channels", "freq_shift", "down_block_types", "up_block_types",
+      "only_cross_attention", "block_out_channels", "layers_per_block", "downsample_padding",
+      "mid_block_scale_factor", "act_fn", "norm_num_groups", "norm_eps", "cross_attention_dim",
+      "transformer_layers_per_block", "attention_head_dim", "resnet_time_scale_shift",
+      "time_embedding_type", "conv_in_kernel", "conv_out_kernel",
+    ].map { Option(unet, $0, "null", "Download", .configuration) }
+    + [
+      "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type",
+      "interpolation_type", "timestep_spacing", "final_sigmas_type",
+    ].map { Option(scheduler, $0, "null", "Download", of: "odd-tiny", .configuration) }
+
   static let others: [Option] = [
     Option(vae, "act_fn", "\"mish\"", "silu"),
+    Option(vae, "act_fn", "\"quick_gelu\"", "silu"),
     Option(vae, "down_block_types", "[\"AttnDownEncoderBlock2D\"]", "DownEncoderBlock2D"),
     Option(vae, "latents_mean", "[1, 2]", "Download", .configuration),
     Option(vae, "latents_std", "\"one\"", "Download", .configuration),
@@ -92,11 +110,13 @@ struct RefusalTests {
     Option(scheduler, "use_beta_sigmas", "true", "false", of: "odd-tiny"),
     Option(scheduler, "final_sigmas_type", "\"sigma_min\"", "zero", of: "odd-tiny"),
     Option(scheduler, "interpolation_type", "\"log_linear\"", "linear", of: "odd-tiny"),
-    Option(scheduler, "timestep_type", "\"continuous\"", "discrete", of: "odd-tiny"),
+    Option(scheduler, "timestep_type", "\"continuous\"", "discrete", of: "refiner-tiny"),
+    Option(scheduler, "timestep_spacing", "\"log\"", "linspace, leading, trailing"),
     Option(scheduler, "prediction_type", "\"sample\"", "v_prediction", of: "odd-tiny"),
     Option(scheduler, "prediction_type", "\"sample\"", "epsilon"),
     Option(scheduler, "beta_schedule", "\"sigmoid\"", "scaled_linear"),
-    Option(scheduler, "trained_betas", "[0.1, 0.2]", "Download", .configuration),
+    Option(scheduler, "trained_betas", "[]", "Download", .configuration),
+    Option(scheduler, "steps_offset", "-1", "Download", .configuration),
     Option(
       "model_index.json", "scheduler", "[\"diffusers\", \"DPMSolverMultistepScheduler\"]",
       "EulerDiscreteScheduler"),
@@ -109,7 +129,7 @@ struct RefusalTests {
     Option("model_index.json", "vae", "[null, null]", "pipeline", .configuration),
   ]
 
-  @Test(arguments: unets + others)
+  @Test(arguments: unets + nulls + others)
   func optionIsRefusedWithARemedy(option: Option) throws {
     let folder = try TemporaryFolder()
     try folder.link(Parity.root + "/" + option.pipeline)

@@ -118,7 +118,7 @@ struct SingleFileTests {
     let model = try ModelFolder.find(folder.path + "/big.safetensors")
     #expect(model.name == "big")
     #expect(model.isXL == (name == "sdxl-turbo"))
-    #expect(model.nativeSize == 512)
+    #expect(model.nativeWidth == 512)
     let tokens = model.textEncoders[0].tokenizer.encode("a photo of a cat").tokens
     #expect(tokens.prefix(7) == [49406, 320, 1125, 539, 320, 2368, 49407])
     let small = try ModelFolder.find(

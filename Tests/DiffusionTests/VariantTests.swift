@@ -12,10 +12,15 @@ struct VariantTests {
 
   @Test(arguments: singlePrecision)
   func unetsAreThoseOfDiffusers(runner: Runner) throws {
-    try compare("unet", count: 6, runner) { scope, config, input in
+    try compare("unet", count: 7, runner) { scope, config, input in
       let unet = UNet2DConditionModel(scope, try UNetConfig(config))
       let (sample, timestep, context) = (try input("sample"), try input("timestep"), try input("context"))
-      return ["conv_out.out": unet(sample, timestep: timestep, context: context)]
+      let isAdded = config.object["addition_embed_type"]?.string != nil
+      let added =
+        isAdded
+        ? UNet2DConditionModel.Added(textEmbeds: try input("text_embeds"), timeIDs: try input("time_ids"))
+        : nil
+      return ["conv_out.out": unet(sample, timestep: timestep, context: context, added: added)]
     }
   }
 
@@ -139,13 +144,19 @@ struct VariantTests {
   @Test(arguments: [
     ("sdxl-tiny", "scheduler/scheduler_config.json", "use_karras_sigmas", "true"),
     ("sdxl-tiny", "scheduler/scheduler_config.json", "final_sigmas_type", "\"sigma_min\""),
-    ("sdxl-tiny", "scheduler/scheduler_config.json", "timestep_spacing", "\"leading\""),
     ("sdxl-tiny", "scheduler/scheduler_config.json", "steps_offset", "7"),
-    ("odd-tiny", "scheduler/scheduler_config.json", "timestep_spacing", "\"linspace\""),
+    ("odd-tiny", "scheduler/scheduler_config.json", "timestep_type", "\"continuous\""),
+    ("odd-tiny", "scheduler/scheduler_config.json", "timestep_type", "null"),
+    ("sd-tiny", "scheduler/scheduler_config.json", "steps_offset", "null"),
     ("odd-tiny", "scheduler/scheduler_config.json", "sigma_max", "3"),
     ("odd-tiny", "scheduler/scheduler_config.json", "unheard_of", "{}"),
     ("sdxl-tiny", "unet/config.json", "unheard_of", "[1]"),
     ("sdxl-tiny", "unet/config.json", "upcast_attention", "true"),
+    ("sdxl-tiny", "unet/config.json", "act_fn", "\"SiLU\""),
+    ("sdxl-tiny", "unet/config.json", "resnet_skip_time_act", "true"),
+    ("sdxl-tiny", "unet/config.json", "resnet_out_scale_factor", "1.4"),
+    ("sdxl-tiny", "unet/config.json", "mid_block_only_cross_attention", "true"),
+    ("sdxl-tiny", "unet/config.json", "cross_attention_norm", "\"group_norm\""),
     ("sdxl-tiny", "unet/config.json", "num_attention_heads", "null"),
     ("sdxl-tiny", "unet/config.json", "addition_embed_type_num_heads", "8"),
     ("sd-tiny", "unet/config.json", "projection_class_embeddings_input_dim", "5"),
@@ -165,6 +176,18 @@ struct VariantTests {
     try folder.set(file, key, value)
     #expect(try GraphTaker.graph(of: folder.path).nodes == plain)
     #expect(Schedule(try ModelFolder(path: folder.path).scheduler, steps: 3, strength: 0.7) == schedule)
+  }
+
+  /// Of this flag, which is true where it is left out.
+  @Test func nullIsAsFalse() throws {
+    let folder = try TemporaryFolder()
+    try folder.link(Parity.root + "/sd-tiny")
+    var graphs: [[Node]] = []
+    for value in ["true", nil, "false", "null"] {
+      try folder.set("unet/config.json", "flip_sin_to_cos", value)
+      graphs.append(try GraphTaker.graph(of: folder.path).nodes)
+    }
+    #expect(graphs[0] == graphs[1] && graphs[2] == graphs[3] && graphs[0] != graphs[2])
   }
 
   /// SDXL's autoencoder overflows f16: it is in what the backend has for that, everything else in the usual type.

@@ -33,7 +33,7 @@ public struct Config: Sendable {
 
   // MARK: Values
 
-  /// The value of a key; null counts as absent, as it does in diffusers.
+  /// The value of a key; null counts as absent.
   func value(_ key: String) -> JSON? {
     guard let value = object[key], !value.isNull else { return nil }
     return value
@@ -119,6 +119,14 @@ public struct Config: Sendable {
   }
 
   // MARK: Refusals
+
+  /// Throws where one of these keys is there and null, with which diffusers would fail: it takes its default only for a
+  /// key that is absent.
+  func refuseNull(_ keys: [String]) throws {
+    for key in keys where object[key]?.isNull == true {
+      throw wrongType(key, "left out or have a value", .null)
+    }
+  }
 
   /// No width of a model, no count of anything is larger: products of three of them fit an Int.
   static let largest = 1 << 20

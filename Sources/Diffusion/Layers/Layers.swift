@@ -142,7 +142,17 @@ extension Activation {
 }
 
 extension Config {
+  /// As diffusers names them, in whatever case.
   func activation(_ key: String, _ fallback: String) throws -> Activation {
+    let name = try string(key, fallback)
+    guard let activation = Activation(named: name.lowercased()), activation != .quickGelu else {
+      throw unsupported(key, .string(name), known: Activation.names.filter { $0 != "quick_gelu" })
+    }
+    return activation
+  }
+
+  /// As transformers names them.
+  func transformersActivation(_ key: String, _ fallback: String) throws -> Activation {
     let name = try string(key, fallback)
     guard let activation = Activation(named: name) else {
       throw unsupported(key, .string(name), known: Activation.names)

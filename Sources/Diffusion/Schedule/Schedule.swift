@@ -16,40 +16,24 @@ public struct Schedule: Sendable, Equatable {
   public let steps: [Step]
   /// Noise levels, one more than steps; the last is 0.
   public let sigmas: [Float]
+  /// What the noise is multiplied by where there is nothing else to start from (`init_noise_sigma`).
+  public let noiseAlone: Float
 
   /// Strength 1 starts from noise alone.
-  public init(_ config: SchedulerConfig, steps: Int, strength: Double) {
-    self.init(
-      config,
-      timesteps: Self.timesteps(steps: steps, strength: strength, trainTimesteps: config.trainTimesteps))
+  public init(
+    _ config: SchedulerConfig, steps: Int, strength: Double, timesteps: Timesteps = .diffusers
+  ) {
+    self.init(config, timesteps: timesteps.of(config, steps: steps, strength: strength))
   }
 
   /// Noise levels are interpolated between those of the training timesteps.
   public init(_ config: SchedulerConfig, timesteps: [Float]) {
     let sigmas = timesteps.map { Float(Self.interpolate(config.sigmas, at: Double($0))) } + [0]
     self.sigmas = sigmas
+    let highest = sigmas.max() ?? 0
+    noiseAlone = config.spacing == .leading ? (highest * highest + 1).squareRoot() : highest
     steps = timesteps.indices.map {
       Self.step(config, timesteps[$0], from: Double(sigmas[$0]), to: Double(sigmas[$0 + 1]))
-    }
-  }
-
-  // MARK: Timesteps
-
-  /// t_k = round(T·S·(1 − k/N)) − 1 for k = 0..<N, T training timesteps, halves to even.
-  ///
-  /// Where N/S is whole these are the last N of diffusers' "trailing" spacing with N/S inference steps, which
-  /// is computed here exactly as NumPy's arange does, so that both round the same numbers.
-  public static func timesteps(steps: Int, strength: Double, trainTimesteps: Int) -> [Float] {
-    let total = (Double(steps) / strength).rounded()
-    let train = Double(trainTimesteps)
-    let isWhole = abs(total * strength - Double(steps)) < 1e-9 * Double(steps)
-    let spacing = (train - train / total) - train
-    return (0..<steps).map { k in
-      let exact =
-        isWhole
-        ? train + (total - Double(steps) + Double(k)) * spacing
-        : train * strength * (1 - Double(k) / Double(steps))
-      return Float(max(exact.rounded(.toNearestOrEven) - 1, 0))
     }
   }
 

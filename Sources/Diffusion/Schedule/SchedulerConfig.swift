@@ -1,7 +1,7 @@
 import Glibc
 
 /// `scheduler/scheduler_config.json` of EulerDiscreteScheduler or EulerAncestralDiscreteScheduler. Absent keys
-/// take diffusers' defaults. The spacing of timesteps is ours (`Schedule.timesteps`), whatever the file says.
+/// take diffusers' defaults; null is refused where diffusers fails with it.
 public struct SchedulerConfig: Sendable {
   public enum Kind: String, CaseIterable, Sendable {
     case euler = "EulerDiscreteScheduler"
@@ -11,47 +11,65 @@ public struct SchedulerConfig: Sendable {
     case epsilon
     case velocity = "v_prediction"
   }
+  /// How the timesteps of a denoising are spread over those of the training (Lin 2023, table 2).
+  public enum Spacing: String, CaseIterable, Sendable { case linspace, leading, trailing }
 
   public let kind: Kind
   public let prediction: Prediction
-  /// Noise levels of all training timesteps: sqrt((1 - ᾱ) / ᾱ).
+  public let spacing: Spacing
+  /// Added to the timesteps of `leading`.
+  public let stepsOffset: Int
+  public let trainTimesteps: Int
+  /// Noise levels of the training timesteps: sqrt((1 - ᾱ) / ᾱ). As many as there are timesteps, but where the file has
+  /// more or fewer betas; those beyond have the last one's.
   public let sigmas: [Double]
 
-  public var trainTimesteps: Int { sigmas.count }
-
-  /// `className`: diffusers' name for its kind, nil where the file itself says.
-  public init(_ config: Config, className: String? = nil) throws {
+  /// `className`: diffusers' name for its kind, nil where the file itself says. `stepsOffset`: in the place of the
+  /// file's.
+  public init(_ config: Config, className: String? = nil, stepsOffset: Int? = nil) throws {
     let name = try className ?? config.string("_class_name")
     guard let kind = Kind(rawValue: name) else {
       throw config.unsupported("_class_name", .string(name), known: Kind.allCases.map(\.rawValue))
     }
     self.kind = kind
-    let prediction = try config.string("prediction_type", "epsilon")
-    guard let prediction = Prediction(rawValue: prediction) else {
-      throw config.unsupported(
-        "prediction_type", .string(prediction), known: Prediction.allCases.map(\.rawValue))
+    try config.refuseNull(["num_train_timesteps", "prediction_type", "timestep_spacing"])
+    prediction = try Self.choice(config, "prediction_type", .epsilon)
+    spacing = try Self.choice(config, "timestep_spacing", .linspace)
+    if spacing == .leading, stepsOffset == nil { try config.refuseNull(["steps_offset"]) }
+    self.stepsOffset = try stepsOffset ?? config.int("steps_offset", 0, in: 0...Config.largest)
+    if kind == .euler { try Self.refuseOtherSigmas(config, prediction) }
+    trainTimesteps = try config.int("num_train_timesteps", 1000, in: 1...100_000)
+    sigmas = try Self.sigmas(config, count: trainTimesteps)
+  }
+
+  private static func choice<Choice: RawRepresentable & CaseIterable>(
+    _ config: Config, _ key: String, _ fallback: Choice
+  ) throws -> Choice where Choice.RawValue == String {
+    let name = try config.string(key, fallback.rawValue)
+    guard let choice = Choice(rawValue: name) else {
+      throw config.unsupported(key, .string(name), known: Choice.allCases.map(\.rawValue))
     }
-    self.prediction = prediction
-    if kind == .euler { try Self.refuseOtherSigmas(config) }
-    sigmas = try Self.sigmas(config)
+    return choice
   }
 
   /// Options of EulerDiscreteScheduler alone; the ancestral one has none of them, although its files often
   /// keep them from the scheduler they were made of.
-  private static func refuseOtherSigmas(_ config: Config) throws {
+  private static func refuseOtherSigmas(_ config: Config, _ prediction: Prediction) throws {
+    try config.refuseNull(["interpolation_type", "final_sigmas_type"])
     for key in ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"] {
       try config.refuse(key, remedy: "Set it to false to have the noise levels of the timesteps.")
     }
     try config.refuse("interpolation_type", except: ["linear"])
-    try config.refuse("timestep_type", except: ["discrete"])
+    // Of no effect on a model that predicts noise.
+    if prediction == .velocity { try config.refuse("timestep_type", except: ["discrete"]) }
     try config.refuse("final_sigmas_type", except: ["zero"])
   }
 
   // MARK: Noise levels
 
   /// In single precision where torch is, so that the numbers are diffusers' own.
-  private static func sigmas(_ config: Config) throws -> [Double] {
-    var betas = try betas(config)
+  private static func sigmas(_ config: Config, count: Int) throws -> [Double] {
+    var betas = try betas(config, count)
     let isZeroTerminal = try config.bool("rescale_betas_zero_snr", false)
     if isZeroTerminal { betas = rescaledToZeroSNR(betas) }
     var products = cumulativeProducts(betas.map { 1 - $0 })
@@ -64,16 +82,13 @@ public struct SchedulerConfig: Sendable {
     return sigmas
   }
 
-  private static func betas(_ config: Config) throws -> [Float] {
-    let count = try config.int("num_train_timesteps", 1000, in: 1...100_000)
-    if let trained = try config.numbers("trained_betas") {
-      guard trained.count == count else {
-        throw config.invalid("trained_betas", "has \(trained.count) entries for \(count) timesteps")
-      }
-      return trained.map(Float.init)
-    }
-    let (start, end) = (try config.number("beta_start", 0.0001), try config.number("beta_end", 0.02))
+  private static func betas(_ config: Config, _ count: Int) throws -> [Float] {
+    // As many as there are, as in diffusers.
+    if let trained = try config.numbers("trained_betas") { return trained.map(Float.init) }
+    try config.refuseNull(["beta_schedule"])
     let schedule = try config.string("beta_schedule", "linear")
+    if schedule != "squaredcos_cap_v2" { try config.refuseNull(["beta_start", "beta_end"]) }
+    let (start, end) = (try config.number("beta_start", 0.0001), try config.number("beta_end", 0.02))
     switch schedule {
     case "linear": return linspace(start, end, count)
     case "scaled_linear":

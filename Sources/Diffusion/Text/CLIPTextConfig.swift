@@ -20,7 +20,7 @@ public struct CLIPTextConfig: Sendable {
     layers = try config.int("num_hidden_layers", 12, in: 1...256)
     heads = try config.int("num_attention_heads", 8)
     positions = try config.int("max_position_embeddings", 77, in: 2...65536)
-    activation = try config.activation("hidden_act", "quick_gelu")
+    activation = try config.transformersActivation("hidden_act", "quick_gelu")
     epsilon = Float(try config.number("layer_norm_eps", 1e-5))
     endToken = try config.int("eos_token_id", 49407, in: 0...Config.largest)
     projection = withProjection ? try config.int("projection_dim", 512) : nil

@@ -1,6 +1,7 @@
 import Engine
 
-/// `unet/config.json` of diffusers' UNet2DConditionModel. Absent keys take diffusers' defaults.
+/// `unet/config.json` of diffusers' UNet2DConditionModel. Absent keys take diffusers' defaults; null is refused where
+/// diffusers fails with it.
 public struct UNetConfig: Sendable {
   enum DownBlock: String, CaseIterable { case plain = "DownBlock2D", crossAttention = "CrossAttnDownBlock2D" }
   enum UpBlock: String, CaseIterable { case plain = "UpBlock2D", crossAttention = "CrossAttnUpBlock2D" }
@@ -16,7 +17,10 @@ public struct UNetConfig: Sendable {
     var inputWidth: Int
   }
 
-  public let sampleSize: Int?
+  /// The latents' height and width that the model was made for.
+  public let sampleSize: (height: Int, width: Int)?
+  /// Whether that is one number, under which diffusers before 0.9 wrote a default that was not meant.
+  let hasDoubtfulSize: Bool
   public let inChannels, outChannels: Int
   let centerInput: Bool
   let downBlocks: [DownBlock]
@@ -45,10 +49,12 @@ public struct UNetConfig: Sendable {
   let addition: Addition?
 
   public init(_ config: Config) throws {
+    try config.refuseNull(Self.neverNull)
     try Self.refuseUnsupported(config)
-    // A pair is height and width.
-    let sides = config.value("sample_size")?.array == nil ? nil : try config.ints("sample_size", [])
-    sampleSize = try sides?.min() ?? config.optionalInt("sample_size", in: 1...8192)
+    sampleSize = try Self.sampleSize(config)
+    hasDoubtfulSize =
+      config.value("sample_size")?.int != nil
+      && Self.isBefore09(config.value("_diffusers_version")?.string)
     inChannels = try config.int("in_channels", 4)
     outChannels = try config.int("out_channels", 4)
     centerInput = try config.bool("center_input_sample", false)
@@ -77,7 +83,8 @@ public struct UNetConfig: Sendable {
       activation: activation, time: timeWidth)
     midScale = Float(try config.number("mid_block_scale_factor", 1))
     timeActivation = activation
-    flipSinToCos = try config.bool("flip_sin_to_cos", true)
+    // Null is as false.
+    flipSinToCos = try config.bool("flip_sin_to_cos", config.object["flip_sin_to_cos"] == nil)
     frequencyShift = Float(try config.number("freq_shift", 0))
     downsamplePadding = try config.int("downsample_padding", 1, in: 0...1)
     kernelIn = try config.int("conv_in_kernel", 3, in: 1...15)
@@ -88,18 +95,48 @@ public struct UNetConfig: Sendable {
 
   // MARK: Parts
 
+  /// What diffusers takes no null for.
+  private static let neverNull = [
+    "in_channels", "out_channels", "freq_shift", "down_block_types", "up_block_types",
+    "only_cross_attention", "block_out_channels", "layers_per_block", "downsample_padding",
+    "mid_block_scale_factor", "act_fn", "norm_num_groups", "norm_eps", "cross_attention_dim",
+    "transformer_layers_per_block", "attention_head_dim", "resnet_time_scale_shift", "time_embedding_type",
+    "conv_in_kernel", "conv_out_kernel",
+  ]
+
+  /// Not among them what only blocks heed that are refused themselves: `resnet_skip_time_act`,
+  /// `resnet_out_scale_factor`, `cross_attention_norm` and `mid_block_only_cross_attention`.
   private static func refuseUnsupported(_ config: Config) throws {
     try config.refuse("_class_name", except: ["UNet2DConditionModel"])
     for key in [
       "dual_cross_attention", "encoder_hid_dim", "encoder_hid_dim_type", "class_embed_type",
-      "num_class_embeds",
-      "timestep_post_act", "time_cond_proj_dim", "cross_attention_norm", "class_embeddings_concat",
-      "mid_block_only_cross_attention", "resnet_skip_time_act", "time_embedding_act_fn",
+      "num_class_embeds", "timestep_post_act", "time_cond_proj_dim", "class_embeddings_concat",
+      "time_embedding_act_fn",
     ] { try config.refuse(key) }
     try config.refuse("resnet_time_scale_shift", except: ["default"])
     try config.refuse("time_embedding_type", except: ["positional"])
     try config.refuse("attention_type", except: ["default"])
     try config.refuse("addition_embed_type", except: ["text_time"])
+  }
+
+  /// One number for both sides, or a pair of them.
+  private static func sampleSize(_ config: Config) throws -> (height: Int, width: Int)? {
+    let sides = 1...8192
+    guard let pair = config.value("sample_size")?.array else {
+      return try config.optionalInt("sample_size", in: sides).map { ($0, $0) }
+    }
+    let numbers = pair.compactMap(\.int).filter(sides.contains)
+    guard numbers.count == 2, pair.count == 2 else {
+      throw config.invalid("sample_size", "should be one number or two, from 1 to \(sides.upperBound)")
+    }
+    return (numbers[0], numbers[1])
+  }
+
+  private static func isBefore09(_ version: String?) -> Bool {
+    guard let version else { return false }
+    let parts = version.split(separator: ".").prefix(2).map { Int($0) }
+    guard parts.count == 2, let major = parts[0], let minor = parts[1] else { return false }
+    return major == 0 && minor < 9
   }
 
   private static func blocks<Block: RawRepresentable & CaseIterable>(
@@ -128,17 +165,19 @@ public struct UNetConfig: Sendable {
     return block
   }
 
-  /// `transformer_layers_per_block`: one number, one a level, or for each level one a layer.
+  /// `transformer_layers_per_block`: one number, one a level, or for each level one a layer; with lists in the list
+  /// diffusers wants those of the way up by themselves.
   private static func depths(_ config: Config, _ layers: [Int]) throws -> (
     down: [[Int]], up: [[Int]], mid: Int
   ) {
     let key = "transformer_layers_per_block"
     let down = try perLayer(config, key, layers)
     let up: [[Int]]
-    if config.value("reverse_\(key)") != nil {
+    if let reverse = config.value("reverse_\(key)") {
+      guard reverse.array != nil else { throw config.wrongType("reverse_\(key)", "a list", reverse) }
       up = try perLayer(config, "reverse_\(key)", layers.reversed().map { $0 + 1 })
     } else {
-      guard down.allSatisfy({ Set($0).count == 1 }) else {
+      guard config.value(key)?.array?.contains(where: { $0.array != nil }) != true else {
         throw config.invalid(key, "is a list of lists, so reverse_\(key) is needed")
       }
       up = zip(down, layers).reversed().map { Array(repeating: $0[0], count: $1 + 1) }

@@ -55,7 +55,7 @@ enum Timing {
 
   /// In PyTorch's order, for the model's own size.
   private static func shape(_ name: String, _ model: ModelFolder) -> [Int]? {
-    let side = model.nativeSize
+    let side = model.nativeWidth
     let small = side / model.autoencoder.encoderFactor
     let channels = model.autoencoder.latentChannels
     switch name {
@@ -75,7 +75,7 @@ enum Timing {
     throws -> JSON
   {
     let holder = Holder(backend)
-    let options = Pipeline.Options(width: model.nativeSize, height: model.nativeSize, posterior: .mean)
+    let options = Pipeline.Options(width: model.nativeWidth, height: model.nativeHeight, posterior: .mean)
     let start = now()
     let pipeline = try Pipeline(model: model, options: options, backend: holder)
     _ = try pipeline.apply(PipelineSettings(prompt: "ink drawing", strength: 0.5, seed: 0))
