@@ -12,6 +12,8 @@ public final class Camera: Input, @unchecked Sendable {
   /// What was asked for.
   private let fps: Double?
   private var stream: CaptureStream?
+  /// What a person should know about the choice of the camera.
+  private let notice: String?
   private var pool: FramePool
   private var watch: JPEGWatch
   private var lastSequence: UInt32?
@@ -35,8 +37,9 @@ public final class Camera: Input, @unchecked Sendable {
     buffers = options.buffers
     fps = options.fps
     limit = RateLimit(options.fps)
-    let stream = try search.open()
+    let (stream, notice) = try search.open()
     self.stream = stream
+    self.notice = notice
     pool = FramePool(count: options.buffers, capacity: stream.layout.capacity)
     watch = try JPEGWatch()
     shownLabel = Lock(Camera.label(stream.device))
@@ -48,6 +51,7 @@ public final class Camera: Input, @unchecked Sendable {
 
   public func run(_ link: InputLink) throws {
     defer { stream = nil }
+    if let notice { link.status.warn(notice) }
     // So many seconds without a frame were asked for: nobody is to be told of a silence.
     if let fps { link.status.interval.store(SourceOptions.interval(fps), ordering: .relaxed) }
     var identity = search.identity(of: stream!.device)

@@ -77,10 +77,9 @@ final class CaptureStream {
       device.capability.isMultiPlanar
       ? nil : Conversion(device, width: wish.width, height: wish.height)
     guard let conversion = possible else {
-      let names = device.formats().map(\.fourcc)
       throw InputError(
         .wrongKind, "choosing a format of camera \(device.path)",
-        "it offers \(names.isEmpty ? "none" : names.joined(separator: ", ")), which nothing here can read",
+        CameraNode.unreadable(device.formatCodes().map(\.description)),
         remedy: "choose another camera: turbocam devices lists them")
     }
     var format = conversion.source
@@ -96,7 +95,7 @@ final class CaptureStream {
   ) throws -> v4l2_pix_format {
     let failure = device.call(turbocam_VIDIOC_S_FMT, &format)
     let attempt = "setting camera \(device.path) to \(wanted)"
-    guard failure != EBUSY else { throw InputError.busy(attempt, failure) }
+    guard failure != EBUSY else { throw InputError.busy(device.path, attempt, failure) }
     guard failure == 0 else {
       throw InputError(
         .failed, attempt, "VIDIOC_S_FMT: \(errorText(failure))", remedy: "unplug the camera and try again")
@@ -244,12 +243,17 @@ final class CaptureStream {
 
   private func failure(_ name: String, _ number: Int32) -> InputError {
     let attempt = "capturing from camera \(device.path)"
-    if number == EBUSY { return .busy(attempt, number) }
+    if number == EBUSY { return .busy(device.path, attempt, number) }
     // The kernel's word for it is "no space left on device".
     if number == ENOSPC, name == "VIDIOC_STREAMON" {
       return InputError(
         .failed, attempt, "\(name): \(errorText(number)): the USB bus has too little bandwidth left for it",
         remedy: "plug it into another port, or choose a smaller size with --size")
+    }
+    if number != ENODEV, device.capability.needsMediaController {
+      let fact = CameraNode.needsLibcamera(driver: device.capability.driver)
+      return InputError(
+        .failed, attempt, "\(name): \(errorText(number)): \(fact)", remedy: CameraNode.relay)
     }
     return InputError(
       number == ENODEV ? .missing : .failed, attempt, "\(name): \(errorText(number))",
