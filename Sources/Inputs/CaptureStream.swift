@@ -14,16 +14,23 @@ final class CaptureStream {
   let device: VideoDevice
   /// What the driver really gives, which need not be what was asked.
   let layout: CaptureLayout
+  /// The same, with the rate that the driver agreed to.
+  let mode: CaptureMode
+  /// What was asked of the driver, in frames a second.
+  let askedRate: Double
   private var buffers: [UnsafeMutableRawBufferPointer] = []
   private var isStreaming = false
 
   init(_ device: VideoDevice, _ wish: CaptureMode.Wish) throws {
     self.device = device
     try CaptureStream.checkCamera(device)
-    let mode = CaptureMode.best(of: device.formats(), for: wish)
+    let best = CaptureMode.best(of: device.formats(), for: wish)
     layout =
-      try mode.map { try CaptureStream.agree(device, $0) } ?? CaptureStream.convertedLayout(device, wish)
-    CaptureStream.setRate(device, mode?.rate ?? wish.rate)
+      try best.map { try CaptureStream.agree(device, $0) } ?? CaptureStream.convertedLayout(device, wish)
+    askedRate = best?.rate ?? wish.rate
+    mode = CaptureMode(
+      fourcc: layout.fourcc.description, width: layout.format.width, height: layout.format.height,
+      rate: CaptureStream.setRate(device, askedRate))
     try mapBuffers()
   }
   deinit {
@@ -115,16 +122,19 @@ final class CaptureStream {
     return pix
   }
 
-  /// Asks for a rate where the driver has one to set.
-  private static func setRate(_ device: VideoDevice, _ wanted: Double) {
+  /// Asks for a rate where the driver has one to set. Gives what it agreed to, nil where it does not tell.
+  private static func setRate(_ device: VideoDevice, _ wanted: Double) -> Double? {
     var parameters = v4l2_streamparm()
     parameters.type = device.captureType
     guard device.call(turbocam_VIDIOC_G_PARM, &parameters) == 0,
       parameters.parm.capture.capability & UInt32(V4L2_CAP_TIMEPERFRAME) != 0
-    else { return }
+    else { return nil }
+    let before = parameters.parm.capture.timeperframe
     parameters.parm.capture.timeperframe = v4l2_fract(
       numerator: 1000, denominator: UInt32(min(1_000_000, max(1, (wanted * 1000).rounded()))))
-    _ = device.call(turbocam_VIDIOC_S_PARM, &parameters)
+    let isSet = device.call(turbocam_VIDIOC_S_PARM, &parameters) == 0
+    let rate = (isSet ? parameters.parm.capture.timeperframe : before).rate
+    return rate > 0 ? rate : nil
   }
 
   // MARK: - Buffers
