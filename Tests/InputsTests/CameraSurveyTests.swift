@@ -64,8 +64,9 @@ import Testing
   /// Its other nodes show something else.
   @Test func aBusyCameraIsNotTakenByAnotherNode() throws {
     let nodes = [node(0, "Webcam", bus: "usb-1"), node(2, "Infrared", bus: "usb-1")]
-    let errors = ["/dev/video0": busy("/dev/video0")]
-    #expect(throws: errors["/dev/video0"]) { try taken(nodes, errors) }
+    let error = busy("/dev/video0")
+    let errors = ["/dev/video0": error]
+    #expect(throws: error) { try taken(nodes, errors) }
     // Nor is that in the way of a third.
     let (opened, notice) = try taken(nodes + [node(4, "On the desk")], errors)
     #expect(opened == "/dev/video4")
