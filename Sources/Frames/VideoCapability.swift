@@ -1,3 +1,4 @@
+import Base
 import CV4L2
 
 /// What VIDIOC_QUERYCAP says of a V4L2 node.
@@ -21,6 +22,14 @@ public struct VideoCapability: Equatable, Sendable {
       raw.capabilities & UInt32(V4L2_CAP_DEVICE_CAPS) != 0 ? raw.device_caps : raw.capabilities
   }
 
+  /// `flags`: V4L2_CAP_… of this node.
+  public init(card: String, driver: String, bus: String, flags: UInt32) {
+    self.card = card
+    self.driver = driver
+    self.bus = bus
+    self.flags = flags
+  }
+
   public var isCapture: Bool {
     flags & (UInt32(V4L2_CAP_VIDEO_CAPTURE) | UInt32(V4L2_CAP_VIDEO_CAPTURE_MPLANE)) != 0
   }
@@ -28,15 +37,14 @@ public struct VideoCapability: Equatable, Sendable {
   /// Captures by the multi-planar API only, as many cameras on boards of their own do.
   public var isMultiPlanar: Bool { isCapture && flags & UInt32(V4L2_CAP_VIDEO_CAPTURE) == 0 }
   public var isStreaming: Bool { flags & UInt32(V4L2_CAP_STREAMING) != 0 }
+  /// Gives pictures only once the media controller has joined the parts of a camera, sensor, receiver and processor:
+  /// what libcamera does.
+  public var needsMediaController: Bool { isCapture && flags & UInt32(V4L2_CAP_IO_MC) != 0 }
   /// By the name that v4l2loopback gives itself in all its versions.
   public var isLoopback: Bool { driver == "v4l2 loopback" }
 }
 
-/// The text in a fixed field of a kernel structure, which need not end in a zero. Control characters are shown
-/// as '?': a device names itself, and its name goes to a terminal.
+/// The text in a fixed field of a kernel structure, which need not end in a zero, as it may go to a terminal.
 public func fixedText<Field>(of field: inout Field) -> String {
-  withUnsafeBytes(of: &field) { bytes in
-    let used = bytes.prefix { $0 != 0 }
-    return String(decoding: used.map { $0 < 32 || $0 == 127 ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
-  }
+  withUnsafeBytes(of: &field) { shownText($0.prefix { $0 != 0 }) }
 }

@@ -12,11 +12,14 @@ public final class Camera: Input, @unchecked Sendable {
   /// What was asked for.
   private let fps: Double?
   private var stream: CaptureStream?
+  /// What a person should know about the choice of the camera.
+  private let notice: String?
   private var pool: FramePool
   private var watch: JPEGWatch
   private var lastSequence: UInt32?
   private var sequence: UInt64 = 0
   private var limit: RateLimit
+  private var rateWatch: RateWatch
   private let shownLabel: Lock<String>
 
   /// No frame for this long: the person is told.
@@ -35,19 +38,24 @@ public final class Camera: Input, @unchecked Sendable {
     buffers = options.buffers
     fps = options.fps
     limit = RateLimit(options.fps)
-    let stream = try search.open()
+    let (stream, notice) = try search.open()
     self.stream = stream
+    self.notice = notice
     pool = FramePool(count: options.buffers, capacity: stream.layout.capacity)
     watch = try JPEGWatch()
-    shownLabel = Lock(Camera.label(stream.device))
+    shownLabel = Lock(Camera.label(stream))
+    rateWatch = stream.rateWatch(wanted: options.fps)
   }
 
   public var label: String { shownLabel.withLock { $0 } }
 
-  private static func label(_ device: VideoDevice) -> String { "\(device.path) (\(device.capability.card))" }
+  private static func label(_ stream: CaptureStream) -> String {
+    "\(stream.device.path) (\(stream.device.capability.card)), \(stream.mode)"
+  }
 
   public func run(_ link: InputLink) throws {
     defer { stream = nil }
+    for text in [notice, stream!.rateNotice(wanted: fps)] { if let text { link.status.warn(text) } }
     // So many seconds without a frame were asked for: nobody is to be told of a silence.
     if let fps { link.status.interval.store(SourceOptions.interval(fps), ordering: .relaxed) }
     var identity = search.identity(of: stream!.device)
@@ -58,7 +66,7 @@ public final class Camera: Input, @unchecked Sendable {
         // Closed, so that others may have it meanwhile.
         stream = nil
         sleepUntilWanted(link)
-        if !link.stop.isSet { wake(&identity) }
+        if !link.stop.isSet { wake(&identity, link) }
       } catch {
         // Closing lets the driver finish with a device that is gone.
         stream = nil
@@ -78,6 +86,7 @@ public final class Camera: Input, @unchecked Sendable {
     var isLive = link.status.current == .live
     if !isLive { link.status.set(.starting("camera \(stream.device.path) starting")) }
     lastSequence = nil
+    rateWatch.restart()
     try stream.start()
     var lastBuffer = Clock.now()
     var lastGood = lastBuffer
@@ -110,7 +119,8 @@ public final class Camera: Input, @unchecked Sendable {
   /// Makes a frame of one buffer. False where it holds no good picture.
   private func take(_ filled: CaptureStream.Filled, _ stream: CaptureStream, _ link: InputLink) -> Bool {
     let received = Clock.now()
-    count(filled.sequence, link)
+    let made = count(filled.sequence, link)
+    if let rate = rateWatch.passed(made, now: received) { link.status.warn(stream.slownessNotice(rate)) }
     let isJPEG = stream.layout.format.pixels == .jpeg
     let picture = stream.layout.picture(in: filled.bytes)
     guard !filled.isDamaged, !isJPEG || watch.accepts(UnsafeRawBufferPointer(picture)) else {
@@ -134,11 +144,14 @@ public final class Camera: Input, @unchecked Sendable {
     return true
   }
 
-  /// Counts what the driver numbered and never gave us. Some number every frame 0.
-  private func count(_ number: UInt32, _ link: InputLink) {
+  /// Counts what the driver numbered and never gave us, and gives how many pictures it made since the last one.
+  /// Some number every frame 0.
+  private func count(_ number: UInt32, _ link: InputLink) -> Int {
     let gap = lastSequence.map { number &- $0 } ?? 0
-    if gap > 1, gap < 1000 { link.counters.missed.add(Int(gap) - 1, ordering: .relaxed) }
     lastSequence = number
+    guard gap > 1, gap < 1000 else { return 1 }
+    link.counters.missed.add(Int(gap) - 1, ordering: .relaxed)
+    return Int(gap)
   }
 
   /// A stamp from the future or from long ago is a driver's mistake.
@@ -160,9 +173,9 @@ public final class Camera: Input, @unchecked Sendable {
   }
 
   /// Opens the camera again after a rest. Where that fails it is lost, or somebody else has it.
-  private func wake(_ identity: inout CameraIdentity) {
+  private func wake(_ identity: inout CameraIdentity, _ link: InputLink) {
     guard let found = try? search.reopen(identity) else { return }
-    adopt(found, &identity)
+    adopt(found, &identity, link)
   }
 
   /// Opens the camera again when it is back; false when the program stops first. While nobody watches it is left to
@@ -174,7 +187,7 @@ public final class Camera: Input, @unchecked Sendable {
       do {
         if let found = try search.reopen(identity) {
           link.counters.reconnects.add(1, ordering: .relaxed)
-          adopt(found, &identity)
+          adopt(found, &identity, link)
           return true
         }
         link.status.set(.waiting("camera \(identity.path) unplugged, waiting"))
@@ -185,9 +198,14 @@ public final class Camera: Input, @unchecked Sendable {
     }
   }
 
-  private func adopt(_ found: CaptureStream, _ identity: inout CameraIdentity) {
+  private func adopt(_ found: CaptureStream, _ identity: inout CameraIdentity, _ link: InputLink) {
     identity = search.identity(of: found.device)
-    shownLabel.withLock { $0 = Camera.label(found.device) }
+    let label = Camera.label(found)
+    if label != self.label {
+      shownLabel.withLock { $0 = label }
+      rateWatch = found.rateWatch(wanted: fps)
+      if let text = found.rateNotice(wanted: fps) { link.status.warn(text) }
+    }
     if found.layout.capacity > pool.capacity {
       pool = FramePool(count: buffers, capacity: found.layout.capacity)
     }
@@ -216,15 +234,18 @@ public final class Camera: Input, @unchecked Sendable {
 }
 
 extension SourceOptions {
-  /// Small modes of webcams are often cut out or blurred, so no less than this is asked for.
+  /// Small modes of webcams are often cut out or blurred, so no less than fits into this is asked for.
   private static let least = (width: 640, height: 480)
   private static let usualForJPEG = (width: 1280, height: 720)
 
-  var captureWish: CaptureMode.Wish {
+  /// The size that frames are used at, in its own shape and not too small.
+  public var captureWish: CaptureMode.Wish {
     let usual = wantsJPEG ? SourceOptions.usualForJPEG : SourceOptions.least
+    let wanted = (width: Double(max(1, width ?? usual.width)), height: Double(max(1, height ?? usual.height)))
+    let least = SourceOptions.least
+    let scale = max(1, min(Double(least.width) / wanted.width, Double(least.height) / wanted.height))
     return CaptureMode.Wish(
-      width: max(SourceOptions.least.width, width ?? usual.width),
-      height: max(SourceOptions.least.height, height ?? usual.height),
+      width: Int((wanted.width * scale).rounded()), height: Int((wanted.height * scale).rounded()),
       rate: fps ?? SourceOptions.usualRate, prefersJPEG: wantsJPEG)
   }
 }

@@ -20,11 +20,12 @@ struct CameraSearch {
   private static let attempts = 3
   private static let pause: UInt32 = 100_000
 
-  /// Opens the camera that is meant. Throws what is the matter with it.
-  func open() throws -> CaptureStream {
+  /// Opens the camera that is meant. Gives also what a person should know where that is another than the first.
+  /// Throws what is the matter with it.
+  func open() throws -> (opened: CaptureStream, notice: String?) {
     switch choice {
-    case .path(let path): return try open(path)
-    case .first: return try openFirst()
+    case .path(let path): return (try open(path), nil)
+    case .first: return try Cameras.survey(except: avoiding).openFirst { try open($0.path) }
     }
   }
 
@@ -38,20 +39,6 @@ struct CameraSearch {
         usleep(CameraSearch.pause)
       }
     }
-  }
-
-  /// Cameras before virtual ones.
-  private func openFirst() throws -> CaptureStream {
-    let cameras = Cameras.nodes(except: avoiding).filter { $0.capability.isCapture }
-    var firstError: (any Error)?
-    for node in cameras.filter({ !$0.capability.isLoopback }) + cameras.filter(\.capability.isLoopback) {
-      do { return try open(node.path) } catch { firstError = firstError ?? error }
-    }
-    if let firstError { throw firstError }
-    throw InputError(
-      .missing, "looking for a camera",
-      "no node in /dev/video* captures video" + (avoiding.isEmpty ? "" : ", but for what is written to"),
-      remedy: "plug a camera in, or use --input with a file, an address or test; turbocam doctor tells more")
   }
 
   /// The same camera again, wherever it is now: at its path, by name and plug, by name at a new plug, else whatever
@@ -70,8 +57,10 @@ struct CameraSearch {
     if let found = firstOpen(usualNodes(lost)) { return found }
     // Somebody has it. Its other nodes show something else: infrared, or depth.
     if let error = firstError as? InputError, error.kind == .unavailable { throw error }
-    if let found = firstOpen(otherNodes(lost)) { return found }
+    let survey = Cameras.survey(except: avoiding)
+    if let found = firstOpen(otherNodes(lost, survey)) { return found }
     if let firstError { throw firstError }
+    if let denied = survey.denied.first(where: { $0.path == lost.path }) { throw denied.error }
     return nil
   }
 
@@ -81,12 +70,12 @@ struct CameraSearch {
     [askedPath, lost.path].compactMap { $0.flatMap(node(at:)) }.filter(lost.isSame)
   }
 
-  private func otherNodes(_ lost: CameraIdentity) -> [CameraNode] {
-    let nodes = Cameras.nodes(except: avoiding).filter { $0.capability.isCapture }
+  private func otherNodes(_ lost: CameraIdentity, _ survey: CameraSurvey) -> [CameraNode] {
+    let nodes = survey.nodes.filter { $0.capability.isCapture }
     let familiar = nodes.filter(lost.isSame) + nodes.filter(lost.isLike)
     if let askedPath { return familiar + [askedPath].compactMap(node(at:)) }
     // Not a virtual camera, which is none that was lost.
-    return familiar + nodes.filter { !$0.capability.isLoopback }
+    return familiar + survey.cameras.filter { !$0.capability.isLoopback }
   }
 
   private var askedPath: String? {
@@ -99,12 +88,13 @@ struct CameraSearch {
   /// What captures at a path, nil where nothing does or this program writes to it.
   private func node(at path: String) -> CameraNode? {
     if let place = FileIdentity(path), avoiding.contains(place) { return nil }
-    return CameraNode(path).flatMap { $0.capability.isCapture ? $0 : nil }
+    guard let node = try? CameraNode(opening: path), node.capability.isCapture else { return nil }
+    return node
   }
 
   /// What `device`, which is open, is to be known by.
   func identity(of device: VideoDevice) -> CameraIdentity {
-    CameraIdentity(device, among: Cameras.nodes(except: avoiding))
+    CameraIdentity(device, among: Cameras.survey(except: avoiding).nodes)
   }
 }
 
@@ -137,30 +127,5 @@ struct CameraIdentity {
 
   private func isModel(_ other: CameraNode) -> Bool {
     other.capability.card == capability.card && other.capability.driver == capability.driver
-  }
-}
-
-/// A node that answered.
-struct CameraNode {
-  let path: String
-  let capability: VideoCapability
-
-  init?(_ path: String) {
-    guard let device = try? VideoDevice(path: path) else { return nil }
-    self.path = path
-    capability = device.capability
-  }
-}
-
-extension Cameras {
-  /// All nodes that can be opened, by number.
-  static func nodes(except avoided: Set<FileIdentity>) -> [CameraNode] {
-    paths().filter { path in FileIdentity(path).map { !avoided.contains($0) } ?? true }
-      .compactMap(CameraNode.init)
-  }
-
-  /// Whether anything but `avoided` captures.
-  public static func canCapture(except avoided: Set<FileIdentity>) -> Bool {
-    nodes(except: avoided).contains(where: \.capability.isCapture)
   }
 }

@@ -76,6 +76,16 @@ extension VideoDevice {
   /// Drivers number these lists themselves; no list that ends is longer.
   private static let longestList: UInt32 = 256
 
+  /// The formats that the driver lists for capture.
+  func formatCodes() -> [FourCC] {
+    enumerate { index in
+      var format = v4l2_fmtdesc()
+      format.index = index
+      format.type = captureType
+      return call(turbocam_VIDIOC_ENUM_FMT, &format) == 0 ? FourCC(format.pixelformat) : nil
+    }
+  }
+
   /// All formats, sizes and rates that the driver lists for capture.
   func formats() -> [CameraFormat] {
     enumerate { index in

@@ -4,6 +4,8 @@ import Glibc
 
 /// How a camera's buffers hold a picture, and how that becomes a frame.
 struct CaptureLayout {
+  /// The driver's name for it.
+  let fourcc: FourCC
   /// What frames of this camera are.
   let format: PictureFormat
   /// Most bytes of a frame.
@@ -21,6 +23,7 @@ struct CaptureLayout {
   init(native pix: v4l2_pix_format, _ path: String) throws {
     let attempt = "setting the format of camera \(path)"
     let code = FourCC(pix.pixelformat)
+    fourcc = code
     guard let pixels = code.pixels else {
       throw InputError(
         .unavailable, attempt, "the driver insists on \(code) \(pix.width)x\(pix.height)",
@@ -55,6 +58,7 @@ struct CaptureLayout {
 
   /// For a format that only libv4lconvert knows.
   init(conversion: Conversion) {
+    fourcc = FourCC(conversion.source.fmt.pix.pixelformat)
     format = conversion.target
     capacity = format.pixels.byteCount(width: format.width, height: format.height)!
     way = .converted(conversion)

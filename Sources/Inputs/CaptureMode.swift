@@ -2,7 +2,7 @@ import Frames
 import Glibc
 
 /// What to ask of a camera: format, size and rate.
-public struct CaptureMode: Equatable, Sendable {
+public struct CaptureMode: Equatable, Sendable, CustomStringConvertible {
   /// A `fourcc` of `CameraFormat`.
   public var fourcc: String
   public var width: Int
@@ -15,6 +15,17 @@ public struct CaptureMode: Equatable, Sendable {
     self.width = width
     self.height = height
     self.rate = rate
+  }
+
+  /// For people: "MJPG 1280x720, 30 frames/s".
+  public var description: String {
+    "\(fourcc) \(width)x\(height)" + (rate.map { ", \(CaptureMode.text($0)) frames/s" } ?? "")
+  }
+
+  /// A rate with as many digits as tell something: "30", "29.97".
+  static func text(_ rate: Double) -> String {
+    let rounded = (rate * 100).rounded() / 100
+    return rounded == rounded.rounded() ? "\(Int(rounded))" : "\(rounded)"
   }
 
   /// What the rest of the program would like.
@@ -36,7 +47,8 @@ public struct CaptureMode: Equatable, Sendable {
   /// The mode that comes closest to `wish`, nil where no format is native.
   ///
   /// The least sum of penalties wins: too slow is worse than too small, too small is worse than too large (which
-  /// costs time on the wire and in scaling), and the format decides between equals. At larger sizes USB carries
+  /// costs time on the wire and in scaling) or of another shape (of which a part is cut away), and the format decides
+  /// between equals. At larger sizes USB carries
   /// raw video only at a few frames a second, so MJPEG wins there by its rate or, rates being equal, by rank.
   public static func best(of formats: [CameraFormat], for wish: Wish) -> CaptureMode? {
     var best: (mode: CaptureMode, penalty: Double)?
@@ -70,9 +82,12 @@ public struct CaptureMode: Equatable, Sendable {
   private func penalty(_ wish: Wish) -> Double {
     var sum = 0.0
     let covered = min(1, Double(width) / Double(wish.width)) * min(1, Double(height) / Double(wish.height))
-    if covered < 1 { sum += 0.25 + 2 * (1 - covered) }
+    // Shapes of models are only near those of cameras: a little too small is not seen.
+    if covered < 0.95 { sum += 0.25 + 2 * (1 - covered) }
     let excess = Double(width * height) / Double(wish.width * wish.height)
     if excess > 1 { sum += 0.5 * log2(excess) }
+    let shapes = (Double(width * wish.height), Double(wish.width * height))
+    sum += 1 - min(shapes.0, shapes.1) / max(shapes.0, shapes.1)
     if let rate { sum += 4 * max(0, 1 - rate / (wish.rate * 0.99)) }
     return sum + 0.02 * Double(rank(wish))
   }

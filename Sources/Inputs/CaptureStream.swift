@@ -14,16 +14,23 @@ final class CaptureStream {
   let device: VideoDevice
   /// What the driver really gives, which need not be what was asked.
   let layout: CaptureLayout
+  /// The same, with the rate that the driver agreed to.
+  let mode: CaptureMode
+  /// What was asked of the driver, in frames a second.
+  let askedRate: Double
   private var buffers: [UnsafeMutableRawBufferPointer] = []
   private var isStreaming = false
 
   init(_ device: VideoDevice, _ wish: CaptureMode.Wish) throws {
     self.device = device
     try CaptureStream.checkCamera(device)
-    let mode = CaptureMode.best(of: device.formats(), for: wish)
+    let best = CaptureMode.best(of: device.formats(), for: wish)
     layout =
-      try mode.map { try CaptureStream.agree(device, $0) } ?? CaptureStream.convertedLayout(device, wish)
-    CaptureStream.setRate(device, mode?.rate ?? wish.rate)
+      try best.map { try CaptureStream.agree(device, $0) } ?? CaptureStream.convertedLayout(device, wish)
+    askedRate = best?.rate ?? wish.rate
+    mode = CaptureMode(
+      fourcc: layout.fourcc.description, width: layout.format.width, height: layout.format.height,
+      rate: CaptureStream.setRate(device, askedRate))
     try mapBuffers()
   }
   deinit {
@@ -77,10 +84,9 @@ final class CaptureStream {
       device.capability.isMultiPlanar
       ? nil : Conversion(device, width: wish.width, height: wish.height)
     guard let conversion = possible else {
-      let names = device.formats().map(\.fourcc)
       throw InputError(
         .wrongKind, "choosing a format of camera \(device.path)",
-        "it offers \(names.isEmpty ? "none" : names.joined(separator: ", ")), which nothing here can read",
+        CameraNode.unreadable(device.formatCodes().map(\.description)),
         remedy: "choose another camera: turbocam devices lists them")
     }
     var format = conversion.source
@@ -96,7 +102,7 @@ final class CaptureStream {
   ) throws -> v4l2_pix_format {
     let failure = device.call(turbocam_VIDIOC_S_FMT, &format)
     let attempt = "setting camera \(device.path) to \(wanted)"
-    guard failure != EBUSY else { throw InputError.busy(attempt, failure) }
+    guard failure != EBUSY else { throw InputError.busy(device.path, attempt, failure) }
     guard failure == 0 else {
       throw InputError(
         .failed, attempt, "VIDIOC_S_FMT: \(errorText(failure))", remedy: "unplug the camera and try again")
@@ -116,16 +122,19 @@ final class CaptureStream {
     return pix
   }
 
-  /// Asks for a rate where the driver has one to set.
-  private static func setRate(_ device: VideoDevice, _ wanted: Double) {
+  /// Asks for a rate where the driver has one to set. Gives what it agreed to, nil where it does not tell.
+  private static func setRate(_ device: VideoDevice, _ wanted: Double) -> Double? {
     var parameters = v4l2_streamparm()
     parameters.type = device.captureType
     guard device.call(turbocam_VIDIOC_G_PARM, &parameters) == 0,
       parameters.parm.capture.capability & UInt32(V4L2_CAP_TIMEPERFRAME) != 0
-    else { return }
+    else { return nil }
+    let before = parameters.parm.capture.timeperframe
     parameters.parm.capture.timeperframe = v4l2_fract(
       numerator: 1000, denominator: UInt32(min(1_000_000, max(1, (wanted * 1000).rounded()))))
-    _ = device.call(turbocam_VIDIOC_S_PARM, &parameters)
+    let isSet = device.call(turbocam_VIDIOC_S_PARM, &parameters) == 0
+    let rate = (isSet ? parameters.parm.capture.timeperframe : before).rate
+    return rate > 0 ? rate : nil
   }
 
   // MARK: - Buffers
@@ -244,12 +253,17 @@ final class CaptureStream {
 
   private func failure(_ name: String, _ number: Int32) -> InputError {
     let attempt = "capturing from camera \(device.path)"
-    if number == EBUSY { return .busy(attempt, number) }
+    if number == EBUSY { return .busy(device.path, attempt, number) }
     // The kernel's word for it is "no space left on device".
     if number == ENOSPC, name == "VIDIOC_STREAMON" {
       return InputError(
         .failed, attempt, "\(name): \(errorText(number)): the USB bus has too little bandwidth left for it",
         remedy: "plug it into another port, or choose a smaller size with --size")
+    }
+    if number != ENODEV, device.capability.needsMediaController {
+      let fact = CameraNode.needsLibcamera(driver: device.capability.driver)
+      return InputError(
+        .failed, attempt, "\(name): \(errorText(number)): \(fact)", remedy: CameraNode.relay)
     }
     return InputError(
       number == ENODEV ? .missing : .failed, attempt, "\(name): \(errorText(number))",

@@ -59,7 +59,7 @@ final class VideoDevice {
         .wrongKind, attempt, "it is not a camera: \(errorText(number))",
         remedy: "turbocam devices lists the cameras")
     case EBUSY:
-      return .busy(attempt, number)
+      return .busy(path, attempt, number)
     default:
       return InputError(.failed, attempt, errorText(number), remedy: "turbocam devices lists the cameras")
     }
@@ -67,9 +67,14 @@ final class VideoDevice {
 }
 
 extension InputError {
-  static func busy(_ attempt: String, _ number: Int32) -> InputError {
-    InputError(
-      .unavailable, attempt, "busy, another program is using it: \(errorText(number))",
-      remedy: "end that program (fuser -v names it) or choose another camera")
+  /// Somebody else has the camera at `path`.
+  static func busy(_ path: String, _ attempt: String, _ number: Int32) -> InputError {
+    let programs = openers(of: path).prefix(4).joined(separator: ", ")
+    return InputError(
+      .unavailable, attempt,
+      "busy, another program is using it" + (programs.isEmpty ? "" : ", open in \(programs)")
+        + ": \(errorText(number))",
+      remedy: "end that program"
+        + (programs.isEmpty ? " (sudo fuser -v \(path) names it)" : "") + " or choose another camera")
   }
 }

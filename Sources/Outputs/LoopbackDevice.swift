@@ -122,12 +122,7 @@ final class LoopbackDevice {
     let fact = systemFact("open")
     switch errno {
     case ENOENT, ENXIO, ENODEV:
-      let number = path.drop { !$0.isNumber }
-      throw OutputError(
-        .unavailable, attempt, fact,
-        remedy:
-          "make a virtual camera: sudo modprobe v4l2loopback video_nr=\(number.isEmpty ? "10" : number) "
-          + "exclusive_caps=1 card_label=turbocam")
+      throw OutputError(.unavailable, attempt, fact, remedy: LoopbackModule().advice(number(of: path)))
     case EACCES, EPERM:
       throw OutputError(
         .permission, attempt, fact, remedy: "join its group (sudo usermod -aG video $USER) and log in again")
@@ -184,8 +179,7 @@ final class LoopbackDevice {
     }
     throw OutputError(
       .unavailable, "setting the format of \(path)", found,
-      remedy: "end the programs that read or write it (fuser \(path)), or reload it: sudo modprobe -r "
-        + "v4l2loopback, then modprobe it again")
+      remedy: "end the programs that read or write it (fuser \(path)), or load it anew: \(reloading(path))")
   }
 
   /// The picture of a format that the driver gave back; nil where it is not one that is written here.
@@ -216,7 +210,16 @@ final class LoopbackDevice {
       .unavailable, "opening \(path)", "another program writes to it (\(fact))",
       remedy:
         "end that program (fuser \(path)) or take another virtual camera; where there is no such program, "
-        + "one has left it dead: sudo modprobe -r v4l2loopback, then modprobe it again")
+        + "one has left it dead: \(reloading(path))")
+  }
+
+  private static func reloading(_ path: String) -> String {
+    LoopbackModule.reloading(number(of: path)).joined(separator: " && ")
+  }
+
+  /// 10 of "/dev/video10", and of what is named otherwise.
+  private static func number(of path: String) -> Int {
+    path.hasPrefix("/dev/video") ? Int(path.dropFirst("/dev/video".count)) ?? 10 : 10
   }
 
   private static func subscribe(_ descriptor: Int32) -> Bool {

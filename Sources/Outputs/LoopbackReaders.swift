@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// Whether anybody else has a v4l2loopback node open, for drivers before 0.13, which do not tell who reads.
@@ -52,11 +53,7 @@ struct LoopbackReaders {
     guard let node = realpath(path, nil) else { return nil }
     defer { free(node) }
     let name = String(cString: node).split(separator: "/").last ?? ""
-    let descriptor = open("/sys/class/video4linux/\(name)/max_openers", O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    var digits = [UInt8](repeating: 0, count: 16)
-    let count = read(descriptor, &digits, digits.count)
-    return Int(String(decoding: digits.prefix(max(count, 0)).prefix { $0 != 10 }, as: UTF8.self))
+    let text = readSmallFile("/sys/class/video4linux/\(name)/max_openers")
+    return text.flatMap { Int($0.prefix { $0 != "\n" }) }
   }
 }

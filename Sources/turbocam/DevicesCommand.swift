@@ -22,20 +22,25 @@ struct DevicesCommand: Subcommand {
     let devices = Cameras.list()
     let cameras = devices.filter(\.isCapture)
     let virtual = devices.filter(\.isOutput)
+    let denied = Cameras.survey().denied
     let gpus = GPU.list()
     let cuda = CUDASystem.survey()
     try Terminal.print(
-      json ? Self.json(cameras, virtual, gpus, cuda).text : Self.text(cameras, virtual, gpus, cuda))
+      json
+        ? Self.json(cameras, virtual, denied, gpus, cuda).text
+        : Self.text(cameras, virtual, denied, gpus, cuda))
     return 0
   }
 
   private static func text(
-    _ cameras: [CameraInfo], _ virtual: [CameraInfo], _ gpus: [GPU], _ cuda: CUDASystem
+    _ cameras: [CameraInfo], _ virtual: [CameraInfo], _ denied: [DeniedNode], _ gpus: [GPU],
+    _ cuda: CUDASystem
   ) -> String {
     var lines = ["Cameras:"]
     lines += cameras.isEmpty ? ["  none ('turbocam doctor' tells why)"] : cameras.flatMap(describe)
     lines.append("Virtual cameras:")
     lines += virtual.isEmpty ? ["  none ('turbocam doctor' tells how to make one)"] : virtual.map(head)
+    lines += denied.map { "  \($0.label): \($0.error.fact) ('turbocam doctor' tells what to do)" }
     lines.append("GPUs:")
     let known = cuda.gpus.map(\.text) + GPU.others(gpus, than: cuda).map(\.text)
     lines += known.isEmpty ? ["  none"] : known.map { "  \($0)" }
@@ -62,11 +67,14 @@ struct DevicesCommand: Subcommand {
   }
 
   private static func json(
-    _ cameras: [CameraInfo], _ virtual: [CameraInfo], _ gpus: [GPU], _ cuda: CUDASystem
+    _ cameras: [CameraInfo], _ virtual: [CameraInfo], _ denied: [DeniedNode], _ gpus: [GPU],
+    _ cuda: CUDASystem
   ) -> JSON {
     .object([
       "cameras": .array(cameras.map(json)),
       "virtual_cameras": .array(virtual.map(json)),
+      "denied": .array(
+        denied.map { .object(["path": .string($0.path), "card": .string($0.name)]) }),
       "gpus": .array(cuda.gpus.map(\.json) + GPU.others(gpus, than: cuda).map(\.json)),
       "cuda": .object(
         JSONObject(cuda.parts.map { JSONObject.Member(name: $0.key, value: $0.json) })),

@@ -56,8 +56,8 @@ struct Check {
   }
 
   static func all() -> [Check] {
-    let devices = Cameras.list()
-    return [processor, embeddedModel, demoClip, camera(devices), virtualCamera(devices), webPort] + cuda
+    let survey = Cameras.survey()
+    return [processor, embeddedModel, demoClip, camera(survey), virtualCamera(survey), webPort] + cuda
       + [sdxlTurbo]
   }
 
@@ -88,45 +88,6 @@ struct Check {
         remedy: "make static && sudo make install    # in a checkout of turbocam")
     }
     return Check(name: "demo clip", isFound: true, fact: path)
-  }
-
-  private static func camera(_ devices: [CameraInfo]) -> Check {
-    let cameras = devices.filter(\.isCapture)
-    if let first = cameras.first {
-      return Check(name: "camera", isFound: true, fact: "\(first.path) (\(first.card))")
-    }
-    let closed = (names(in: "/dev") ?? []).filter {
-      $0.hasPrefix("video") && access("/dev/\($0)", R_OK | W_OK) != 0
-    }
-    if let name = closed.first {
-      return Check(
-        name: "camera", isFound: false, fact: "/dev/\(name): no permission",
-        remedy: "sudo usermod -aG video $USER    # then log in again")
-    }
-    return Check(
-      name: "camera", isFound: false, fact: "none: plug one in (until then the demo clip is played)",
-      remedy: "sudo modprobe uvcvideo; sudo dmesg | grep -i uvc    # where one is plugged in")
-  }
-
-  private static func virtualCamera(_ devices: [CameraInfo]) -> Check {
-    if let device = devices.first(where: \.isOutput) {
-      return Check(name: "virtual camera", isFound: true, fact: "\(device.path) (\(device.card))")
-    }
-    var remedy = ""
-    if !fileExists("/sys/module/v4l2loopback") {
-      remedy = "sudo apt-get install v4l2loopback-dkms linux-headers-$(uname -r)\n"
-    }
-    remedy += "sudo modprobe v4l2loopback video_nr=10 card_label=turbocam exclusive_caps=1"
-    if secureBoot {
-      remedy += "\nsudo mokutil --import /var/lib/dkms/mok.pub    # Secure Boot is on: enrol the key, reboot"
-    }
-    return Check(name: "virtual camera", isFound: false, fact: "no v4l2loopback device", remedy: remedy)
-  }
-
-  /// The last byte of the firmware's variable says whether Secure Boot is on.
-  private static var secureBoot: Bool {
-    let path = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-    return readSmallFile(path)?.utf8.last == 1
   }
 
   private static var webPort: Check {

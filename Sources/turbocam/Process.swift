@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// Facts about this process, read from /proc.
@@ -23,24 +24,6 @@ enum Process {
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
   }
-}
-
-/// At most 64 KiB of a file, nil where it cannot be read.
-func readSmallFile(_ path: String) -> String? {
-  let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-  guard descriptor >= 0 else { return nil }
-  defer { close(descriptor) }
-  var buffer = [UInt8](repeating: 0, count: 65536)
-  var filled = 0
-  while filled < buffer.count {
-    let count = buffer.withUnsafeMutableBytes {
-      read(descriptor, $0.baseAddress! + filled, $0.count - filled)
-    }
-    if count < 0 && errno == EINTR { continue }
-    guard count > 0 else { break }
-    filled += count
-  }
-  return String(decoding: buffer[..<filled], as: UTF8.self)
 }
 
 func fileExists(_ path: String) -> Bool { access(path, R_OK) == 0 }

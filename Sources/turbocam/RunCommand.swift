@@ -168,9 +168,12 @@ struct RunCommand: Subcommand {
   /// What was asked for, else a camera, else the demo clip over and over.
   private func chooseSource() -> (spec: InputSpec, loops: Bool) {
     if let input { return (input, loop) }
-    if Cameras.canCapture(except: Place.devices(outputs)) { return (.firstCamera, false) }
-    guard let clip = Resources.demoClip else { return (.firstCamera, false) }
-    Terminal.say("turbocam: no camera found: playing the demo clip (turbocam doctor tells more)")
+    let survey = Cameras.survey(except: Place.devices(outputs))
+    guard let absence = survey.absence, let clip = Resources.demoClip else { return (.firstCamera, false) }
+    Terminal.say(
+      absence.kind == .missing
+        ? "turbocam: no camera found: playing the demo clip (turbocam doctor tells more)"
+        : "turbocam: playing the demo clip in place of a camera: \(absence)")
     return (.file(clip), true)
   }
 

@@ -33,7 +33,7 @@ import Testing
   @Test func whatIsNoVirtualCameraIsSaid() throws {
     let missing = try #require(throws: OutputError.self) { try Sink.make("/dev/video4242").open() }
     #expect(missing.exitCode == 69)
-    #expect(missing.description.contains("modprobe v4l2loopback video_nr=4242"))
+    #expect(missing.description.contains(LoopbackModule().advice(4242)))
     // A character device that is no video device.
     let other = try #require(throws: OutputError.self) { try Sink.make("/dev/null").open() }
     #expect(other.exitCode == 69)

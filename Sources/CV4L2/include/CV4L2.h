@@ -46,3 +46,6 @@ static const unsigned int turbocam_client_usage_event = V4L2_EVENT_PRIVATE_START
 
 // v4l2loopback's control CID_KEEP_FORMAT, from its v4l2loopback.c.
 static const unsigned int turbocam_loopback_keep_format = V4L2_CID_USER_BASE | 0xf000;
+
+// Whether a camera may expose for longer than a frame takes where it is dark.
+static const unsigned int turbocam_exposure_dynamic_framerate = V4L2_CID_EXPOSURE_AUTO_PRIORITY;

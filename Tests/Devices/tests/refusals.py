@@ -5,9 +5,10 @@ import os
 import re
 import socket
 
-from support import OPEN_LOOPBACK, device_test
+from support import OPEN_LOOPBACK, TWO_WEBCAMS, device_test
 from support.camera import CAMERA, show
-from support.program import ADDRESS, Turbocam, run, wait_until
+from support.picture import picture_of
+from support.program import ADDRESS, Turbocam, run, snapshot, wait_until
 from support.v4l2 import CAPTURE, Reader, device_caps
 
 
@@ -24,7 +25,20 @@ def refused(words, *arguments, naming, statuses=range(64, 79)):
 @device_test()
 def camera_that_is_busy():
     with Reader(CAMERA):
-        refused("busy|in use|another program|other program", "--input", CAMERA, "--output", ADDRESS, naming=CAMERA)
+        who = rf"busy.*open in \S+ \(process {os.getpid()}\)"
+        for spec in (CAMERA, "camera"):  # the virtual camera that nobody feeds is not taken for it
+            refused(who, "--input", spec, "--output", ADDRESS, naming=CAMERA, statuses=[69])
+
+
+@device_test(camera=TWO_WEBCAMS)
+def another_camera_is_taken_with_a_notice():
+    show("bars", "/dev/video1")
+    with Reader(CAMERA), Turbocam("--input", "camera", "--output", ADDRESS) as program:
+        program.serving()
+        wait_until("bars in a snapshot", lambda: picture_of(snapshot()).shows_bars())
+        said = program.messages()
+        assert re.search(r"/dev/video0 \(vivid\): busy.*taking /dev/video1 \(vivid\)", said), said
+        assert program.state()["input"].startswith("/dev/video1 (vivid), "), program.state()
 
 
 @device_test()
