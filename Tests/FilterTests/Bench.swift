@@ -126,3 +126,7 @@ func rest() {
   var time = timespec(tv_sec: 0, tv_nsec: 1_000_000)
   nanosleep(&time, nil)
 }
+
+func box() throws -> SettingsBox { SettingsBox(try SettingsTests.settings()) }
+
+func stage(_ maker: FakeMaker, _ box: SettingsBox) -> RepaintStage { RepaintStage(box, PainterLoader(maker)) }

@@ -6,8 +6,6 @@ import Testing
 /// Pictures that are begun before the last is finished. Whether a frame waits when one is begun is for the tests
 /// to say and not for a clock: they let each be begun by itself.
 @Suite struct OverlapTests {
-  private func box() throws -> SettingsBox { SettingsBox(try SettingsTests.settings()) }
-
   @Test(arguments: [1, 2, 5]) func aRunOfEveryFrameLosesNone(depth: Int) throws {
     let maker = FakeMaker()
     maker.log.depth.store(depth, ordering: .relaxed)
