@@ -62,6 +62,14 @@ class noise_in_float32:
             module.randn_tensor = self.original
 
 
+def pixels_of(found):
+    """A pipeline's picture, [3, H, W] from 0 to 1, as rgb24 [H, W, 3]. One that is nearly flat would test nothing."""
+    pixels = (found.permute(1, 2, 0) * 255).round().to(torch.uint8)
+    levels = len(pixels.unique())
+    assert levels > 64, f"{levels} levels"
+    return pixels
+
+
 def run_picture(pipe, call, size):
     _, steps, strength, _, prompt, seed = call
     width, height = size

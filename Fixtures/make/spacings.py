@@ -19,7 +19,7 @@ from cases import Outputs, picture
 from configurations import PIPELINES
 from parity import PARITY
 from pipelines import build_scheduler, load
-from pictures import without_checker
+from pictures import pixels_of, without_checker
 
 SIZE = (64, 48)
 EULER, ANCESTRAL = diffusers.EulerDiscreteScheduler, diffusers.EulerAncestralDiscreteScheduler
@@ -91,9 +91,7 @@ def write_picture(outputs, image, name, model, scheduler_class, keys, total, str
         output_type="pt",
         **({"width": width, "height": height} if strength is None else source),
     ).images[0]
-    pixels = (found.permute(1, 2, 0) * 255).round().to(torch.uint8)
-    levels = len(pixels.unique())
-    assert levels > 64, f"{levels} levels"
+    pixels = pixels_of(found)
     steps = total if strength is None else taken(total, strength)
     assert strength is None or fewest(steps, strength) == total, name
     outputs.case(

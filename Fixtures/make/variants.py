@@ -21,6 +21,7 @@ import PIL.Image
 import torch
 import transformers
 from cases import picture, seeded, to_signed
+from pictures import pixels_of
 from pipelines import randomize, tidy, vae_overrides
 from safetensors.torch import load_file, save_file
 
@@ -356,9 +357,7 @@ def write_refiner():
             generator=torch.Generator().manual_seed(seed),
             output_type="pt",
         ).images[0]
-        pixels = (found.permute(1, 2, 0) * 255).round().to(torch.uint8)
-        levels = len(pixels.unique())
-        assert levels > 64, f"{levels} levels"
+        pixels = pixels_of(found)
         outputs.case(
             f"picture.{index}",
             "picture",
