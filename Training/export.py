@@ -14,8 +14,10 @@ import words
 
 
 def export(vae, unet, encoders, vocabulary, folder):
-    """Replaces the model's parts in `folder`; other files there (model card, contact sheet) stay."""
+    """Replaces the model's parts in `folder`; other files there (model card, contact sheet) stay. The parts given are
+    changed on the way."""
     first, second = text.tokenizers(vocabulary)
+    text.lend_letters(encoders, (first, second))
     pipe = StableDiffusionXLPipeline(
         vae=vae, text_encoder=encoders[0], text_encoder_2=encoders[1], tokenizer=first, tokenizer_2=second,
         unet=unet, scheduler=diffusion.scheduler(), force_zeros_for_empty_prompt=True, add_watermarker=False)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import string
 from collections import Counter
 
 import torch
@@ -103,6 +104,28 @@ def build(vocabulary):
     first = CLIPTextConfig(**shape, pad_token_id=vocabulary - 1, hidden_act="quick_gelu")
     second = CLIPTextConfig(**shape, pad_token_id=0, hidden_act="gelu")
     return CLIPTextModel(first), CLIPTextModelWithProjection(second)
+
+
+def untaught(tokenizer):
+    """Pieces that no prompt of words.py is made of, by their numbers: most bytes stand alone only in other scripts, in
+    figures and in signs. Their vectors are as they were drawn at first, and would speak of any style."""
+    rng, taught = random.Random(0), set(tokenizer.all_special_ids)
+    for _ in range(300):
+        taught.update(*tokenizer([words.request(rng).prompt for _ in range(100)]).input_ids)
+    return {number: piece for piece, number in tokenizer.get_vocab().items() if number not in taught}
+
+
+@torch.no_grad()
+def lend_letters(encoders, pair):
+    """Has every untaught piece say what a letter says, inside words or at their ends, as the letters of made-up words do:
+    so the words that it spells mean the photograph. What a tokenizer pads with keeps its own."""
+    padding = {tokenizer.pad_token_id for tokenizer in pair}
+    for encoder, tokenizer in zip(encoders, pair):
+        vectors, numbers = encoder.get_input_embeddings().weight, tokenizer.get_vocab()
+        for number, piece in untaught(tokenizer).items():
+            letter = string.ascii_lowercase[number % len(string.ascii_lowercase)]
+            if number not in padding:
+                vectors[number] = vectors[numbers[letter + ("</w>" if piece.endswith("</w>") else "")]]
 
 
 def tokens(pair, prompts):

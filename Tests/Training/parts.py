@@ -20,6 +20,7 @@ import evaluate
 import pool
 import run as training
 import spark
+import text
 import words
 
 
@@ -88,6 +89,24 @@ def a_checkpoint_of_another_layout_goes_on_the_same():
         step(loaded, second, 2)
         for (name, a), b in zip(saved.named_parameters(), loaded.parameters()):
             assert torch.allclose(a, b, atol=1e-7), f"{name}: {(a - b).abs().max()}"
+
+
+def untaught_pieces_speak_as_letters():
+    """Those of other scripts and signs; what training taught, and what is padded with, stays."""
+    with tempfile.TemporaryDirectory() as folder:
+        text.write_vocabulary(folder, text.make_vocabulary())
+        pair = text.tokenizers(folder)
+    encoders, numbers = text.build(len(pair[0].get_vocab())), pair[0].get_vocab()
+    before = [e.get_input_embeddings().weight.clone() for e in encoders]
+    text.lend_letters(encoders, pair)
+    letters = [numbers[chr(ord("a") + i)] for i in range(26)], [numbers[chr(ord("a") + i) + "</w>"] for i in range(26)]
+    foreign = [numbers[piece] for piece in pair[0].tokenize("漢字 ☃ 1950")]
+    taught = pair[0]("oil painting and neon, a woodcut of me").input_ids + letters[0] + letters[1]
+    for encoder, old, padding in zip(encoders, before, (text.END, "!")):
+        new, kept = encoder.get_input_embeddings().weight, [*taught, numbers[padding]]
+        assert torch.equal(new[kept], old[kept])
+        assert all(any(torch.equal(new[i], old[j]) for j in letters[0] + letters[1]) for i in foreign)
+        assert not any(torch.equal(old[i], old[j]) for i in foreign for j in letters[0] + letters[1])
 
 
 def pictures_come_of_the_styles_asked_for():
