@@ -24,14 +24,14 @@ let package = Package(
     .target(name: "CWebPage", exclude: ["page.html"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
     .target(name: "CFont"),
     .target(name: "CPixels", cSettings: kernelFlags),
-    .target(name: "CKernels", cSettings: kernelFlags),
+    .target(name: "CKernels", dependencies: ["CSystem"], cSettings: kernelFlags),
     // Our declarations of the CUDA driver, and the kernels' sources, embedded by the C compiler.
     .target(name: "CCUDA", exclude: ["kernels"], cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
 
     // The rooms.
     .target(name: "Base", dependencies: ["CSystem"]),
     .target(name: "Engine"),
-    .target(name: "CPUBackend", dependencies: ["Base", "Engine", "CDNNL", "CKernels"]),
+    .target(name: "CPUBackend", dependencies: ["Base", "Engine", "CDNNL", "CKernels", "CSystem"]),
     .target(name: "CUDABackend", dependencies: ["Base", "Engine", "CCUDA"]),
     .target(name: "Diffusion", dependencies: ["Base", "Engine"]),
     .target(
@@ -54,7 +54,7 @@ let package = Package(
     .testTarget(
       name: "CPUBackendTests",
       dependencies: [
-        "Base", "Engine", "CPUBackend", "CKernels", "Frames", "AllocationCounter", "GraphCases",
+        "Base", "Engine", "CPUBackend", "CKernels", "CSystem", "Frames", "AllocationCounter", "GraphCases",
         "TestSupport",
       ]),
     .testTarget(

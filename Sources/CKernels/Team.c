@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "Team.h"
 #include "CKernels.h"
+#include "CSystem.h"
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -275,7 +276,7 @@ void team_share(void (*body)(void *), void *data, unsigned count) { run(body, da
 int team_number(void) { return here.number; }
 int team_size(void) { return here.team ? (int)here.team->active : 1; }
 void team_set_most(int count) { most = count; }
-int team_most(void) { return most > 0 ? most : (most = tc_available_threads()); }
+int team_most(void) { return most > 0 ? most : (most = turbocam_available_threads()); }
 
 static void barrier(void) {
   team *t = here.team;

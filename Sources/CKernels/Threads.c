@@ -5,8 +5,6 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-void tc_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
-
 int tc_set_threads(int count) {
   int failure = team_gather(count);
   if (!failure) team_set_most(count);

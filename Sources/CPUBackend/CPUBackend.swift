@@ -1,5 +1,6 @@
 import CDNNL
 import CKernels
+import CSystem
 import Engine
 import Glibc
 
@@ -47,7 +48,7 @@ public final class CPUBackend: Backend {
     self.overlap = overlap
     self.memory = memory
     self.wholeMemory = wholeMemory
-    self.threads = max(1, threads ?? Int(tc_available_threads()))
+    self.threads = max(1, threads ?? Int(turbocam_available_threads()))
     dnnl = try DNNL()
     switch precision {
     case .f32: preferredElement = .f32
@@ -125,14 +126,14 @@ public final class CPUBackend: Backend {
   private var whole: Int { wholeMemory ?? Self.machineMemory }
 
   private static var freeMemory: Int {
-    Int(tc_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"))
+    Int(turbocam_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"))
   }
 
   /// No more than the process may map (ulimit -v).
   private static var machineMemory: Int {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
-    let whole = Int(tc_whole_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"))
+    let whole = Int(turbocam_whole_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"))
     return min(whole, Int(clamping: limit.rlim_cur))
   }
 }

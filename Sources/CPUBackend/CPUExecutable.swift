@@ -1,3 +1,4 @@
+import Base
 import Engine
 import Glibc
 
@@ -286,9 +287,5 @@ final class CPUExecutable: Executable {
       operations: step.isPacking ? 0 : Work.operations(of: node, inputs: inputs))
   }
 
-  private static func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-  }
+  private static func now() -> Double { timespec(of: CLOCK_MONOTONIC).seconds }
 }

@@ -1,4 +1,5 @@
 import CKernels
+import CSystem
 import Glibc
 
 /// A thread that does the same thing each time it is told to.
@@ -52,7 +53,7 @@ final class LaneWorker {
     let failure = pthread_create(
       &made, nil,
       { argument in
-        tc_name_thread("lane")
+        turbocam_name_thread("lane")
         Unmanaged<Exchange>.fromOpaque(argument!).takeRetainedValue().work()
         return nil
       }, argument.toOpaque())

@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import Synchronization
 
@@ -99,12 +100,5 @@ public final class Mailbox: @unchecked Sendable {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return closed
-  }
-}
-
-extension timespec {
-  /// A time of CLOCK_MONOTONIC.
-  init(nanoseconds: UInt64) {
-    self.init(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
   }
 }

@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// The stations a frame passes, in order.
@@ -58,15 +59,11 @@ public struct Stamps: Sendable {
 /// CLOCK_MONOTONIC, which V4L2 stamps buffers with too.
 public enum Clock {
   /// Nanoseconds.
-  public static func now() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-  }
+  public static func now() -> UInt64 { timespec(of: CLOCK_MONOTONIC).nanoseconds }
 
   /// Blocks this thread for so many nanoseconds, or less where a signal comes.
   public static func sleep(_ nanoseconds: UInt64) {
-    var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    var time = timespec(nanoseconds: nanoseconds)
     nanosleep(&time, nil)
   }
 }

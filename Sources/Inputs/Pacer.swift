@@ -1,3 +1,4 @@
+import Base
 import Frames
 import Glibc
 
@@ -32,7 +33,7 @@ struct Pacer {
       let now = Clock.now()
       guard now < due else { return }
       let next = min(due, now + step)
-      var time = timespec(tv_sec: Int(next / 1_000_000_000), tv_nsec: Int(next % 1_000_000_000))
+      var time = timespec(nanoseconds: next)
       clock_nanosleep(CLOCK_MONOTONIC, Int32(TIMER_ABSTIME), &time, nil)
     }
   }

@@ -1,3 +1,4 @@
+import Base
 import Frames
 import Glibc
 import Synchronization
@@ -93,7 +94,7 @@ public final class LoopbackCamera: Output, @unchecked Sendable {
   }
 
   private static func sleep(until time: UInt64) {
-    var time = timespec(tv_sec: Int(time / 1_000_000_000), tv_nsec: Int(time % 1_000_000_000))
+    var time = timespec(nanoseconds: time)
     while clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nil) == EINTR {}
   }
 

@@ -1,3 +1,4 @@
+import Base
 import CMicroHTTPD
 import Frames
 import Glibc
@@ -123,9 +124,7 @@ final class Viewer: Watcher, @unchecked Sendable {
 
 /// Microseconds of the wall clock for a time of CLOCK_MONOTONIC (nanoseconds).
 func wallClockMicroseconds(of monotonic: UInt64) -> UInt64 {
-  var now = timespec()
-  clock_gettime(CLOCK_REALTIME, &now)
-  let wall = UInt64(now.tv_sec) * 1_000_000 + UInt64(now.tv_nsec) / 1000
+  let wall = timespec(of: CLOCK_REALTIME).nanoseconds / 1000
   let monotonicNow = Clock.now()
   return wall &- (monotonicNow > monotonic ? (monotonicNow - monotonic) / 1000 : 0)
 }

@@ -19,11 +19,7 @@ enum Process {
   }
 
   /// Processor time of all threads, in seconds.
-  static var processorSeconds: Double {
-    var time = timespec()
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-  }
+  static var processorSeconds: Double { timespec(of: CLOCK_PROCESS_CPUTIME_ID).seconds }
 }
 
 func fileExists(_ path: String) -> Bool { access(path, R_OK) == 0 }

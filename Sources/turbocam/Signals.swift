@@ -1,3 +1,4 @@
+import Base
 import Frames
 import Glibc
 
@@ -37,7 +38,7 @@ final class Signals: @unchecked Sendable {
 
   /// The signal that asks for the end, nil when the time is over or another thread called `wake`.
   func wait(milliseconds: Int) -> Int32? {
-    var time = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
+    var time = timespec(nanoseconds: UInt64(milliseconds) * 1_000_000)
     let signal = sigtimedwait(&set, nil, &time)
     return signal > 0 && signal != SIGUSR1 ? signal : nil
   }

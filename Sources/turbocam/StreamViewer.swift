@@ -1,3 +1,4 @@
+import Base
 import Frames
 import Glibc
 import Synchronization
@@ -57,12 +58,11 @@ final class StreamViewer: Sendable {
           matched = 0
         }
       }
-      var time = timespec()
-      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+      let processor = timespec(of: CLOCK_THREAD_CPUTIME_ID).seconds
       tally.counts.withLock {
         $0.frames += frames
         $0.bytes += count
-        $0.processor = Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+        $0.processor = processor
       }
     }
   }

@@ -1,4 +1,4 @@
-import CKernels
+import CSystem
 import Glibc
 import Testing
 
@@ -137,14 +137,14 @@ struct QuotaTests {
 
   @Test(arguments: trees) func theLeastLimitHolds(tree: Tree) throws {
     try withFiles(tree.files.merging(["groups": tree.groups]) { $1 }) { root in
-      #expect(tc_processor_quota(root + "/groups", root) == tree.expected)
-      #expect(tc_processor_quota(root + "/absent", root) == 0)
+      #expect(turbocam_processor_quota(root + "/groups", root) == tree.expected)
+      #expect(turbocam_processor_quota(root + "/absent", root) == 0)
     }
   }
 
   @Test(arguments: rooms) func memoryIsWhatIsLeft(room: Room) throws {
     try withFiles(room.files) { root in
-      let free = tc_free_memory(root + "/meminfo", root + "/groups", root)
+      let free = turbocam_free_memory(root + "/meminfo", root + "/groups", root)
       #expect(free == room.expected.map { $0 * Self.megabyte } ?? .max)
     }
   }
@@ -175,15 +175,15 @@ struct QuotaTests {
 
   @Test(arguments: wholes) func wholeMemoryIsWhatThereIsAtMost(room: Room) throws {
     try withFiles(room.files) { root in
-      let whole = tc_whole_memory(root + "/meminfo", root + "/groups", root)
+      let whole = turbocam_whole_memory(root + "/meminfo", root + "/groups", root)
       #expect(whole == room.expected.map { $0 * Self.megabyte } ?? .max)
     }
   }
 
   @Test func thisSystemHasMemory() {
-    let free = tc_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup")
+    let free = turbocam_free_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup")
     #expect(free > Self.megabyte && free < 1 << 50)
-    #expect(tc_whole_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup") >= free)
+    #expect(turbocam_whole_memory("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup") >= free)
   }
 
   /// Threads of a core count once. Where the system does not tell of one, all count.
@@ -195,7 +195,7 @@ struct QuotaTests {
       "cpu7/topology/core_cpus_list": "words\n",
     ]
     try withFiles(files) { root in
-      func cores(_ processors: [Int32]) -> Int32 { tc_cores(root, processors, Int32(processors.count)) }
+      func cores(_ processors: [Int32]) -> Int32 { turbocam_cores(root, processors, Int32(processors.count)) }
       #expect(cores([0, 1, 2, 3, 4, 6]) == 4)
       // What else is of its core is not allowed.
       #expect(cores([4]) == 1)
@@ -205,6 +205,8 @@ struct QuotaTests {
   }
 
   @Test func thereIsAtLeastOneThread() {
-    #expect(tc_available_threads() >= 1 && tc_available_threads() <= sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    #expect(
+      turbocam_available_threads() >= 1
+        && turbocam_available_threads() <= sysconf(Int32(_SC_NPROCESSORS_ONLN)))
   }
 }

@@ -183,7 +183,7 @@ struct QuantizedModel {
     #expect(try !QuantizedModel.open("sdxl-tiny").isInt8)
   }
 
-  /// Weights that are no number become zero, and the others of their filter are rounded as ever.
+  /// Weights that are no number become zero, and their filter's others do not.
   @Test func whatIsNoNumberBecomesZero() throws {
     let folder = try TemporaryFolder()
     try folder.link(Parity("sd-tiny").folder)
@@ -191,7 +191,7 @@ struct QuantizedModel {
     var bytes = try readFile(try Parity("sd-tiny").folder + "/" + file)
     let weights = try QuantizedModel.open("sd-tiny").weights
     let unet = try #require(weights["unet"])
-    let name = try #require(unet.names.first { $0.hasSuffix("ff.net.2.weight") })
+    let name = try #require(unet.names.filter { $0.hasSuffix("ff.net.2.weight") }.min())
     let record = try #require(unet[name])
     #expect(record.dtype == "F32")
     let header = Int(bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) })
@@ -200,7 +200,8 @@ struct QuantizedModel {
     let model = try QuantizedModel("sd-tiny", ModelFolder(path: folder.path)).model
     let rounded = try floats(name, model.weights)
     #expect(rounded[1] == 0)
-    #expect(rounded[0] != 0 && rounded[2] != 0)
+    let others = rounded.prefix(record.shape[1]).count { $0 != 0 }
+    #expect(others > record.shape[1] / 2)
   }
 
   // MARK: Refusals

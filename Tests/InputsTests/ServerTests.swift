@@ -47,9 +47,9 @@ import Testing
     let port = try StreamServer.freePort()
     let server = try kind.start(port)
     let running = Running(try Source.make(kind.address(port), options: SourceOptions()), .newest)
-    #expect(try comesWithBars(running))
+    try #require(try comesWithBars(running))
     #expect(running.status.current == .live)
-    for _ in 0..<10 { #expect(running.next(seconds: 60) != nil) }
+    for _ in 0..<10 { try #require(running.next(seconds: 60) != nil) }
     #expect(running.finish() == nil)
     server.end()
   }
@@ -59,7 +59,7 @@ import Testing
     let port = try StreamServer.freePort()
     let server = try kind.start(port)
     let running = Running(try Source.make(kind.address(port), options: SourceOptions()), .newest)
-    #expect(try comesWithBars(running))
+    try #require(try comesWithBars(running))
     server.end()
     // What the kernel still held comes first.
     #expect(
@@ -68,7 +68,7 @@ import Testing
         return isWaiting(running, "127.0.0.1:\(port)")
       }, "\(running.status.current)")
     let successor = try kind.start(port)
-    #expect(try comesWithBars(running))
+    try #require(try comesWithBars(running))
     #expect(running.counters.reconnects.load(ordering: .relaxed) >= 1)
     #expect(running.finish() == nil)
     successor.end()
@@ -83,7 +83,7 @@ import Testing
         isWaiting(running, kind.address(port)) && !isWaiting(running, "calling")
       }, "\(running.status.current)")
     let server = try kind.start(port)
-    #expect(try comesWithBars(running))
+    try #require(try comesWithBars(running))
     #expect(running.finish() == nil)
     server.end()
   }
@@ -97,7 +97,7 @@ import Testing
     let server = try StreamServer.files(folder.path, port)
     let running = Running(
       try Source.make("http://127.0.0.1:\(port)/live.m3u8", options: SourceOptions()), .newest)
-    #expect(try comesWithBars(running))
+    try #require(try comesWithBars(running))
     // Past the first segment and the silence after it.
     var times: [UInt64] = []
     let end = Clock.now() + 14_000_000_000
@@ -159,7 +159,7 @@ import Testing
     let server = try StreamServer.files(folder.path, port)
     let running = Running(
       try Source.make("http://127.0.0.1:\(port)/a.png", options: SourceOptions()), .newest)
-    #expect(try comesWithBars(running))
+    try #require(try comesWithBars(running))
     var (pictures, states) = (0, [running.status.current])
     let end = Clock.now() + 60_000_000_000
     while pictures < 2, Clock.now() < end {

@@ -71,6 +71,12 @@ final class Running: Sendable {
   }
   private let box: UnsafeBox
 
+  /// A test that gave up leaves none behind.
+  deinit {
+    stop.set()
+    mailbox.close()
+  }
+
   /// The next frame, nil at the end or after `seconds`.
   func next(seconds: UInt64 = 20) -> Taken? {
     guard let frame = mailbox.take(timeout: seconds * 1_000_000_000) else { return nil }

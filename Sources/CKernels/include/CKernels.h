@@ -42,22 +42,6 @@ const char *tc_instruction_set(void);
 
 // MARK: Threads
 
-/// Threads worth using: one for each core that the affinity mask leaves, limited by the control group's quota. A second
-/// one on a core takes the first one's units and cache.
-int tc_available_threads(void);
-/// Cores that processors belong to, as the system tells in `folder` (/sys/devices/system/cpu); `count` where it does
-/// not tell of all.
-int tc_cores(const char *folder, const int *processors, int count);
-/// Whole processors that the control groups of a process allow, 0 where there is no limit: those in the file `groups`
-/// (/proc/self/cgroup), of version 1 or 2 as they are mounted at `mounted`, and those that they lie in.
-int tc_processor_quota(const char *groups, const char *mounted);
-/// Bytes that the process can still fill before something is killed for them: what the system has free, swap included
-/// (`meminfo` is /proc/meminfo), and no more than its control groups leave it. INT64_MAX where nothing is known.
-int64_t tc_free_memory(const char *meminfo, const char *groups, const char *mounted);
-/// The same were nothing used of it: more no process here can ever fill.
-int64_t tc_whole_memory(const char *meminfo, const char *groups, const char *mounted);
-/// Names the calling thread, in at most 15 bytes.
-void tc_name_thread(const char *name);
 /// Number of threads that parallel work started by the calling thread uses, oneDNN's included: they are there when it
 /// returns 0. Else it is the errno of the one that could not be made, and the number stays.
 int tc_set_threads(int count);

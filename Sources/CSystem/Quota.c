@@ -1,5 +1,4 @@
-#define _GNU_SOURCE
-#include "CKernels.h"
+#include "CSystem.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <sched.h>
@@ -161,7 +160,7 @@ static int64_t least_of_groups(const char *groups, const char *mounted, const ch
   return least;
 }
 
-int tc_processor_quota(const char *groups, const char *mounted) {
+int turbocam_processor_quota(const char *groups, const char *mounted) {
   int64_t least = least_of_groups(groups, mounted, "cpu", processors_of);
   return least < INT_MAX ? (int)least : 0;
 }
@@ -183,13 +182,13 @@ static int64_t memory_and_swap(int64_t memory, int64_t swap, int64_t memory_room
   return room == NO_LIMIT || swap <= 0 ? room : room + least(swap * 1024, swap_room);
 }
 
-int64_t tc_free_memory(const char *meminfo, const char *groups, const char *mounted) {
+int64_t turbocam_free_memory(const char *meminfo, const char *groups, const char *mounted) {
   return memory_and_swap(
       kilobytes(meminfo, "MemAvailable:"), kilobytes(meminfo, "SwapFree:"),
       least_of_groups(groups, mounted, "memory", bytes_of), least_of_groups(groups, mounted, "memory", swap_of));
 }
 
-int64_t tc_whole_memory(const char *meminfo, const char *groups, const char *mounted) {
+int64_t turbocam_whole_memory(const char *meminfo, const char *groups, const char *mounted) {
   return memory_and_swap(
       kilobytes(meminfo, "MemTotal:"), kilobytes(meminfo, "SwapTotal:"),
       least_of_groups(groups, mounted, "memory", all_bytes_of),
@@ -206,7 +205,7 @@ static int64_t first_of_core(const char *folder, int processor) {
   return found[0];
 }
 
-int tc_cores(const char *folder, const int *processors, int count) {
+int turbocam_cores(const char *folder, const int *processors, int count) {
   int64_t *firsts = calloc((size_t)count, sizeof *firsts);
   int cores = 0, told = firsts != NULL;
   for (int i = 0; told && i < count; i++) {
@@ -230,7 +229,7 @@ static int allowed_cores(const char *folder) {
     if (set && processors && sched_getaffinity(0, size, set) == 0)
       for (int i = 0; i < most; i++)
         if (CPU_ISSET_S((size_t)i, size, set)) processors[count++] = i;
-    int cores = tc_cores(folder, processors, count);
+    int cores = turbocam_cores(folder, processors, count);
     CPU_FREE(set);
     free(processors);
     if (cores) return cores;
@@ -238,8 +237,8 @@ static int allowed_cores(const char *folder) {
   return 1;
 }
 
-int tc_available_threads(void) {
+int turbocam_available_threads(void) {
   int count = allowed_cores("/sys/devices/system/cpu");
-  int limit = tc_processor_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+  int limit = turbocam_processor_quota("/proc/self/cgroup", "/sys/fs/cgroup");
   return limit && limit < count ? limit : count;
 }
