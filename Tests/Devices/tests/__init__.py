@@ -1,3 +1,3 @@
 """The device tests, one file a subject."""
 
-from . import cameras, doctor, loopback, recording, faults, refusals, repaint  # noqa: F401
+from . import cameras, doctor, loopback, recording, faults, refusals, repaint, service  # noqa: F401
